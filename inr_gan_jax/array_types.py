@@ -1,0 +1,40 @@
+"""Array aliases, the legend of dimension names, and the shape check of public entries.
+
+Legend of the names used in docstrings:
+    batch            samples in a batch
+    height, width    pixels; rows run down the picture, columns to the right
+    channels         values a pixel (3 for RGB, 1 for grey)
+    features         hidden width of a layer
+    rank             rank of the factorised modulation
+    z_dim, c_dim     sizes of the latent code and of the (one-hot) label
+    num_ws, w_dim    number and size of the intermediate latent codes
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+
+Array = jax.Array
+PRNGKey = jax.Array
+Params = Mapping[str, Any]
+Variables = Mapping[str, Any]
+
+
+def check_shape(name: str, array: Array, expected: Sequence[int | None]) -> None:
+    """Checks that an array has the expected shape.
+
+    Args:
+        name: what the array is, for the message.
+        array: any array (or `jax.ShapeDtypeStruct`).
+        expected: one entry a dimension; None accepts any size.
+
+    Raises:
+        ValueError: with the shape got and the shape expected.
+    """
+    fits = len(array.shape) == len(expected) and all(
+        want is None or want == got for got, want in zip(array.shape, expected, strict=True)
+    )
+    if not fits:
+        wanted = ", ".join("any" if size is None else str(size) for size in expected)
+        raise ValueError(f"{name} has shape {tuple(array.shape)}, expected ({wanted})")
