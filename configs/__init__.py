@@ -1,0 +1,1 @@
+"""Configurations: values only. `default.py` documents every key."""

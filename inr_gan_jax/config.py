@@ -1,0 +1,320 @@
+"""The typed configuration: frozen, validated, and the only reader of ConfigDict."""
+
+import dataclasses
+import difflib
+import json
+import typing
+from collections.abc import Mapping
+from typing import Any, Literal, TypeVar
+
+from ml_collections import ConfigDict
+
+from inr_gan_jax.errors import UserError
+
+# The side at which the discriminator stops halving.
+_SMALLEST_SIDE = 4
+# A covariance of this many numbers an image still fits and means something.
+_MAX_PIXEL_FEATURES = 4096
+
+_T = TypeVar("_T")
+
+
+class ConfigError(UserError):
+    """A key, a type or a combination of values that cannot be."""
+
+
+@dataclasses.dataclass(frozen=True)
+class DataConfig:
+    """Section `data`; configs/default.py explains every key."""
+
+    name: str
+    split: str
+    data_dir: str
+    height: int
+    width: int
+    channels: int
+    num_classes: int
+    x_flip: bool
+    num_threads: int
+    prefetch: int
+
+
+@dataclasses.dataclass(frozen=True)
+class PaperConfig:
+    """Section `paper`: the generator."""
+
+    z_dim: int
+    class_embedding_dim: int
+    mapping_dim: int
+    num_mapping_layers: int
+    rank: int
+    features: tuple[int, ...]
+    num_layers: tuple[int, ...]
+    num_fourier_features: tuple[int, ...]
+    fourier_scale: tuple[float, ...]
+    max_num_fixed_features: tuple[int, ...]
+    to_rgb: tuple[bool, ...]
+    use_diagonal_features: bool
+    first_dense_block: int
+    activation: Literal["relu", "leaky_relu"]
+    leaky_slope: float
+    equalised_lr: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class DiscriminatorConfig:
+    """Section `discriminator`."""
+
+    channel_base: int
+    channel_max: int
+    mbstd_group_size: int
+
+
+@dataclasses.dataclass(frozen=True)
+class LossConfig:
+    """Section `loss`."""
+
+    r1_gamma: float
+    r1_interval: int
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimizerConfig:
+    """Section `optimizer`."""
+
+    hypernetwork_lr: float
+    inr_lr: float
+    discriminator_lr: float
+    beta1: float
+    beta2: float
+    epsilon: float
+    decay_kimg: float
+    final_lr_fraction: float
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingConfig:
+    """Section `training`."""
+
+    batch_size: int
+    total_kimg: float
+    ema_kimg: float
+    ema_rampup: float
+    log_kimg: float
+    sample_kimg: float
+    sample_grid: tuple[int, int]
+    evaluate_kimg: float
+    checkpoint_kimg: float
+    keep_checkpoints: int
+
+    def steps(self, kimg: float) -> int:
+        """Turns a duration in kimg into steps; at least 1 for any duration above 0, and 0 for 0."""
+        return max(1, round(kimg * 1000 / self.batch_size)) if kimg > 0 else 0
+
+    @property
+    def total_steps(self) -> int:
+        """Steps of the whole run."""
+        return self.steps(self.total_kimg)
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluationConfig:
+    """Section `evaluation`."""
+
+    metric: Literal["none", "pixel_fd"]
+    num_samples: int
+    batch_size: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """A whole run."""
+
+    name: str
+    seed: int
+    cpu_threads: int
+    num_devices: int
+    compilation_cache_dir: str
+    data: DataConfig
+    paper: PaperConfig
+    discriminator: DiscriminatorConfig
+    loss: LossConfig
+    optimizer: OptimizerConfig
+    training: TrainingConfig
+    evaluation: EvaluationConfig
+
+    @classmethod
+    def from_config_dict(cls, config: ConfigDict) -> "Config":
+        """Builds and validates the configuration.
+
+        Raises:
+            ConfigError: one sentence with the key, the value got and what is allowed.
+        """
+        return cls.from_dict(config.to_dict())
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Config":
+        """As `from_config_dict`, from plain containers (`config.json` of a run)."""
+        config = _build(cls, values, "config")
+        _validate(config)
+        return config
+
+    def to_json(self) -> str:
+        """The resolved configuration as readable JSON."""
+        return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
+
+
+def nearest(name: str, names: typing.Iterable[str]) -> str:
+    """A hint that lists the most similar names, or all of them when none is similar."""
+    names = sorted(names)
+    similar = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    return f"nearest: {', '.join(similar)}" if similar else f"known: {', '.join(names)}"
+
+
+def _build(cls: type[_T], values: Mapping[str, Any], path: str) -> _T:
+    """Fills a dataclass from a mapping, checking names and types."""
+    hints = typing.get_type_hints(cls)
+    for key in values:
+        if key not in hints:
+            raise ConfigError(f"unknown key {path}.{key}; {nearest(key, hints)}")
+    for key in hints:
+        if key not in values:
+            raise ConfigError(f"key {path}.{key} is missing")
+    return cls(**{key: _convert(values[key], hint, f"{path}.{key}") for key, hint in hints.items()})
+
+
+def _convert(value: Any, hint: Any, path: str) -> Any:
+    """Checks one value against its annotation; integers are accepted where a float is expected, lists as tuples."""
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        if not isinstance(value, Mapping):
+            raise ConfigError(f"{path} is {value!r}, expected a section")
+        return _build(hint, value, path)
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is tuple:
+        return _convert_tuple(value, arguments, path)
+    if origin is Literal:
+        if value not in arguments:
+            raise ConfigError(f"{path} is {value!r}, expected one of {', '.join(map(str, arguments))}")
+        return value
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if type(value) is not hint:
+        raise ConfigError(f"{path} is {value!r} of type {type(value).__name__}, expected {hint.__name__}")
+    return value
+
+
+def _convert_tuple(value: Any, arguments: tuple[Any, ...], path: str) -> tuple[Any, ...]:
+    """Checks a tuple: any length for `tuple[int, ...]`, else one entry an annotation."""
+    if not isinstance(value, (tuple, list)):
+        raise ConfigError(f"{path} is {value!r}, expected a tuple")
+    hints = (arguments[0],) * len(value) if arguments[-1] is Ellipsis else arguments
+    if len(value) != len(hints):
+        raise ConfigError(f"{path} is {value!r}, expected {len(hints)} entries")
+    pairs = enumerate(zip(value, hints, strict=True))
+    return tuple(_convert(item, hint, f"{path}[{index}]") for index, (item, hint) in pairs)
+
+
+def _require(holds: bool, key: str, value: Any, expected: str) -> None:
+    if not holds:
+        raise ConfigError(f"config.{key} is {value!r}, expected {expected}")
+
+
+_AT_LEAST_ONE = {
+    "data": ("height", "width", "num_threads", "prefetch"),
+    "paper": ("z_dim", "class_embedding_dim", "mapping_dim", "num_mapping_layers", "rank"),
+    "discriminator": ("channel_base", "channel_max", "mbstd_group_size"),
+    "loss": ("r1_interval",),
+    "training": ("batch_size", "keep_checkpoints"),
+    "evaluation": ("num_samples", "batch_size"),
+}
+_ABOVE_ZERO = {
+    "optimizer": ("hypernetwork_lr", "inr_lr", "discriminator_lr", "epsilon"),
+    "training": ("total_kimg", "ema_kimg", "log_kimg", "checkpoint_kimg"),
+}
+_NOT_NEGATIVE = {
+    "data": ("num_classes",),
+    "paper": ("first_dense_block",),
+    "loss": ("r1_gamma",),
+    "optimizer": ("decay_kimg", "final_lr_fraction"),
+    "training": ("ema_rampup", "sample_kimg", "evaluate_kimg"),
+}
+
+
+def _validate(config: Config) -> None:
+    """Refuses values and combinations that no run can have."""
+    for bounds, low, expected in (
+        (_AT_LEAST_ONE, 1, "at least 1"),
+        (_ABOVE_ZERO, None, "more than 0"),
+        (_NOT_NEGATIVE, 0, "0 or more"),
+    ):
+        for section, keys in bounds.items():
+            for key in keys:
+                value = getattr(getattr(config, section), key)
+                holds = 0 < value < float("inf") if low is None else low <= value < float("inf")
+                _require(holds, f"{section}.{key}", value, expected)
+    _require(bool(config.name) and "/" not in config.name, "name", config.name, "a file name")
+    _require(config.cpu_threads >= 0, "cpu_threads", config.cpu_threads, "0 or more")
+    _require(config.num_devices >= 0, "num_devices", config.num_devices, "0 (all) or more")
+    _require(0 <= config.seed < 2**32, "seed", config.seed, "0 to 2**32 - 1")
+    _require(config.data.channels in (1, 3), "data.channels", config.data.channels, "1 or 3")
+    for key in ("beta1", "beta2"):
+        value = getattr(config.optimizer, key)
+        _require(0 <= value < 1, f"optimizer.{key}", value, "0 to below 1")
+    grid = config.training.sample_grid
+    _require(min(grid) >= 1, "training.sample_grid", grid, "at least one row and one column")
+    _validate_blocks(config)
+    _validate_discriminator(config)
+    _validate_evaluation(config)
+
+
+def _validate_blocks(config: Config) -> None:
+    paper, num_blocks = config.paper, len(config.paper.features)
+    _require(num_blocks >= 1, "paper.features", paper.features, "at least one block")
+    for key in ("num_layers", "num_fourier_features", "fourier_scale", "max_num_fixed_features", "to_rgb"):
+        value = getattr(paper, key)
+        expected = f"{num_blocks} entries, as many as paper.features has"
+        _require(len(value) == num_blocks, f"paper.{key}", value, expected)
+    for key in ("features", "num_layers"):
+        value = getattr(paper, key)
+        _require(min(value) >= 1, f"paper.{key}", value, "at least 1 each")
+    for key in ("num_fourier_features", "max_num_fixed_features"):
+        value = getattr(paper, key)
+        _require(min(value) >= 0, f"paper.{key}", value, "0 or more each")
+    pairs = zip(paper.num_fourier_features, paper.max_num_fixed_features, strict=True)
+    has_coordinates = all(emitted > 0 or fixed >= 4 for emitted, fixed in pairs)
+    _require(has_coordinates, "paper.num_fourier_features", paper.num_fourier_features,
+             "above 0 in every block, or max_num_fixed_features of at least 4 there")  # fmt: skip
+    for key in ("height", "width"):
+        value, multiple = getattr(config.data, key), 2 ** (num_blocks - 1)
+        expected = (
+            f"a multiple of {multiple}, because the generator's {num_blocks} blocks halve it {num_blocks - 1} times"
+        )
+        _require(value % multiple == 0, f"data.{key}", value, expected)
+
+
+def _validate_discriminator(config: Config) -> None:
+    smaller = min(config.data.height, config.data.width)
+    halvings = (smaller // _SMALLEST_SIDE).bit_length() - 1
+    key = "height" if smaller == config.data.height else "width"
+    is_power = smaller >= _SMALLEST_SIDE and smaller == _SMALLEST_SIDE << halvings
+    _require(is_power, f"data.{key}", smaller, "4, 8, 16, 32 ... because the discriminator halves it down to 4")
+    multiple = 1 << halvings
+    for key in ("height", "width"):
+        value = getattr(config.data, key)
+        _require(value % multiple == 0, f"data.{key}", value, f"a multiple of {multiple}, as the discriminator halves")
+    base = config.discriminator.channel_base
+    _require(base >= smaller, "discriminator.channel_base", base, f"at least {smaller}, the smaller side of the image")
+    group, batch = config.discriminator.mbstd_group_size, config.training.batch_size
+    expected = f"a multiple of discriminator.mbstd_group_size = {group}"
+    _require(batch < group or batch % group == 0, "training.batch_size", batch, expected)
+    if config.num_devices:
+        expected = f"a multiple of config.num_devices = {config.num_devices}"
+        _require(batch % config.num_devices == 0, "training.batch_size", batch, expected)
+
+
+def _validate_evaluation(config: Config) -> None:
+    if config.evaluation.metric != "pixel_fd":
+        return
+    size = config.data.height * config.data.width * config.data.channels
+    expected = f"another metric for {size} numbers an image; pixel_fd takes at most {_MAX_PIXEL_FEATURES}"
+    _require(size <= _MAX_PIXEL_FEATURES, "evaluation.metric", "pixel_fd", expected)

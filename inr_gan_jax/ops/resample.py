@@ -1,0 +1,73 @@
+"""Resampling of pictures and feature maps: nearest upsampling and the FIR low-pass filter of StyleGAN2."""
+
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from inr_gan_jax.array_types import Array
+from inr_gan_jax.ops.viewport import BlockGrid
+
+# The separable [1, 3, 3, 1] binomial filter, normalised to sum 1 along each axis.
+FIR_TAPS = np.array([1.0, 3.0, 3.0, 1.0]) / 8.0
+
+
+def take_cells(features: Array, grid: BlockGrid) -> Array:
+    """Carries features of one block to the lattice of the next: each point takes the cell it falls in.
+
+    Args:
+        features: [height, width, channels] on the lattice of the block before.
+        grid: the lattice to carry them to.
+
+    Returns:
+        [*grid.size, channels]; nearest upsampling when the lattice is a whole multiple.
+    """
+    if grid.repeats is not None:
+        return repeat_cells(features, grid.repeats)
+    rows = jnp.take(features, jnp.asarray(grid.row_index), axis=0)
+    return jnp.take(rows, jnp.asarray(grid.column_index), axis=1)
+
+
+def repeat_cells(features: Array, repeats: tuple[int, int]) -> Array:
+    """Repeats each row and column, which is nearest upsampling by whole factors.
+
+    Args:
+        features: [height, width, channels].
+        repeats: how often, (rows, columns).
+
+    Returns:
+        [height * repeats[0], width * repeats[1], channels].
+    """
+    if repeats == (1, 1):
+        return features
+    height, width, channels = features.shape
+    # A broadcast, because its gradient is a sum over an axis, where that of a gather would be a scatter.
+    spread = jnp.broadcast_to(features[:, None, :, None], (height, repeats[0], width, repeats[1], channels))
+    return spread.reshape(height * repeats[0], width * repeats[1], channels)
+
+
+def fir_filter(images: Array, padding: tuple[int, int], stride: int = 1) -> Array:
+    """Low-passes images with the separable [1, 3, 3, 1] filter.
+
+    Written as four shifted sums along each axis: a depthwise convolution is an order of magnitude slower on CPUs, and
+    keeping only every `stride`-th sample of the first axis halves the work of the second.
+
+    Args:
+        images: [batch, height, width, channels].
+        padding: zeros added (before, after) both axes.
+        stride: keep every `stride`-th sample.
+
+    Returns:
+        [batch, (height + sum(padding) - 4) // stride + 1, likewise width, channels].
+
+    Source: arXiv 1912.04958 and its reference filter K = outer([1, 3, 3, 1], [1, 3, 3, 1]) / 64.
+    """
+    images = jnp.pad(images, ((0, 0), padding, padding, (0, 0)))
+    for axis in (1, 2):
+        size = images.shape[axis]
+        last_start = size - len(FIR_TAPS)
+        shifted = [
+            lax.slice_in_dim(images, tap, last_start + tap + 1, stride, axis) * np.asarray(weight, images.dtype)
+            for tap, weight in enumerate(FIR_TAPS)
+        ]
+        images = sum(shifted[1:], start=shifted[0])
+    return images

@@ -1,0 +1,191 @@
+"""Where an image is sampled: a rectangle of the plane, and the lattice each block of an INR runs on.
+
+The trained picture covers the unit square of the plane: x to the right, y down, both in [0, 1). The pixel in row i and
+column j of a picture of size R stands for the point (j / R, i / R), the convention the `paper` model is trained with.
+Positions are computed in NumPy float64 on the host, so that a crop far from the origin is as exact as the full picture.
+"""
+
+import dataclasses
+import math
+import typing
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+from flax import struct
+
+from inr_gan_jax.array_types import Array
+
+DensifyRule = Literal["paper", "all", "pointwise"]
+
+# A point on a lattice line belongs to the cell that starts there, although 0.3 * 10 may round to 2.9999999999999996.
+_CELL_TOLERANCE = 1e-9
+
+
+@dataclasses.dataclass(frozen=True)
+class Viewport:
+    """A rectangle of the image plane and the pixel grid laid over it.
+
+    Pixel (row, column) samples the point (left + column * width_extent / width, top + row * height_extent / height).
+
+    Attributes:
+        height: pixels from top to bottom.
+        width: pixels from left to right.
+        top: y of the first row; 0 is the upper border of the trained picture.
+        left: x of the first column; 0 is the left border of the trained picture.
+        height_extent: length covered downwards; 1 is the whole trained picture.
+        width_extent: length covered to the right; 1 is the whole trained picture.
+        rule: which blocks of a multi-scale INR get denser than they were trained. `paper`: the blocks from
+            `first_dense_block` on (arXiv 2011.12026, super-resolution); `all`: every block, ratios between the blocks
+            kept; `pointwise`: every block is evaluated at every pixel, so the picture is a function of the point alone.
+    """
+
+    height: int
+    width: int
+    top: float = 0.0
+    left: float = 0.0
+    height_extent: float = 1.0
+    width_extent: float = 1.0
+    rule: DensifyRule = "paper"
+
+    def __post_init__(self) -> None:
+        if self.height < 1 or self.width < 1:
+            raise ValueError(f"viewport size is {self.height} x {self.width}, expected at least 1 x 1")
+        numbers = (self.top, self.left, self.height_extent, self.width_extent)
+        if not all(map(math.isfinite, numbers)):
+            raise ValueError(
+                f"viewport has top, left, height_extent, width_extent = {numbers}, expected finite numbers"
+            )
+        if self.height_extent <= 0 or self.width_extent <= 0:
+            raise ValueError(f"viewport covers {self.height_extent} x {self.width_extent}, expected more than 0")
+        if self.rule not in typing.get_args(DensifyRule):
+            raise ValueError(
+                f"viewport rule is {self.rule!r}, expected one of {', '.join(typing.get_args(DensifyRule))}"
+            )
+
+    def crop(self, top: int, left: int, height: int, width: int) -> "Viewport":
+        """Returns the viewport of a rectangle of this one's pixels, at the same density.
+
+        Args:
+            top, left: first row and column; may lie outside.
+            height, width: pixels to keep.
+        """
+        row_step, column_step = self.height_extent / self.height, self.width_extent / self.width
+        return dataclasses.replace(
+            self,
+            height=height,
+            width=width,
+            top=self.top + top * row_step,
+            left=self.left + left * column_step,
+            height_extent=height * row_step,
+            width_extent=width * column_step,
+        )
+
+    def zoom_out(self, factor: float) -> "Viewport":
+        """Returns the viewport of the same pixel count and centre that covers `factor` times the length each way."""
+        return dataclasses.replace(
+            self,
+            top=self.top - (factor - 1) / 2 * self.height_extent,
+            left=self.left - (factor - 1) / 2 * self.width_extent,
+            height_extent=factor * self.height_extent,
+            width_extent=factor * self.width_extent,
+        )
+
+    def centred_on(self, native_size: tuple[int, int]) -> "Viewport":
+        """Returns this viewport moved so that pictures of several densities lie exactly over each other.
+
+        A pixel drawn on a screen covers an area around its point. A picture of native size R therefore shows
+        [-0.5 / R, 1 - 0.5 / R), and a denser one of the same area starts half a native pixel less half a dense one
+        earlier. Use it to lay a super-resolved picture beside its own native pixels.
+
+        Args:
+            native_size: (height, width) of the picture to lie over.
+        """
+        return dataclasses.replace(
+            self,
+            top=self.top + 0.5 * (self.height_extent / self.height - 1 / native_size[0]),
+            left=self.left + 0.5 * (self.width_extent / self.width - 1 / native_size[1]),
+        )
+
+
+class BlockGrid(struct.PyTreeNode):
+    """The lattice that one block is evaluated on, and where its cells lie on the lattice of the block before.
+
+    Attributes:
+        x: [width], positions of the columns; 0 and 1 are the borders of the trained picture.
+        y: [height], positions of the rows, downwards.
+        row_index: [height], integer row of the block before whose features this row takes; None in the first block.
+        column_index: [width], likewise for columns.
+        repeats: (rows, columns) when the indices only repeat each row and column that often; None otherwise.
+    """
+
+    x: Array | np.ndarray
+    y: Array | np.ndarray
+    row_index: Array | np.ndarray | None = None
+    column_index: Array | np.ndarray | None = None
+    repeats: tuple[int, int] | None = struct.field(pytree_node=False, default=None)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) of the lattice."""
+        return self.y.shape[0], self.x.shape[0]
+
+
+def block_grids(
+    viewport: Viewport, native_sizes: Sequence[tuple[int, int]], first_dense_block: int = 1
+) -> tuple[BlockGrid, ...]:
+    """Lays out the lattices of all blocks of a multi-scale INR for one viewport.
+
+    The last block is evaluated at the pixels of the viewport. Earlier blocks lie on lattices through the origin of the
+    plane, and a point takes the features of the cell it falls in (nearest upsampling), so that the picture at a point
+    does not depend on the rectangle it is part of.
+
+    Args:
+        viewport: the rectangle, the density and the rule.
+        native_sizes: (height, width) that each block is trained at, coarse to fine.
+        first_dense_block: for the rule `paper`, the first block that runs denser; one that matches no block means all.
+
+    Returns:
+        One BlockGrid a block, coarse to fine; positions float64.
+
+    Source: arXiv 2011.12026, multi-scale INRs and super-resolution.
+    """
+    heights = [size[0] for size in native_sizes]
+    widths = [size[1] for size in native_sizes]
+    rows = _axis_lattices(viewport.top, viewport.height_extent, viewport.height, heights, viewport, first_dense_block)
+    columns = _axis_lattices(viewport.left, viewport.width_extent, viewport.width, widths, viewport, first_dense_block)
+    grids = []
+    for (y, row_index), (x, column_index) in zip(rows, columns, strict=True):
+        if row_index is None or column_index is None:
+            grids.append(BlockGrid(x=x, y=y))
+            continue
+        row_repeat, column_repeat = _repeat_of(row_index), _repeat_of(column_index)
+        repeats = (row_repeat, column_repeat) if row_repeat and column_repeat else None
+        grids.append(BlockGrid(x=x, y=y, row_index=row_index, column_index=column_index, repeats=repeats))
+    return tuple(grids)
+
+
+def _axis_lattices(
+    start: float, extent: float, count: int, native: Sequence[int], viewport: Viewport, first_dense_block: int
+) -> list[tuple[np.ndarray, np.ndarray | None]]:
+    """Positions along one axis for every block, and the cell of the block before that each position falls in."""
+    points = start + np.arange(count) * (extent / count)
+    if viewport.rule == "pointwise":
+        identity = np.arange(count, dtype=np.int32)
+        return [(points, identity if block else None) for block in range(len(native))]
+    density = count / extent
+    dense_from = first_dense_block if viewport.rule == "paper" and first_dense_block < len(native) else 0
+    lattices: list[tuple[np.ndarray, np.ndarray | None]] = []
+    # From fine to coarse: the cells that a block needs follow from the positions of the next finer one.
+    for block in reversed(range(1, len(native))):
+        density_before = native[block - 1] * (density / native[-1] if block - 1 >= dense_from else 1.0)
+        cells = np.floor(points * density_before + _CELL_TOLERANCE).astype(np.int64)
+        lattices.append((points, (cells - cells[0]).astype(np.int32)))
+        points = np.arange(cells[0], cells[-1] + 1) / density_before
+    return [(points, None), *reversed(lattices)]
+
+
+def _repeat_of(index: np.ndarray) -> int | None:
+    """How often each entry is repeated when the index is 0 0 .. 1 1 .. of equal runs, else None."""
+    repeat, remainder = divmod(index.size, int(index[-1]) + 1)
+    return repeat if remainder == 0 and np.array_equal(index, np.arange(index.size) // repeat) else None
