@@ -1,0 +1,1 @@
+"""Real images: tfds builders and data sources, read through grain."""

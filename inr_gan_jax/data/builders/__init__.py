@@ -1,0 +1,1 @@
+"""tfds builders that need no TensorFlow."""

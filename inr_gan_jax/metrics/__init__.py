@@ -1,0 +1,1 @@
+"""Distances between image sets. They take arrays and callables and know no model."""
