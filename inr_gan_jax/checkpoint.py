@@ -1,0 +1,89 @@
+"""Checkpoints of a run folder: any pytree of arrays, and the position in the data beside it."""
+
+from pathlib import Path
+from typing import Any, TypeVar
+
+import grain
+import jax
+import orbax.checkpoint as ocp
+
+_STATE, _DATA = "state", "data"
+
+_T = TypeVar("_T")
+
+
+class Checkpointer:
+    """Writes checkpoints in the background and finds the newest one again.
+
+    Args:
+        directory: of the checkpoints; made on the first save.
+        keep: newest checkpoints to keep.
+    """
+
+    def __init__(self, directory: Path, keep: int) -> None:
+        options = ocp.CheckpointManagerOptions(max_to_keep=keep, create=True, cleanup_tmp_directories=True)
+        self._manager = ocp.CheckpointManager(directory.absolute(), options=options)
+
+    def save(self, step: int, state: Any, iterator: grain.DatasetIterator) -> None:
+        """Saves state and data position; returns once both are copied, and writes on in the background."""
+        if step in self._manager.all_steps():
+            return
+        arguments = {
+            _STATE: ocp.args.StandardSave(state),
+            _DATA: grain.checkpoint.CheckpointSave(iterator),
+        }
+        self._manager.save(step, args=ocp.args.Composite(**arguments))
+
+    def restore(self, state: _T, iterator: grain.DatasetIterator) -> tuple[_T, int] | None:
+        """Restores the newest checkpoint.
+
+        Args:
+            state: gives structure, shapes and placement; its values are not used.
+            iterator: set to the saved position.
+
+        Returns:
+            The state and its step, or None when there is no checkpoint.
+        """
+        step = self._manager.latest_step()
+        if step is None:
+            return None
+        abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, state)
+        arguments = {
+            _STATE: ocp.args.StandardRestore(abstract),
+            _DATA: grain.checkpoint.CheckpointRestore(iterator),
+        }
+        restored = self._manager.restore(step, args=ocp.args.Composite(**arguments))
+        return restored[_STATE], step
+
+    def close(self) -> None:
+        """Waits until everything is on disk."""
+        self._manager.wait_until_finished()
+        self._manager.close()
+
+
+def latest_step(directory: Path) -> int | None:
+    """The step of the newest complete checkpoint in a directory, or None."""
+    if not directory.is_dir():
+        return None
+    steps = [int(path.name) for path in directory.iterdir() if path.name.isdigit()]
+    return max(steps, default=None)
+
+
+def restore_entry(directory: Path, step: int, name: str, abstract: Any) -> Any:
+    """Restores one entry of a saved state, without the rest.
+
+    Args:
+        directory: of the checkpoints.
+        step: which one.
+        name: of the entry, such as `ema_params`.
+        abstract: pytree of `jax.ShapeDtypeStruct` with the shapes expected.
+
+    Returns:
+        The entry, on the default device.
+    """
+    sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    target = {name: abstract}
+    restore_args = jax.tree.map(lambda leaf: ocp.ArrayRestoreArgs(sharding=sharding, dtype=leaf.dtype), target)
+    arguments = ocp.args.PyTreeRestore(item=target, restore_args=restore_args, partial_restore=True)
+    with ocp.PyTreeCheckpointer() as checkpointer:
+        return checkpointer.restore(directory.absolute() / str(step) / _STATE, args=arguments)[name]

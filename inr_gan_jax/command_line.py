@@ -1,0 +1,117 @@
+"""Flags of the entry points, and how a user's mistake ends: one sentence on stderr and exit code 2."""
+
+import os
+import re
+import sys
+from collections.abc import Callable, Sequence
+
+from absl import app, flags, logging
+from ml_collections import config_flags
+
+from inr_gan_jax.config import nearest
+from inr_gan_jax.errors import UserError
+
+_USER_MISTAKE = 2
+
+
+def run(main: Callable[[Sequence[str]], None]) -> None:
+    """Parses flags, runs an entry point and turns a user's mistake into one sentence and exit code 2."""
+
+    def guarded(arguments: Sequence[str]) -> None:
+        if len(arguments) > 1:
+            _fail(f"unexpected argument {arguments[1]!r}; flags look like --name=value")
+        try:
+            main(arguments)
+        except UserError as error:
+            _fail(str(error))
+        except KeyboardInterrupt:
+            print("\nstopped; the same command goes on from the last checkpoint", file=sys.stderr)
+            sys.exit(130)
+
+    logging.set_verbosity(logging.WARNING)
+    app.run(guarded, flags_parser=_parse_flags)
+
+
+def define_config_flag() -> flags.FlagHolder:
+    """Defines `--config=FILE[:ARGUMENT]`, whose keys can be overridden by `--config.section.key=value` behind it."""
+    holder = config_flags.DEFINE_config_file(
+        "config", None, "Configuration file, such as configs/digits.py.", lock_config=True
+    )
+    flags.mark_flag_as_required("config")
+    return holder
+
+
+def limit_cpu_threads(threads: int) -> None:
+    """Limits the threads of one operation on a CPU; call it before JAX looks for devices.
+
+    Args:
+        threads: 0 leaves the choice to XLA, which takes all cores.
+    """
+    if threads == 1:
+        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_multi_thread_eigen=false".strip()
+    elif threads > 1:
+        os.environ.setdefault("NPROC", str(threads))
+
+
+def _fail(sentence: str) -> None:
+    print(f"error: {' '.join(sentence.split())}", file=sys.stderr)
+    sys.exit(_USER_MISTAKE)
+
+
+def _parse_flags(arguments: Sequence[str]) -> list[str]:
+    """Parses the command line; configuration files run while this happens, so any error may come out of it."""
+    try:
+        remaining = flags.FLAGS(arguments)
+        if "config" in flags.FLAGS:
+            _check_config_loaded()
+        return remaining
+    except flags.Error as error:
+        _fail(_explain_flag_error(error))
+    except (AttributeError, KeyError) as error:
+        _fail(_explain_key_error(error, arguments))
+    except UserError as error:
+        _fail(str(error))
+    except Exception as error:  # whatever a configuration file raises is the user's to mend
+        _fail(f"the configuration cannot be read: {type(error).__name__}: {error}")
+    raise AssertionError("unreachable: every path above returns or exits")
+
+
+def _check_config_loaded() -> None:
+    """Makes a missing configuration file show now: the library only raises when a value is looked at."""
+    path = flags.FLAGS["config"].config_filename
+    config = flags.FLAGS.config
+    if config is None:
+        raise UserError("--config is missing, expected a file such as --config=configs/digits.py")
+    file = path.split(":")[0]
+    if not os.path.isfile(file):
+        folder = os.path.dirname(file) or "."
+        names = (
+            os.listdir(folder) if os.path.isdir(folder) else os.listdir("configs") if os.path.isdir("configs") else []
+        )
+        known = [name for name in names if name.endswith(".py") and not name.startswith("_")]
+        hint = f"; {nearest(os.path.basename(file), known)}" if known else ""
+        raise UserError(f"configuration file {file} does not exist{hint}")
+    len(config)
+
+
+def _explain_flag_error(error: flags.Error) -> str:
+    text = str(error)
+    wrong_type = re.match(r"flag --(\S+?)=(.*?): (.*)", text, re.DOTALL)
+    if wrong_type:
+        key, value, reason = wrong_type.groups()
+        return f"{key} is {value!r}, which does not fit: {reason}"
+    if "config." in text:
+        return f"{text} (overrides must stand behind --config=FILE)"
+    return text
+
+
+def _explain_key_error(error: Exception, arguments: Sequence[str]) -> str:
+    """A sentence for an override of a key that does not exist, with the nearest names."""
+    quoted = re.search(r"['\"]([A-Za-z0-9_]+)['\"]", str(error))
+    name = quoted.group(1) if quoted else ""
+    override = next((item for item in arguments if re.match(rf"--config\.(\w+\.)*{name}\b", item)), None)
+    if not name or not override:
+        return f"the configuration cannot be read: {type(error).__name__}: {error}"
+    suggestion = re.search(r'Did you mean "(\w+)"', str(error))
+    hint = f"; nearest: {suggestion.group(1)}" if suggestion else ""
+    return f"unknown key {override.split('=')[0].removeprefix('--')}{hint}"

@@ -1,0 +1,1 @@
+"""Training: state, steps, hooks and the loop."""

@@ -1,0 +1,123 @@
+"""--dry_run: what a run would be, worked out from shapes alone."""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from inr_gan_jax.array_types import Params
+from inr_gan_jax.config import Config
+from inr_gan_jax.data.dataset import check_available, data_root
+from inr_gan_jax.errors import UserError
+from inr_gan_jax.models.build import build_discriminator, build_generator
+from inr_gan_jax.training.optimizers import build_optimizers
+from inr_gan_jax.training.run_folder import check_run_folder
+from inr_gan_jax.training.state import TrainState, init_state
+from inr_gan_jax.training.steps import TrainStep
+
+
+def abstract_step(config: Config) -> tuple[TrainState, dict[str, jax.ShapeDtypeStruct], TrainStep, Any]:
+    """Traces a whole training step without computing or allocating anything.
+
+    Returns:
+        State and batch before the step, the step, and (state, scalars) after it, all as shapes.
+    """
+    generator, discriminator = build_generator(config), build_discriminator(config)
+    optimizers = build_optimizers(config)
+    step = TrainStep(config, generator, discriminator, optimizers)
+    state = jax.eval_shape(lambda: init_state(config, generator, discriminator, optimizers))
+    data, batch_size = config.data, config.training.batch_size
+    batch = {
+        "image": jax.ShapeDtypeStruct((batch_size, data.height, data.width, data.channels), jnp.uint8),
+        "label": jax.ShapeDtypeStruct((batch_size,), jnp.int32),
+    }
+    after = jax.eval_shape(step, state, batch)
+    if step.is_lazy():
+        after = jax.eval_shape(step.regularise, after[0], batch)
+    return state, batch, step, after
+
+
+def describe(config: Config, workdir: Path) -> str:
+    """Describes a run: configuration, networks, memory and plan; touches no disk and no device.
+
+    Raises:
+        UserError: for a run folder that does not fit.
+    """
+    check_run_folder(workdir, config)
+    state, batch, step, _ = abstract_step(config)
+    sections = [config.to_json().rstrip()]
+    for name, params in (("generator", state.generator_params), ("discriminator", state.discriminator_params)):
+        sections.append(_parameter_table(name, params))
+    sections.append(_memory_table(state, batch, step))
+    sections.append(_plan(config, workdir))
+    return "\n\n".join(sections)
+
+
+def _num_parameters(params: Params) -> int:
+    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(params))
+
+
+def _num_bytes(tree: Any) -> int:
+    return sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
+
+
+def _parameter_table(name: str, params: Params) -> str:
+    rows = [f"{name}: {_num_parameters(params):,} parameters"]
+    for path, leaf in jax.tree_util.tree_flatten_with_path(params)[0]:
+        key = "/".join(str(entry.key) for entry in path)
+        rows.append(f"  {key:<44} {tuple(leaf.shape)!s:>20} {math.prod(leaf.shape):>13,}")
+    return "\n".join(rows)
+
+
+def _memory_table(state: TrainState, batch: Any, step: TrainStep) -> str:
+    real, labels = jax.eval_shape(step.prepare, batch)
+
+    def residuals(loss: Callable[..., Any], params: Params, *constants: Any) -> int:
+        # What the backward pass keeps is what the closure returned by vjp holds; the parameters are counted elsewhere.
+        def backward_of(params: Params, constants: tuple[Any, ...]) -> Any:
+            return jax.vjp(lambda params: loss(params, *constants, jax.random.key(0))[0], params)[1]
+
+        return max(0, _num_bytes(jax.eval_shape(backward_of, params, constants)) - _num_bytes(params))
+
+    generator, discriminator = state.generator_params, state.discriminator_params
+    activations = max(
+        residuals(step.generator_loss, generator, discriminator, labels),
+        residuals(step.discriminator_loss, discriminator, generator, real, labels),
+    )
+    rows = {
+        "parameters": _num_bytes((state.generator_params, state.discriminator_params)),
+        "optimizer states": _num_bytes((state.generator_opt, state.discriminator_opt)),
+        "averaged generator": _num_bytes(state.ema_params),
+        "gradients (larger network)": max(_num_bytes(state.generator_params), _num_bytes(state.discriminator_params)),
+        "activations kept (larger phase, before fusion)": activations,
+        "batch": _num_bytes(batch),
+    }
+    lines = [f"  {name:<48} {size / 2**20:>10,.1f} MiB" for name, size in rows.items()]
+    total = sum(rows.values())
+    return "\n".join(["memory, all devices together:", *lines, f"  {'sum':<48} {total / 2**20:>10,.1f} MiB"])
+
+
+def _plan(config: Config, workdir: Path) -> str:
+    settings = config.training
+    try:
+        check_available(config.data)
+        data = f"{config.data.name} in {data_root(config.data.data_dir)}"
+    except UserError as error:
+        data = f"NOT THERE: {error}"
+    rows = {
+        "run folder": str(workdir),
+        "data": data,
+        "steps": f"{settings.total_steps:,} of {settings.batch_size} images, {settings.total_kimg:g} kimg",
+        "numbers": f"every {settings.steps(settings.log_kimg):,} steps",
+        "sample grids": _period(settings.steps(settings.sample_kimg)),
+        "evaluations": f"{config.evaluation.metric}, {_period(settings.steps(settings.evaluate_kimg))}",
+        "checkpoints": f"every {settings.steps(settings.checkpoint_kimg):,} steps, {settings.keep_checkpoints} kept",
+    }
+    return "\n".join(["plan:", *(f"  {name:<14} {value}" for name, value in rows.items())])
+
+
+def _period(steps: int) -> str:
+    return f"every {steps:,} steps" if steps else "none"

@@ -1,0 +1,40 @@
+"""training.png: the metric of a run against images shown."""
+
+from pathlib import Path
+from typing import Any
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from inr_gan_jax.metrics.pixel_fd import PixelFloors
+from inr_gan_jax.training.metric_writers import read_metrics
+
+
+def write_training_plot(workdir: Path, metric: str, floors: PixelFloors) -> Path | None:
+    """Plots a metric of `metrics.jsonl`.
+
+    Args:
+        workdir: run folder.
+        metric: name in the file.
+        floors: drawn as lines.
+
+    Returns:
+        Path of the picture, or None when the metric was never computed.
+    """
+    points: list[dict[str, Any]] = [line for line in read_metrics(workdir) if metric in line]
+    if not points:
+        return None
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    kimg, values = [point["kimg"] for point in points], [point[metric] for point in points]
+    axes.semilogy(kimg, values, marker="o", markersize=4, label="generated against real")
+    axes.axhline(floors.halves, linestyle="--", color="0.4", label=f"two halves of the real set ({floors.halves:.3f})")
+    axes.axhline(floors.resampled, linestyle=":", color="0.4", label=f"real images resampled ({floors.resampled:.3f})")
+    axes.annotate(f"{values[-1]:.3f}", (kimg[-1], values[-1]), textcoords="offset points", xytext=(-4, 8), ha="right")
+    axes.set(xlabel="real images shown (thousands)", ylabel="pixel Fréchet distance", xlim=(0, None))
+    axes.grid(which="both", alpha=0.25)
+    axes.legend(frameon=False)
+    path = workdir / "training.png"
+    figure.savefig(path, dpi=120)
+    return path

@@ -1,0 +1,85 @@
+"""The folder of a run: whose it is, and what lies in it."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+from inr_gan_jax.config import Config
+from inr_gan_jax.errors import UserError
+
+CONFIG_FILE = "config.json"
+CHECKPOINTS = "checkpoints"
+SAMPLES = "samples"
+
+# A run may go on with other values of these: they change when it ends and what it tells, not what it computes.
+_FREE_KEYS = {"num_devices", "cpu_threads", "compilation_cache_dir", "training", "evaluation", "data"}
+_FREE_TRAINING_KEYS = {
+    "total_kimg", "log_kimg", "sample_kimg", "evaluate_kimg", "checkpoint_kimg", "keep_checkpoints", "sample_grid",
+}  # fmt: skip
+_FREE_DATA_KEYS = {"data_dir", "num_threads", "prefetch"}
+
+
+def check_run_folder(workdir: Path, config: Config) -> None:
+    """Checks, without writing, that a run of this configuration may use the folder.
+
+    Raises:
+        UserError: if it is a file, holds something else, or belongs to another configuration.
+    """
+    if not workdir.exists():
+        blocked = next((parent for parent in workdir.parents if parent.exists() and not parent.is_dir()), None)
+        if blocked:
+            raise UserError(f"workdir {workdir} cannot be made, because {blocked} is a file")
+        return
+    if not workdir.is_dir():
+        raise UserError(f"workdir {workdir} is a file, expected a folder or a path that does not exist yet")
+    saved = workdir / CONFIG_FILE
+    if not saved.exists():
+        if any(workdir.iterdir()):
+            raise UserError(
+                f"workdir {workdir} holds files but no {CONFIG_FILE}, expected an empty folder or a run of ours"
+            )
+        return
+    try:
+        previous = json.loads(saved.read_text())
+    except (OSError, ValueError) as error:
+        raise UserError(f"{saved} cannot be read ({error}), so the run in it cannot go on") from error
+    difference = _first_difference(_identity(previous), _identity(dataclasses.asdict(config)), "config")
+    if difference:
+        raise UserError(f"workdir {workdir} belongs to another configuration: {difference}; choose another --workdir")
+
+
+def make_run_folder(workdir: Path, config: Config) -> None:
+    """Makes the folder and saves the resolved configuration in it.
+
+    Raises:
+        UserError: if it cannot be written.
+    """
+    try:
+        (workdir / SAMPLES).mkdir(parents=True, exist_ok=True)
+        partial = workdir / f"{CONFIG_FILE}.partial"
+        partial.write_text(config.to_json())
+        partial.replace(workdir / CONFIG_FILE)
+    except OSError as error:
+        raise UserError(f"workdir {workdir} cannot be written ({error.strerror})") from error
+
+
+def _identity(config: dict[str, Any]) -> dict[str, Any]:
+    """The part of a configuration that a run cannot change on the way."""
+    # Through JSON, where tuples are lists.
+    plain = json.loads(json.dumps(config))
+    identity = {key: value for key, value in plain.items() if key not in _FREE_KEYS}
+    for section, free in (("training", _FREE_TRAINING_KEYS), ("data", _FREE_DATA_KEYS)):
+        identity[section] = {key: value for key, value in plain.get(section, {}).items() if key not in free}
+    return identity
+
+
+def _first_difference(old: Any, new: Any, path: str) -> str | None:
+    """The first key that differs, with both values."""
+    if not (isinstance(old, dict) and isinstance(new, dict)):
+        return None if old == new else f"{path} is {old!r} there and {new!r} here"
+    for key in sorted({*old, *new}):
+        difference = _first_difference(old.get(key), new.get(key), f"{path}.{key}")
+        if difference:
+            return difference
+    return None

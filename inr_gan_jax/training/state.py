@@ -1,0 +1,57 @@
+"""All that an exact resume needs, as one pytree."""
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+
+from inr_gan_jax.array_types import Array, Params, PRNGKey
+from inr_gan_jax.config import Config
+from inr_gan_jax.models.discriminator import Discriminator
+from inr_gan_jax.models.generator import Generator
+from inr_gan_jax.training.optimizers import Optimizers
+
+
+class TrainState(struct.PyTreeNode):
+    """Everything that changes from step to step, besides the position in the data.
+
+    Attributes:
+        step: int32 scalar, steps done.
+        key_data: raw data of the random key that all draws of the run are folded from; never changes.
+        generator_params, discriminator_params: trained parameters.
+        ema_params: average of the generator's parameters; samples come from it.
+        generator_opt, discriminator_opt: states of the optimizers.
+    """
+
+    step: Array
+    key_data: Array
+    generator_params: Params
+    discriminator_params: Params
+    ema_params: Params
+    generator_opt: optax.OptState
+    discriminator_opt: optax.OptState
+
+    def step_key(self) -> PRNGKey:
+        """The random key of the coming step."""
+        return jax.random.fold_in(jax.random.wrap_key_data(self.key_data), self.step)
+
+
+def init_state(
+    config: Config, generator: Generator, discriminator: Discriminator, optimizers: Optimizers
+) -> TrainState:
+    """Draws the initial state of a run from its seed; pure, so `jax.eval_shape` gives its shapes."""
+    run_key, generator_key, discriminator_key = jax.random.split(jax.random.key(config.seed), 3)
+    params = generator.init(generator_key)
+    images = jnp.zeros((1, config.data.height, config.data.width, config.data.channels))
+    labels = jnp.zeros((1, config.data.num_classes)) if config.data.num_classes else None
+    discriminator_params = discriminator.init(discriminator_key, images, labels)["params"]
+    return TrainState(
+        step=jnp.zeros((), jnp.int32),
+        key_data=jax.random.key_data(run_key),
+        generator_params=params,
+        discriminator_params=discriminator_params,
+        # A copy, because the state is donated to the step and a buffer cannot be donated twice.
+        ema_params=jax.tree.map(jnp.copy, params),
+        generator_opt=optimizers.generator.init(params),
+        discriminator_opt=optimizers.discriminator.init(discriminator_params),
+    )
