@@ -1,0 +1,1 @@
+"""Tools on trained generators: functions on arrays, each with a thin command."""

@@ -1,0 +1,56 @@
+"""From a run folder to a generator that draws."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import jax
+
+from inr_gan_jax.array_types import Params
+from inr_gan_jax.checkpoint import latest_step, restore_entry
+from inr_gan_jax.config import Config
+from inr_gan_jax.errors import UserError
+from inr_gan_jax.models.build import build_generator
+from inr_gan_jax.models.generator import Generator
+
+
+@dataclasses.dataclass(frozen=True)
+class LoadedGenerator:
+    """A trained generator.
+
+    Attributes:
+        generator: network.
+        params: averaged parameters (EMA).
+        config: of the run that trained it.
+        kimg: thousands of real images shown.
+    """
+
+    generator: Generator
+    params: Params
+    config: Config
+    kimg: float
+
+
+def load_run(workdir: Path) -> LoadedGenerator:
+    """Loads the averaged generator of the newest checkpoint of a run folder.
+
+    Args:
+        workdir: run folder, holding `config.json` and `checkpoints/`.
+
+    Raises:
+        UserError: one sentence, if there is no run or no checkpoint.
+    """
+    config_path = workdir / "config.json"
+    if not config_path.is_file():
+        raise UserError(f"{workdir} is no run folder: {config_path} does not exist")
+    try:
+        config = Config.from_dict(json.loads(config_path.read_text()))
+    except ValueError as error:
+        raise UserError(f"{config_path} is not valid JSON ({error})") from error
+    step = latest_step(workdir / "checkpoints")
+    if step is None:
+        raise UserError(f"{workdir / 'checkpoints'} holds no checkpoint yet, let the run go on until its first one")
+    generator = build_generator(config)
+    shapes = jax.eval_shape(generator.init, jax.random.key(0))
+    params = restore_entry(workdir / "checkpoints", step, "ema_params", shapes)
+    return LoadedGenerator(generator, params, config, step * config.training.batch_size / 1000)

@@ -1,0 +1,109 @@
+"""Reads the recorded tensors of the original implementation and lays them out as our variables."""
+
+import json
+import os
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from inr_gan_jax.models.paper_inr import PaperBlock, PaperSettings
+
+SHARED = Path(os.environ.get("INR_GAN_SHARED", Path(__file__).resolve().parents[2] / "shared"))
+_INR = "inr.model._inr_modules"
+
+
+def load(name: str) -> dict[str, np.ndarray]:
+    """The arrays of one recorded file: float32 inputs and weights, overlaid by the float64 results."""
+    path = SHARED / "golden" / f"{name}.npz"
+    if not path.exists():
+        pytest.skip(f"recorded tensors are not at {path}")
+    arrays = dict(np.load(path))
+    arrays.update(np.load(path.with_suffix("").with_suffix(".f64.npz")))
+    return arrays
+
+
+def load_settings(name: str) -> PaperSettings:
+    """The generator settings of one recorded variant."""
+    config = json.loads((SHARED / "golden" / f"{name}.json").read_text())["config"]["hp"]
+    inr, hypernetwork = config["inr"], config["generator"]
+    blocks = tuple(
+        PaperBlock(
+            size=(int(side), int(side)),
+            features=block["dim"],
+            num_layers=block["n_layers"],
+            num_fourier_features=block["num_learnable_coord_feats"],
+            fourier_scale=block["fourier_scale"],
+            max_num_fixed_features=block["max_num_fixed_coord_feats"],
+            to_rgb=block["to_rgb"],
+        )
+        for side, block in sorted(inr["resolutions_params"].items(), key=lambda item: int(item[0]))
+    )
+    return PaperSettings(
+        blocks=blocks,
+        z_dim=hypernetwork["z_dim"],
+        mapping_dim=hypernetwork["hid_dim"],
+        num_mapping_layers=hypernetwork["num_layers"],
+        rank=inr["module_kwargs"]["se_factorized"]["rank"],
+        equalised_lr=inr["module_kwargs"]["se_factorized"]["equalized_lr"],
+        first_dense_block=inr["upsample_block_idx"],
+        activation=inr["activation"],
+    )
+
+
+def generator_params(arrays: dict[str, np.ndarray], settings: PaperSettings, prefix: str = "G/") -> dict:
+    """Parameters (or gradients, by prefix) of the generator in our layout, float64."""
+
+    def get(name: str) -> jnp.ndarray:
+        return jnp.asarray(arrays[prefix + name].T, jnp.float64)
+
+    def dense(name: str) -> dict:
+        return {"kernel": get(f"{name}.weight"), "bias": get(f"{name}.bias")}
+
+    hypernetwork = {"connector": dense("connector")}
+    for index in range(settings.num_mapping_layers):
+        hypernetwork[f"mapping_{index}"] = dense(f"mapping_network.{index}.transform.0")
+        if index:
+            hypernetwork[f"branch_weight_{index}"] = get(f"mapping_network.{index}.main_branch_weight")
+    params = {"hypernetwork": hypernetwork}
+    for index, block in enumerate(settings.blocks):
+        base = f"{_INR}.b_{index}._inr_modules"
+        layers = {
+            f"layer_{number}": {"kernel": get(f"{base}.transform._inr_modules.{2 * number}.weight")}
+            for number in range(block.num_layers)
+        }
+        if index:
+            connector = f"{base}.connector._inr_modules.0"
+            layers["connector_low"] = {"kernel": get(f"{connector}.lr_feat_embedder.weight")}
+            layers["connector_high"] = {"kernel": get(f"{connector}.hr_coord_embedder.weight")}
+        params[f"blocks_{index}"] = layers
+    return params
+
+
+def discriminator_params(arrays: dict[str, np.ndarray], side: int, prefix: str = "D/") -> dict:
+    """Parameters (or gradients, by prefix) of the discriminator in our layout, float64."""
+
+    def conv(name: str) -> jnp.ndarray:
+        return jnp.asarray(arrays[f"{prefix}{name}.weight"].transpose(2, 3, 1, 0), jnp.float64)
+
+    def bias(name: str) -> jnp.ndarray:
+        return jnp.asarray(arrays[f"{prefix}{name}.bias"], jnp.float64)
+
+    params = {"from_rgb": {"kernel": conv("convs.0.0"), "bias": bias("convs.0.1")}}
+    number = 1
+    while side > 4:
+        params[f"block_{side}"] = {
+            "conv0": {"kernel": conv(f"convs.{number}.conv1.0"), "bias": bias(f"convs.{number}.conv1.1")},
+            "conv1": {"kernel": conv(f"convs.{number}.conv2.1"), "bias": bias(f"convs.{number}.conv2.2")},
+            "skip": {"kernel": conv(f"convs.{number}.skip.1")},
+        }
+        number, side = number + 1, side // 2
+    params["final_conv"] = {"kernel": conv("final_conv.0"), "bias": bias("final_conv.1")}
+    for ours, theirs in (("final_dense", "final_linear.0"), ("output", "final_linear.1")):
+        params[ours] = {"kernel": jnp.asarray(arrays[f"{prefix}{theirs}.weight"].T, jnp.float64), "bias": bias(theirs)}
+    # The recorded network flattens channels first, ours last.
+    kernel = params["final_dense"]["kernel"]
+    out = kernel.shape[1]
+    params["final_dense"]["kernel"] = kernel.reshape(-1, 4, 4, out).transpose(1, 2, 0, 3).reshape(-1, out)
+    return params
