@@ -14,32 +14,43 @@ from configs import default
 def get_config() -> ConfigDict:
     """Returns the configuration of the demo."""
     config = default.get_config()
-    config.name = "digits"
-    config.cpu_threads = 1
-
-    config.data.update(name="digits", split="train", height=8, width=8, channels=1, x_flip=False, num_threads=1)
-    config.paper.update(
-        z_dim=64,
-        mapping_dim=128,
-        rank=4,
-        features=(64, 64),
-        num_layers=(2, 2),
-        num_fourier_features=(16, 16),
-        fourier_scale=(3.0, 3.0),
+    config.update(
+        {
+            "name": "digits",
+            "one_cpu_thread": True,
+            "data": {"name": "digits", "height": 8, "width": 8, "channels": 1, "x_flip": False, "num_threads": 1},
+            "paper": {
+                "z_dim": 64,
+                "mapping_dim": 128,
+                "rank": 4,
+                "features": (64, 64),
+                "num_layers": (2, 2),
+                "num_fourier_features": (16, 16),
+                "fourier_scale": (3.0, 3.0),
+                "training_rule": "pointwise",
+            },
+            "discriminator": {"channel_base": 256, "channel_max": 64},
+            "loss": {"r1_gamma": 0.5, "r1_interval": 16},
+            "optimizer": {
+                "hypernetwork_lr": 8e-4,
+                "inr_lr": 2e-3,
+                "discriminator_lr": 2e-3,
+                "beta2": 0.99,
+                "decay_kimg": 120.0,
+                "final_lr_fraction": 0.05,
+            },
+            "training": {
+                "batch_size": 8,
+                "total_kimg": 120.0,
+                "ema_kimg": 5.0,
+                "ema_rampup": 0.1,
+                "log_kimg": 1.0,
+                "sample_kimg": 20.0,
+                "sample_grid": (8, 8),
+                "evaluate_kimg": 10.0,
+                "checkpoint_kimg": 10.0,
+            },
+            "evaluation": {"metric": "pixel_fd", "batch_size": 500},
+        }
     )
-    config.discriminator.update(channel_base=512, channel_max=48)
-    config.loss.update(r1_gamma=1.0, r1_interval=16)
-    config.optimizer.update(hypernetwork_lr=6e-4, inr_lr=2e-3, discriminator_lr=2e-3, beta2=0.99)
-    config.training.update(
-        batch_size=32,
-        total_kimg=80.0,
-        ema_kimg=20.0,
-        ema_rampup=0.05,
-        log_kimg=1.0,
-        sample_kimg=10.0,
-        sample_grid=(8, 8),
-        evaluate_kimg=10.0,
-        checkpoint_kimg=10.0,
-    )
-    config.evaluation.update(metric="pixel_fd", batch_size=500)
     return config

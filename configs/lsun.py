@@ -22,6 +22,5 @@ def get_config(category: str = "church") -> ConfigDict:
     if category not in _CATEGORIES:
         raise ValueError(f"configs/lsun.py has no {category!r}, expected one of {', '.join(_CATEGORIES)}")
     config = default.get_config()
-    config.name = f"lsun-{category}"
-    config.data.name = f"lsun/{_CATEGORIES[category]}"
+    config.update({"name": f"lsun-{category}", "data": {"name": f"lsun/{_CATEGORIES[category]}"}})
     return config

@@ -4,6 +4,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from absl import app, flags, logging
 from ml_collections import config_flags
@@ -28,7 +29,7 @@ def run(main: Callable[[Sequence[str]], None]) -> None:
             print("\nstopped; the same command goes on from the last checkpoint", file=sys.stderr)
             sys.exit(130)
 
-    logging.set_verbosity(logging.WARNING)
+    logging.set_verbosity(logging.ERROR)
     app.run(guarded, flags_parser=_parse_flags)
 
 
@@ -41,16 +42,9 @@ def define_config_flag() -> flags.FlagHolder:
     return holder
 
 
-def limit_cpu_threads(threads: int) -> None:
-    """Limits the threads of one operation on a CPU; call it before JAX looks for devices.
-
-    Args:
-        threads: 0 leaves the choice to XLA, which takes all cores.
-    """
-    if threads == 1:
-        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_multi_thread_eigen=false".strip()
-    elif threads > 1:
-        os.environ.setdefault("NPROC", str(threads))
+def use_one_cpu_thread() -> None:
+    """Makes every operation on a CPU run in one thread; call it before JAX looks for devices."""
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_multi_thread_eigen=false".strip()
 
 
 def _fail(sentence: str) -> None:
@@ -78,10 +72,9 @@ def _parse_flags(arguments: Sequence[str]) -> list[str]:
 
 def _check_config_loaded() -> None:
     """Makes a missing configuration file show now: the library only raises when a value is looked at."""
-    path = flags.FLAGS["config"].config_filename
+    holder: Any = flags.FLAGS["config"]
+    path = holder.config_filename
     config = flags.FLAGS.config
-    if config is None:
-        raise UserError("--config is missing, expected a file such as --config=configs/digits.py")
     file = path.split(":")[0]
     if not os.path.isfile(file):
         folder = os.path.dirname(file) or "."
@@ -96,6 +89,12 @@ def _check_config_loaded() -> None:
 
 def _explain_flag_error(error: flags.Error) -> str:
     text = str(error)
+    required = re.match(r"flag --(\w+)=None: .*must have a value", text)
+    if required:
+        return f"--{required.group(1)} is missing; --help lists the flags"
+    if "Traceback" in text:
+        # The configuration file itself raised; its own message is the last line.
+        return text.strip().splitlines()[-1].split(": ", 1)[-1]
     wrong_type = re.match(r"flag --(\S+?)=(.*?): (.*)", text, re.DOTALL)
     if wrong_type:
         key, value, reason = wrong_type.groups()
@@ -107,11 +106,12 @@ def _explain_flag_error(error: flags.Error) -> str:
 
 def _explain_key_error(error: Exception, arguments: Sequence[str]) -> str:
     """A sentence for an override of a key that does not exist, with the nearest names."""
-    quoted = re.search(r"['\"]([A-Za-z0-9_]+)['\"]", str(error))
-    name = quoted.group(1) if quoted else ""
+    # The library quotes the name inside a quoted message.
+    quoted = re.search(r"\w+", str(error))
+    name = quoted.group() if quoted else ""
     override = next((item for item in arguments if re.match(rf"--config\.(\w+\.)*{name}\b", item)), None)
     if not name or not override:
         return f"the configuration cannot be read: {type(error).__name__}: {error}"
-    suggestion = re.search(r'Did you mean "(\w+)"', str(error))
+    suggestion = re.search(r'Did you mean \W*(\w+)', str(error))
     hint = f"; nearest: {suggestion.group(1)}" if suggestion else ""
     return f"unknown key {override.split('=')[0].removeprefix('--')}{hint}"

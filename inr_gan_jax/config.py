@@ -56,6 +56,7 @@ class PaperConfig:
     to_rgb: tuple[bool, ...]
     use_diagonal_features: bool
     first_dense_block: int
+    training_rule: Literal["paper", "pointwise"]
     activation: Literal["relu", "leaky_relu"]
     leaky_slope: float
     equalised_lr: bool
@@ -132,7 +133,7 @@ class Config:
 
     name: str
     seed: int
-    cpu_threads: int
+    one_cpu_thread: bool
     num_devices: int
     compilation_cache_dir: str
     data: DataConfig
@@ -199,7 +200,9 @@ def _convert(value: Any, hint: Any, path: str) -> Any:
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if type(value) is not hint:
-        raise ConfigError(f"{path} is {value!r} of type {type(value).__name__}, expected {hint.__name__}")
+        raise ConfigError(
+            f"{path} is {value!r} of type {type(value).__name__}, expected {getattr(hint, '__name__', hint)}"
+        )
     return value
 
 
@@ -253,7 +256,6 @@ def _validate(config: Config) -> None:
                 holds = 0 < value < float("inf") if low is None else low <= value < float("inf")
                 _require(holds, f"{section}.{key}", value, expected)
     _require(bool(config.name) and "/" not in config.name, "name", config.name, "a file name")
-    _require(config.cpu_threads >= 0, "cpu_threads", config.cpu_threads, "0 or more")
     _require(config.num_devices >= 0, "num_devices", config.num_devices, "0 (all) or more")
     _require(0 <= config.seed < 2**32, "seed", config.seed, "0 to 2**32 - 1")
     _require(config.data.channels in (1, 3), "data.channels", config.data.channels, "1 or 3")

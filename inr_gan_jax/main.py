@@ -1,14 +1,15 @@
-"""Trains a generator: python -m inr_gan_jax.main --config=configs/digits.py"""
+"""Trains a generator: python -m inr_gan_jax.main --config=configs/digits.py."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 from absl import flags
 
-from inr_gan_jax.command_line import define_config_flag, limit_cpu_threads, run
+from inr_gan_jax.command_line import define_config_flag, run, use_one_cpu_thread
 from inr_gan_jax.config import Config
 
 _CONFIG = define_config_flag()
+flags.declare_key_flag("config")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Run folder; runs/<name of the configuration> when not given.")
 _DRY_RUN = flags.DEFINE_boolean("dry_run", False, "Print shapes, counts, memory and the plan; touch no disk.")
 
@@ -18,8 +19,9 @@ def main(arguments: Sequence[str]) -> None:
     del arguments
     config = Config.from_config_dict(_CONFIG.value)
     workdir = Path(_WORKDIR.value or f"runs/{config.name}").expanduser()
-    limit_cpu_threads(config.cpu_threads)
-    # Imported here, after the number of threads is set and a wrong configuration has been refused in no time.
+    if config.one_cpu_thread:
+        use_one_cpu_thread()
+    # Imported here, after the threads are set and a wrong configuration has been refused in no time.
     from inr_gan_jax.training import dry_run, loop
 
     if _DRY_RUN.value:

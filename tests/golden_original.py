@@ -3,6 +3,7 @@
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -55,18 +56,18 @@ def load_settings(name: str) -> PaperSettings:
 def generator_params(arrays: dict[str, np.ndarray], settings: PaperSettings, prefix: str = "G/") -> dict:
     """Parameters (or gradients, by prefix) of the generator in our layout, float64."""
 
-    def get(name: str) -> jnp.ndarray:
+    def get(name: str) -> Any:
         return jnp.asarray(arrays[prefix + name].T, jnp.float64)
 
     def dense(name: str) -> dict:
         return {"kernel": get(f"{name}.weight"), "bias": get(f"{name}.bias")}
 
-    hypernetwork = {"connector": dense("connector")}
+    hypernetwork: dict[str, Any] = {"connector": dense("connector")}
     for index in range(settings.num_mapping_layers):
         hypernetwork[f"mapping_{index}"] = dense(f"mapping_network.{index}.transform.0")
         if index:
             hypernetwork[f"branch_weight_{index}"] = get(f"mapping_network.{index}.main_branch_weight")
-    params = {"hypernetwork": hypernetwork}
+    params: dict[str, Any] = {"hypernetwork": hypernetwork}
     for index, block in enumerate(settings.blocks):
         base = f"{_INR}.b_{index}._inr_modules"
         layers = {
@@ -90,7 +91,7 @@ def discriminator_params(arrays: dict[str, np.ndarray], side: int, prefix: str =
     def bias(name: str) -> jnp.ndarray:
         return jnp.asarray(arrays[f"{prefix}{name}.bias"], jnp.float64)
 
-    params = {"from_rgb": {"kernel": conv("convs.0.0"), "bias": bias("convs.0.1")}}
+    params: dict[str, Any] = {"from_rgb": {"kernel": conv("convs.0.0"), "bias": bias("convs.0.1")}}
     number = 1
     while side > 4:
         params[f"block_{side}"] = {

@@ -1,6 +1,8 @@
 """Opens a prepared data set as a random-access source of images, without TensorFlow."""
 
+import contextlib
 import dataclasses
+import io
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -75,14 +77,14 @@ def open_dataset(config: DataConfig) -> Dataset:
     if config.split not in builder.info.splits:
         splits = ", ".join(builder.info.splits)
         raise DatasetError(f"config.data.split is {config.split!r}, but {config.name} has {splits or 'no split'}")
-    features = builder.info.features
+    features: Any = builder.info.features
     if features is None or "image" not in features:
         raise DatasetError(f"data set {config.name} has no feature named 'image', expected one of type Image")
-    num_classes = getattr(dict(features).get("label"), "num_classes", None) or 0
+    num_classes = features["label"].num_classes if "label" in features else 0
     if config.num_classes and config.num_classes != num_classes:
         raise DatasetError(f"config.data.num_classes is {config.num_classes}, but {config.name} has {num_classes}")
     try:
-        source = builder.as_data_source(split=config.split)
+        source: Any = builder.as_data_source(split=config.split)  # pyright: ignore[reportCallIssue] - a wrapped method
     except NotImplementedError as error:
         raise DatasetError(
             f"data set {config.name} is not stored as array_record, expected download_and_prepare(file_format="
@@ -100,9 +102,15 @@ def all_images(dataset: Dataset) -> np.ndarray:
 
 
 def _embedded_builder(config: DataConfig) -> tfds.core.DatasetBuilder:
-    builder = _EMBEDDED[config.name](data_dir=str(data_root(config.data_dir)), file_format="array_record")
+    root = data_root(config.data_dir)
+    builder = _EMBEDDED[config.name](data_dir=str(root), file_format="array_record")
     tfds.disable_progress_bar()
-    builder.download_and_prepare()
+    # tfds would print that it downloads something of unknown size.
+    with contextlib.redirect_stdout(io.StringIO()):
+        try:
+            builder.download_and_prepare()
+        except OSError as error:
+            raise DatasetError(f"data set {config.name} cannot be prepared in {root} ({error.strerror})") from error
     return builder
 
 

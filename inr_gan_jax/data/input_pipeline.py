@@ -36,11 +36,12 @@ class FitImage(grain.transforms.Map):
         picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
         picture = picture.convert("L" if self._channels == 1 else "RGB")
         if picture.size != (width, height):
+            # Cropped first: the filter of a resize with `box` would take in pixels beyond it.
             scale = min(picture.width / width, picture.height / height)
-            crop_width, crop_height = scale * width, scale * height
-            left, top = (picture.width - crop_width) / 2, (picture.height - crop_height) / 2
-            box = (left, top, left + crop_width, top + crop_height)
-            picture = picture.resize((width, height), Image.Resampling.LANCZOS, box=box)
+            crop_width, crop_height = round(scale * width), round(scale * height)
+            left, top = (picture.width - crop_width) // 2, (picture.height - crop_height) // 2
+            picture = picture.crop((left, top, left + crop_width, top + crop_height))
+            picture = picture.resize((width, height), Image.Resampling.LANCZOS)
         return np.asarray(picture).reshape(height, width, self._channels)
 
 

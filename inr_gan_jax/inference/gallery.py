@@ -82,7 +82,7 @@ def zoom_out_sheet(loaded: LoadedGenerator, modulations: Modulation, rule: Densi
     return tile(framed, 2 * _PAIRS_A_ROW, gap=_GAP)
 
 
-def write_gallery(loaded: LoadedGenerator, workdir: Path, seed: int, rule: DensifyRule = "all") -> None:
+def write_gallery(loaded: LoadedGenerator, workdir: Path, seed: int, rule: DensifyRule = "pointwise") -> None:
     """Writes `samples.png`, `super_resolution.png` and `zoom_out.png` into a run folder.
 
     Raises:
@@ -108,14 +108,14 @@ def main(arguments: Sequence[str]) -> None:
     workdir = Path(_WORKDIR.value).expanduser()
     loaded = load_run(workdir)
     write_gallery(loaded, workdir, _SEED.value)
-    height, width = loaded.generator.size
+    factor = _LARGE_SIDE // max(loaded.generator.size)
+    double = f"{2 * loaded.config.training.total_kimg:g}"
     print(
-        f"Look at {workdir}/samples.png (drawn at the trained {height}x{width}), super_resolution.png (the same networks "
-        f"drawn {_LARGE_SIDE // max(height, width)} times denser), zoom_out.png (beyond their border) and training.png.\n"
-        "Each picture is one INR: the left and right half of a pair in super_resolution.png are the same weights, only "
-        "the grid of coordinates differs.\n"
-        f"Try next: --seed=1 for other images, --config.training.total_kimg={2 * loaded.config.training.total_kimg:g} on "
-        "the training command to go on, or a copy of configs/digits.py with data.name set to another tfds set."
+        f"Look at super_resolution.png in {workdir}: each pair is one set of weights, at the trained size and on a "
+        f"grid {factor} times denser.\n"
+        "Then at zoom_out.png (the same networks beyond the trained border, in red), samples.png and training.png.\n"
+        f"Try next: --seed=1 here for other images; --config.training.total_kimg={double} on the training command to "
+        "go on; a copy of its configuration with another data.name."
     )
 
 

@@ -12,7 +12,8 @@ def frechet_distance(first: FeatureStats, second: FeatureStats) -> float:
     and defined for rank-deficient covariances too. Eigenvalues that rounding makes negative count as 0.
 
     Args:
-        first, second: moments of the two sets, same number of features.
+        first: moments of one set.
+        second: moments of the other, of the same number of features.
 
     Returns:
         Distance, 0 for equal moments; in squared units of the features.

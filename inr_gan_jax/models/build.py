@@ -13,7 +13,7 @@ def build_generator(config: Config) -> Generator:
         network=PaperNetwork(settings),
         z_dim=settings.z_dim,
         c_dim=settings.c_dim,
-        size=settings.blocks[-1].size,
+        native_viewport=settings.native_viewport,
         channels=settings.channels,
     )
 
@@ -55,6 +55,7 @@ def paper_settings(config: Config) -> PaperSettings:
         num_mapping_layers=paper.num_mapping_layers,
         rank=paper.rank,
         first_dense_block=paper.first_dense_block,
+        training_rule=paper.training_rule,
         activation=paper.activation,
         leaky_slope=paper.leaky_slope,
         equalised_lr=paper.equalised_lr,

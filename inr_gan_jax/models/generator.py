@@ -1,11 +1,12 @@
 """The generator as the rest of the project sees it: mapping, modulation, render, one sample at a time or a batch."""
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from inr_gan_jax.array_types import Array, Params, PRNGKey, Variables
+from inr_gan_jax.array_types import Array, Params, PRNGKey
 from inr_gan_jax.models.paper_inr import PaperModulation, PaperNetwork
 from inr_gan_jax.ops.viewport import BlockGrid, Viewport
 
@@ -21,20 +22,20 @@ class Generator:
         network: Flax module with `mapping`, `modulation`, `render`, `grids` and `render_grids`, for one sample.
         z_dim: size of the latent code.
         c_dim: size of the label, 0 for unconditional.
-        size: (height, width) of the trained picture, in pixels.
+        native_viewport: the trained picture.
         channels: of the picture.
     """
 
     network: PaperNetwork
     z_dim: int
     c_dim: int
-    size: tuple[int, int]
+    native_viewport: Viewport
     channels: int
 
     @property
-    def native_viewport(self) -> Viewport:
-        """The trained picture."""
-        return Viewport(*self.size)
+    def size(self) -> tuple[int, int]:
+        """(height, width) of the trained picture, in pixels."""
+        return self.native_viewport.height, self.native_viewport.width
 
     def init(self, key: PRNGKey) -> Params:
         """Draws initial parameters."""
@@ -43,15 +44,15 @@ class Generator:
 
     def mapping(self, params: Params, z: Array, c: Array | None = None) -> Array:
         """Maps z [z_dim] (and c [c_dim], one-hot) to ws [num_ws, w_dim]."""
-        return self.network.apply(_variables(params), z, c, method="mapping")
+        return self._apply("mapping", params, z, c)
 
     def modulation(self, params: Params, ws: Array) -> Modulation:
         """Maps ws [num_ws, w_dim] to the modulation of one image."""
-        return self.network.apply(_variables(params), ws, method="modulation")
+        return self._apply("modulation", params, ws)
 
     def render(self, params: Params, modulation: Modulation, viewport: Viewport) -> Array:
         """Draws one image: [viewport.height, viewport.width, channels], in [-1, 1]."""
-        return self.network.apply(_variables(params), modulation, viewport, method="render")
+        return self._apply("render", params, modulation, viewport)
 
     def grids(self, viewport: Viewport) -> tuple[BlockGrid, ...]:
         """The lattices of a viewport, as arrays: `render_grids` then moves without compiling again."""
@@ -59,7 +60,7 @@ class Generator:
 
     def render_grids(self, params: Params, modulation: Modulation, grids: tuple[BlockGrid, ...]) -> Array:
         """Draws one image on given lattices, as `render`."""
-        return self.network.apply(_variables(params), modulation, grids, method="render_grids")
+        return self._apply("render_grids", params, modulation, grids)
 
     def images(self, params: Params, z: Array, c: Array | None = None, viewport: Viewport | None = None) -> Array:
         """Draws a batch.
@@ -84,6 +85,5 @@ class Generator:
         """Draws [count, z_dim] standard normal latent codes."""
         return jax.random.normal(key, (count, self.z_dim))
 
-
-def _variables(params: Params) -> Variables:
-    return {"params": params}
+    def _apply(self, method: str, params: Params, *arguments: Any) -> Any:
+        return self.network.apply({"params": params}, *arguments, method=method)

@@ -6,7 +6,7 @@ Source of this module: arXiv 2011.12026v2. Everything is written for one sample;
 import dataclasses
 import math
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import flax.linen as nn
 import jax
@@ -14,11 +14,11 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from inr_gan_jax.array_types import Array, check_shape
+from inr_gan_jax.array_types import Array, along_last, check_shape
 from inr_gan_jax.ops.fourier_features import fixed_basis, fourier_features
 from inr_gan_jax.ops.modulation import modulate_sigmoid
 from inr_gan_jax.ops.resample import take_cells
-from inr_gan_jax.ops.viewport import BlockGrid, Viewport, block_grids
+from inr_gan_jax.ops.viewport import BlockGrid, DensifyRule, Viewport, block_grids
 
 # Emitted biases of hidden layers and of ToRGB are scaled by this on top of their layer's weight scale.
 _BIAS_SCALE = 0.2
@@ -61,6 +61,7 @@ class PaperSettings:
         num_mapping_layers: layers of the hypernetwork before its linear output.
         rank: rank of the factorised modulation.
         first_dense_block: the block from which super-resolution by the rule `paper` runs denser.
+        training_rule: which lattices the blocks run on in training.
         activation: of the INR's layers.
         leaky_slope: slope of `leaky_relu` below 0.
         equalised_lr: store the shared weights at unit variance and scale them at run time.
@@ -76,10 +77,16 @@ class PaperSettings:
     num_mapping_layers: int = 3
     rank: int = 10
     first_dense_block: int = 1
+    training_rule: DensifyRule = "paper"
     activation: Literal["relu", "leaky_relu"] = "relu"
     leaky_slope: float = 0.2
     equalised_lr: bool = False
     use_diagonal_features: bool = False
+
+    @property
+    def native_viewport(self) -> Viewport:
+        """The trained picture, on the lattices of training."""
+        return Viewport(*self.blocks[-1].size, rule=self.training_rule)
 
     @property
     def last(self) -> int:
@@ -179,7 +186,7 @@ PaperModulation = tuple[BlockModulation, ...]
 def modulation_shapes(settings: PaperSettings) -> PaperModulation:
     """The modulation of one image as a pytree of `jax.ShapeDtypeStruct`."""
 
-    def shape(*sizes: int) -> jax.ShapeDtypeStruct:
+    def shape(*sizes: int) -> Any:
         return jax.ShapeDtypeStruct(sizes, jnp.float32)
 
     def layer(in_features: int, out_features: int) -> LayerModulation:
@@ -310,7 +317,7 @@ class ModulatedDense(nn.Module):
         if self.equalised_lr:
             kernel = kernel * self.weight_scale
         weight = modulate_sigmoid(kernel, modulation.left, modulation.right)
-        return x @ weight + self.bias_scale * modulation.bias
+        return x @ weight + along_last(self.bias_scale * modulation.bias, x.ndim)
 
 
 class PaperINRBlock(nn.Module):
@@ -423,9 +430,9 @@ class PaperNetwork(nn.Module):
         """[..., features] to [..., channels] by the emitted layer; the more blocks add pictures, the less each."""
         num_pictures = max(1, sum(block.to_rgb for block in self.settings.blocks))
         scale = math.sqrt(2 / features.shape[-1]) / math.sqrt(num_pictures)
-        return features @ (scale * modulation.kernel.T) + _BIAS_SCALE * scale * modulation.bias
+        colours = features @ (scale * modulation.kernel.T)
+        return colours + along_last(_BIAS_SCALE * scale * modulation.bias, colours.ndim)
 
     def __call__(self, z: Array, c: Array | None = None) -> Array:
         """Draws the trained picture of one latent code; also initialises every parameter."""
-        height, width = self.settings.blocks[-1].size
-        return self.render(self.modulation(self.mapping(z, c)), Viewport(height, width))
+        return self.render(self.modulation(self.mapping(z, c)), self.settings.native_viewport)

@@ -25,7 +25,7 @@ def fourier_features(basis: Array, x: Array, y: Array) -> Array:
     Source: arXiv 2011.12026 §3.2; no factor 2 pi and no phase offset.
     """
     check_shape("basis", basis, (None, 2))
-    phases = x[None, :, None] * basis[:, 0] + y[:, None, None] * basis[:, 1]
+    phases = x[None, :, None] * basis[None, None, :, 0] + y[:, None, None] * basis[None, None, :, 1]
     return jnp.concatenate([jnp.sin(phases), jnp.cos(phases)], axis=-1)
 
 

@@ -67,8 +67,10 @@ class Viewport:
         """Returns the viewport of a rectangle of this one's pixels, at the same density.
 
         Args:
-            top, left: first row and column; may lie outside.
-            height, width: pixels to keep.
+            top: first row to keep; may lie outside.
+            left: first column to keep; may lie outside.
+            height: rows to keep.
+            width: columns to keep.
         """
         row_step, column_step = self.height_extent / self.height, self.width_extent / self.width
         return dataclasses.replace(

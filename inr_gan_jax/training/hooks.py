@@ -115,8 +115,8 @@ class ScalarLog:
         for name, value in means.items():
             if not np.isfinite(value):
                 raise TrainingDivergedError(
-                    f"{name} became {value} at {kimg:.1f} kimg; the last checkpoint is kept, try a smaller learning rate "
-                    "or a larger loss.r1_gamma"
+                    f"{name} became {value} at {kimg:.1f} kimg; the last checkpoint is kept, try a smaller learning "
+                    "rate or a larger loss.r1_gamma"
                 )
         return means
 

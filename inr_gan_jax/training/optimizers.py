@@ -1,6 +1,7 @@
 """Optax optimizers of the two networks."""
 
 import dataclasses
+from collections.abc import Hashable
 
 import optax
 
@@ -25,7 +26,10 @@ def build_optimizers(config: Config) -> Optimizers:
     Source: learning-rate groups arXiv 2011.12026; correction arXiv 1912.04958, appendix B (lazy regularisation).
     """
     settings = config.optimizer
-    per_group = {"hypernetwork": _adam(config, settings.hypernetwork_lr), "inr": _adam(config, settings.inr_lr)}
+    per_group: dict[Hashable, optax.GradientTransformation] = {
+        "hypernetwork": _adam(config, settings.hypernetwork_lr),
+        "inr": _adam(config, settings.inr_lr),
+    }
     return Optimizers(
         generator=optax.multi_transform(per_group, _generator_groups),
         discriminator=_adam(config, settings.discriminator_lr, lazy_interval=config.loss.r1_interval),

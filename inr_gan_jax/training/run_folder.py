@@ -13,7 +13,7 @@ CHECKPOINTS = "checkpoints"
 SAMPLES = "samples"
 
 # A run may go on with other values of these: they change when it ends and what it tells, not what it computes.
-_FREE_KEYS = {"num_devices", "cpu_threads", "compilation_cache_dir", "training", "evaluation", "data"}
+_FREE_KEYS = {"num_devices", "one_cpu_thread", "compilation_cache_dir", "training", "evaluation", "data"}
 _FREE_TRAINING_KEYS = {
     "total_kimg", "log_kimg", "sample_kimg", "evaluate_kimg", "checkpoint_kimg", "keep_checkpoints", "sample_grid",
 }  # fmt: skip

@@ -1,7 +1,8 @@
 """The training step: pure functions of state and batch, one a phase.
 
 A step shows one batch of real images: the discriminator is updated on it and on fresh generated images, then the
-generator against the new discriminator. Where R1 is lazy, every `r1_interval`-th step is followed by one on the penalty.
+generator against the new discriminator. Where R1 is lazy, every `r1_interval`-th step is followed by one on
+the penalty.
 """
 
 import dataclasses

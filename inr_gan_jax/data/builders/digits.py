@@ -42,7 +42,7 @@ class Digits(tfds.core.GeneratorBasedBuilder):
     def _generate_examples(self) -> Iterator[tuple[str, dict[str, Any]]]:
         from sklearn.datasets import load_digits  # Takes a second; needed only to prepare.
 
-        digits = load_digits()
+        digits: Any = load_digits()
         levels = np.round(digits.images * (255 / _SOURCE_LEVELS)).astype(np.uint8)
         for index, (image, label) in enumerate(zip(levels, digits.target, strict=True)):
             # Encoded bytes: tfds would need TensorFlow to encode an array.

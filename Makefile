@@ -1,0 +1,40 @@
+# make demo   train on real digits and draw them (a few minutes on two cores)
+# make test   the whole test suite
+# make lint   ruff and pyright
+# Each makes .venv when it is missing. PYTHON chooses the interpreter (3.11 to 3.13).
+
+PYTHON ?= python3
+BIN := .venv/bin
+CONSTRAINTS := constraints.txt
+
+.PHONY: demo test lint clean
+
+.venv: pyproject.toml requirements.txt constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
+	  { echo "error: $$($(PYTHON) --version) found, expected Python 3.11 to 3.13; try make PYTHON=python3.12"; exit 2; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINTS) --editable .
+	@touch .venv
+
+.venv/test-tools: .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINTS) --editable '.[test]'
+	@touch $@
+
+.venv/lint-tools: .venv/test-tools
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINTS) --editable '.[lint]'
+	@touch $@
+
+demo: .venv
+	$(BIN)/python -m inr_gan_jax.main --config=configs/digits.py --workdir=runs/digits
+	$(BIN)/python -m inr_gan_jax.inference.gallery --workdir=runs/digits
+
+test: .venv/test-tools
+	$(BIN)/python -m pytest -n 2
+
+lint: .venv/lint-tools
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+clean:
+	rm -rf .venv runs .pytest_cache .ruff_cache

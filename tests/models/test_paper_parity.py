@@ -1,0 +1,173 @@
+"""The paper model equals the recorded tensors of the original implementation, in float64."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from inr_gan_jax import losses
+from inr_gan_jax.models.discriminator import Discriminator
+from inr_gan_jax.models.paper_inr import PaperNetwork, unflatten_modulation
+from inr_gan_jax.ops.viewport import Viewport
+from tests import golden_original
+
+VARIANT, SIDE = "original-32", 32
+TOLERANCE = 1e-9
+R1_WEIGHT = 10.0
+
+pytestmark = pytest.mark.usefixtures("x64")
+
+
+class Recorded:
+    """The recorded arrays beside our networks with the recorded weights."""
+
+    def __init__(self) -> None:
+        self.arrays = golden_original.load(VARIANT)
+        settings = golden_original.load_settings(VARIANT)
+        self.settings = settings
+        self.network = PaperNetwork(settings)
+        self.params = golden_original.generator_params(self.arrays, settings)
+        self.discriminator = Discriminator((SIDE, SIDE), channel_base=16384, channel_max=64)
+        self.discriminator_params = golden_original.discriminator_params(self.arrays, SIDE)
+        self.z = jnp.asarray(self.arrays["z"], jnp.float64)
+        self.real = self.images("real")
+
+    def images(self, name: str) -> jnp.ndarray:
+        return jnp.asarray(self.arrays[name], jnp.float64).transpose(0, 2, 3, 1)
+
+    def emit(self, z: jnp.ndarray) -> jnp.ndarray:
+        def one(network: PaperNetwork, z: jnp.ndarray) -> jnp.ndarray:
+            return network.hypernetwork.emit(network.mapping(z)[0])
+
+        return jax.vmap(lambda z: self.network.apply({"params": self.params}, z, method=one))(z)
+
+    def render(self, emitted: jnp.ndarray, side: int, params: dict | None = None) -> jnp.ndarray:
+        def one(vector: jnp.ndarray) -> jnp.ndarray:
+            modulation = unflatten_modulation(vector, self.settings)
+            variables = {"params": params or self.params}
+            return self.network.apply(variables, modulation, Viewport(side, side), method="render")
+
+        return jax.vmap(one)(emitted)
+
+    def score(self, params: dict, images: jnp.ndarray) -> jnp.ndarray:
+        return self.discriminator.apply({"params": params}, images)
+
+
+@functools.cache
+def recorded() -> Recorded:
+    return Recorded()
+
+
+def assert_matches(ours: jnp.ndarray, theirs: np.ndarray) -> None:
+    assert np.shape(ours) == np.shape(theirs)
+    assert np.asarray(ours).dtype == np.float64
+    assert np.abs(np.asarray(ours) - theirs).max() <= TOLERANCE * np.abs(theirs).max()
+
+
+def assert_trees_match(ours: dict, theirs: dict) -> None:
+    assert jax.tree.structure(ours) == jax.tree.structure(theirs)
+    jax.tree.map(lambda a, b: assert_matches(a, np.asarray(b)), ours, theirs)
+
+
+def test_parameters_have_the_recorded_names_and_shapes() -> None:
+    golden = recorded()
+    ours = jax.eval_shape(golden.network.init, jax.random.key(0), golden.z[0])["params"]
+    assert jax.tree.map(jnp.shape, ours) == jax.tree.map(jnp.shape, golden.params)
+
+
+def test_latents_match() -> None:
+    golden = recorded()
+    variables = {"params": golden.params}
+    ours = jax.vmap(lambda z: golden.network.apply(variables, z, method="mapping"))(golden.z)
+    assert_matches(ours[:, 0], golden.arrays["latents"])
+
+
+def test_emitted_parameters_match() -> None:
+    assert_matches(recorded().emit(recorded().z), recorded().arrays["weights"])
+
+
+@pytest.mark.parametrize(
+    ("emitted", "image", "factor"),
+    [
+        ("weights", "img", 1),
+        ("weights", "img_sr2", 2),
+        ("weights", "img_sr4", 4),
+        ("weights_rand", "img_rand", 1),
+        ("weights_rand", "img_rand_sr2", 2),
+    ],
+)
+def test_images_match(emitted: str, image: str, factor: int) -> None:
+    golden = recorded()
+    vectors = jnp.asarray(golden.arrays[emitted], jnp.float64)
+    assert_matches(golden.render(vectors, factor * SIDE), golden.images(image))
+
+
+def test_activations_match() -> None:
+    golden = recorded()
+    vectors = jnp.asarray(golden.arrays["weights"], jnp.float64)
+
+    def activations(vector: jnp.ndarray) -> dict:
+        modulation = unflatten_modulation(vector, golden.settings)
+        _, kept = golden.network.apply(
+            {"params": golden.params}, modulation, Viewport(SIDE, SIDE), method="render",
+            capture_intermediates=True, mutable=["intermediates"],
+        )  # fmt: skip
+        return kept["intermediates"]
+
+    ours = jax.vmap(activations)(vectors)
+    for index in range(len(golden.settings.blocks)):
+        features = ours[f"blocks_{index}"]["__call__"][0]
+        flat = features.reshape(*features.shape[:1], -1, features.shape[-1]).transpose(0, 2, 1)
+        assert_matches(flat, golden.arrays[f"act/block-{index}"])
+
+
+def test_logits_match() -> None:
+    golden = recorded()
+    fake = golden.images("img")
+    params = golden.discriminator_params
+    assert_matches(golden.score(params, fake), golden.arrays["logits_fake"][:, 0])
+    assert_matches(golden.score(params, golden.real), golden.arrays["logits_real"][:, 0])
+    eight = jnp.concatenate([golden.real, fake])
+    assert_matches(golden.score(params, eight), golden.arrays["logits_real8"][:, 0])
+
+
+def test_generator_loss_and_gradients_match() -> None:
+    golden = recorded()
+
+    def loss_of(params: dict) -> jnp.ndarray:
+        images = jax.vmap(lambda z: golden.network.apply({"params": params}, z))(golden.z)
+        return losses.generator_loss(golden.score(golden.discriminator_params, images))
+
+    loss, gradients = jax.jit(jax.value_and_grad(loss_of))(golden.params)
+    assert_matches(loss, golden.arrays["loss_G"])
+    assert_trees_match(gradients, golden_original.generator_params(golden.arrays, golden.settings, "gradG/"))
+
+
+def test_discriminator_loss_r1_and_gradients_match() -> None:
+    golden = recorded()
+    fake = golden.images("img")
+
+    def loss_of(params: dict) -> tuple[jnp.ndarray, tuple]:
+        loss = losses.discriminator_loss(golden.score(params, golden.real), golden.score(params, fake))
+        penalty = losses.r1_penalty(lambda images: golden.score(params, images), golden.real)
+        return loss + R1_WEIGHT * penalty, (loss, penalty)
+
+    step = jax.jit(jax.value_and_grad(loss_of, has_aux=True))
+    (total, (loss, penalty)), gradients = step(golden.discriminator_params)
+    assert_matches(loss, golden.arrays["loss_D_adv"])
+    assert_matches(penalty, golden.arrays["r1_mean"])
+    assert_matches(total, golden.arrays["loss_D_total"])
+    assert_trees_match(gradients, golden_original.discriminator_params(golden.arrays, SIDE, "gradD/"))
+
+
+def test_float32_stays_within_the_recorded_noise() -> None:
+    golden = recorded()
+    params = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), golden.params)
+    variables = {"params": params}
+    images = jax.vmap(lambda z: golden.network.apply(variables, z))(golden.z.astype(jnp.float32))
+    assert images.dtype == jnp.float32
+    theirs = np.asarray(golden.images("img"))
+    # Four times the difference that the original shows between its own float32 and float64.
+    assert np.abs(np.asarray(images) - theirs).max() <= 4 * 1.2433e-6 * np.abs(theirs).max()

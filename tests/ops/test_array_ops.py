@@ -1,0 +1,109 @@
+"""Resampling, Fourier features, modulation and picture grids against oracles written from the mathematics."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from inr_gan_jax.ops.fourier_features import fixed_basis, fourier_features
+from inr_gan_jax.ops.image_grid import draw_border, magnify, tile, to_uint8
+from inr_gan_jax.ops.modulation import modulate_sigmoid
+from inr_gan_jax.ops.resample import fir_filter, repeat_cells, take_cells
+from inr_gan_jax.ops.viewport import Viewport, block_grids
+
+pytestmark = pytest.mark.usefixtures("x64")
+
+
+@pytest.mark.parametrize(("padding", "stride"), [((2, 2), 1), ((1, 1), 2)])
+def test_fir_filter_equals_direct_sum(padding: tuple, stride: int) -> None:
+    images = np.random.default_rng(0).normal(size=(2, 6, 8, 3))
+    kernel = np.outer([1, 3, 3, 1], [1, 3, 3, 1]) / 64
+    padded = np.pad(images, ((0, 0), padding, padding, (0, 0)))
+    height, width = padded.shape[1] - 3, padded.shape[2] - 3
+    direct = np.zeros((2, height, width, 3))
+    for row in range(4):
+        for column in range(4):
+            direct += kernel[row, column] * padded[:, row : row + height, column : column + width]
+    ours = fir_filter(jnp.asarray(images), padding, stride)
+    np.testing.assert_allclose(ours, direct[:, ::stride, ::stride], atol=1e-14)
+
+
+def test_fir_filter_keeps_a_constant_inside() -> None:
+    filtered = fir_filter(jnp.ones((1, 8, 8, 1)), (2, 2))
+    np.testing.assert_allclose(filtered[0, 2:-2, 2:-2, 0], 1)
+
+
+def test_repeat_equals_nearest_lookup() -> None:
+    features = jnp.asarray(np.random.default_rng(0).normal(size=(4, 4, 2)))
+    grid = block_grids(Viewport(8, 8), [(4, 4), (8, 8)])[1]
+    looked_up = take_cells(features, grid.replace(repeats=None))
+    np.testing.assert_array_equal(repeat_cells(features, (2, 2)), looked_up)
+    np.testing.assert_array_equal(take_cells(features, grid), looked_up)
+
+
+def test_fourier_features_are_all_sines_then_all_cosines() -> None:
+    basis = np.array([[1.0, 2.0], [-3.0, 0.5]])
+    x, y = np.array([0.1, 0.2, 0.3]), np.array([0.0, 0.7])
+    ours = fourier_features(jnp.asarray(basis), jnp.asarray(x), jnp.asarray(y))
+    for row in range(2):
+        for column in range(3):
+            phases = basis @ [x[column], y[row]]
+            np.testing.assert_allclose(ours[row, column], [*np.sin(phases), *np.cos(phases)], atol=1e-14)
+
+
+def test_fixed_basis_has_octaves_along_axes_and_diagonals() -> None:
+    basis = fixed_basis(8, max_num_features=100)
+    assert basis.shape == (16, 2)
+    octaves = np.pi / 2 * 2.0 ** np.arange(4)
+    np.testing.assert_allclose(basis[:4], np.stack([np.zeros(4), octaves], axis=1))
+    np.testing.assert_allclose(basis[12:], np.stack([octaves / 2, octaves / 2], axis=1))
+
+
+def test_fixed_basis_drops_diagonals_then_high_frequencies() -> None:
+    assert fixed_basis(8, 8, use_diagonals=False).shape == (8, 2)
+    np.testing.assert_allclose(
+        fixed_basis(8, 4, use_diagonals=False), fixed_basis(8, 8, use_diagonals=False)[[0, 1, 4, 5]]
+    )
+    assert fixed_basis(8, 9, use_diagonals=True).shape == (8, 2)
+
+
+def test_modulation_is_identity_at_zero_and_bounded_by_two() -> None:
+    kernel = jnp.asarray(np.random.default_rng(0).normal(size=(3, 5)))
+    zeros = modulate_sigmoid(kernel, jnp.zeros((5, 2)), jnp.zeros((2, 3)))
+    np.testing.assert_allclose(zeros, kernel)
+    large = modulate_sigmoid(kernel, jnp.full((5, 2), 30.0), jnp.full((2, 3), 30.0))
+    np.testing.assert_allclose(large, 2 * kernel)
+
+
+@pytest.mark.parametrize("rank", [1, 3, 7])
+def test_modulation_of_any_rank_equals_the_formula(rank: int) -> None:
+    rng = np.random.default_rng(rank)
+    kernel, left, right = rng.normal(size=(3, 5)), rng.normal(size=(5, rank)), rng.normal(size=(rank, 3))
+    expected = kernel * (2 / (1 + np.exp(-(left @ right)))).T
+    np.testing.assert_allclose(modulate_sigmoid(*map(jnp.asarray, (kernel, left, right))), expected, atol=1e-14)
+
+
+def test_modulation_refuses_factors_that_do_not_fit() -> None:
+    with pytest.raises(ValueError, match=r"left has shape \(4, 2\), expected \(5, any\)"):
+        modulate_sigmoid(jnp.ones((3, 5)), jnp.ones((4, 2)), jnp.ones((2, 3)))
+
+
+def test_to_uint8_covers_the_range() -> None:
+    np.testing.assert_array_equal(to_uint8(np.array([-2.0, -1.0, 0.0, 1.0, 9.0])), [0, 0, 128, 255, 255])
+
+
+def test_tile_places_pictures_row_by_row() -> None:
+    pictures = [np.full((2, 3, 1), value, np.uint8) for value in (1, 2, 3)]
+    grid = tile(pictures, columns=2, gap=1, background=9)
+    assert grid.shape == (7, 9, 1)
+    assert (grid[1, 1, 0], grid[1, 5, 0], grid[4, 1, 0], grid[4, 5, 0]) == (1, 2, 3, 9)
+
+
+def test_magnify_draws_squares() -> None:
+    np.testing.assert_array_equal(magnify(np.arange(2).reshape(1, 2, 1), 2)[..., 0], [[0, 0, 1, 1]] * 2)
+
+
+def test_border_frames_the_box_only() -> None:
+    framed = draw_border(np.zeros((6, 6, 1), np.uint8), (1, 1, 4, 4), (255, 0, 0))
+    assert framed.shape == (6, 6, 3)
+    assert (framed[..., 0] == 255).sum() == 12
+    assert framed[2, 2].sum() == 0

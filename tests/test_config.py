@@ -1,0 +1,99 @@
+"""The configuration: every shipped one is whole, and what cannot be is refused in one sentence."""
+
+import json
+from typing import Any
+
+import jax
+import pytest
+
+from configs import default, digits, lsun
+from inr_gan_jax.config import Config, ConfigError
+from inr_gan_jax.training.dry_run import abstract_step
+from tests.conftest import tiny_config
+
+SHIPPED = {"digits": digits.get_config, "lsun": lsun.get_config}
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_every_configuration_passes_through_a_whole_step(name: str) -> None:
+    config = Config.from_config_dict(SHIPPED[name]())
+    state, _, _, (after, scalars) = abstract_step(config)
+    assert jax.tree.map(lambda a, b: (a.shape, a.dtype) == (b.shape, b.dtype), state, after)
+    assert all(leaf.shape == () for leaf in jax.tree.leaves(scalars))
+
+
+def test_variants_of_a_configuration_are_valid() -> None:
+    Config.from_config_dict(default.get_config())
+    assert Config.from_config_dict(lsun.get_config("bedroom")).data.name == "lsun/bedroom"
+
+
+def test_conditional_configuration_passes_through_a_whole_step() -> None:
+    abstract_step(tiny_config(data={"num_classes": 10}))
+
+
+def test_json_gives_the_configuration_back() -> None:
+    config = Config.from_config_dict(lsun.get_config())
+    assert Config.from_dict(json.loads(config.to_json())) == config
+
+
+def test_lsun_names_its_categories() -> None:
+    with pytest.raises(ValueError, match="no 'kitten', expected one of church, bedroom"):
+        lsun.get_config("kitten")
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value", "message"),
+    [
+        ("training", "batch_size", 0, "training.batch_size is 0, expected at least 1"),
+        ("training", "batch_size", 6, "batch_size is 6, expected a multiple of discriminator.mbstd_group_size = 4"),
+        ("training", "batch_size", 4.5, "4.5 of type float, expected int"),
+        ("training", "batch_size", True, "True of type bool, expected int"),
+        ("training", "total_kimg", float("nan"), "total_kimg is nan, expected more than 0"),
+        ("training", "sample_grid", (0, 8), "at least one row"),
+        ("training", "sample_grid", (8,), "expected 2 entries"),
+        ("data", "height", 6, "data.height is 6, expected 4, 8, 16, 32"),
+        ("data", "height", 9, "data.height is 9, expected a multiple of 2"),
+        ("data", "channels", 2, "data.channels is 2, expected 1 or 3"),
+        ("paper", "features", (), "at least one block"),
+        ("paper", "num_layers", (1,), r"num_layers is \(1,\), expected 2 entries"),
+        ("paper", "num_layers", (0, 1), "at least 1 each"),
+        ("paper", "num_fourier_features", (0, 4), "above 0 in every block"),
+        ("paper", "activation", "gelu", "'gelu', expected one of relu, leaky_relu"),
+        ("paper", "features", 64, "paper.features is 64, expected a tuple"),
+        ("optimizer", "beta2", 1.0, "optimizer.beta2 is 1.0, expected 0 to below 1"),
+        ("loss", "r1_gamma", -1.0, "loss.r1_gamma is -1.0, expected 0 or more"),
+        ("discriminator", "channel_base", 4, "channel_base is 4, expected at least 8"),
+        ("evaluation", "metric", "fid", "metric is 'fid', expected one of none, pixel_fd"),
+    ],
+)
+def test_impossible_values_are_one_sentence(section: str, key: str, value: Any, message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as caught:
+        tiny_config(**{section: {key: value}})
+    assert "\n" not in str(caught.value)
+
+
+def test_batch_must_divide_by_the_devices_asked_for() -> None:
+    values = json.loads(tiny_config().to_json())
+    with pytest.raises(ConfigError, match=r"multiple of config.num_devices = 3"):
+        Config.from_dict({**values, "num_devices": 3})
+
+
+def test_unknown_and_missing_keys_are_named() -> None:
+    values = json.loads(tiny_config().to_json())
+    with pytest.raises(ConfigError, match=r"unknown key config.traning; nearest: training"):
+        Config.from_dict({**values, "traning": {}})
+    values["loss"].pop("r1_gamma")
+    with pytest.raises(ConfigError, match=r"key config.loss.r1_gamma is missing"):
+        Config.from_dict(values)
+
+
+def test_pixel_metric_is_refused_for_large_pictures() -> None:
+    with pytest.raises(ConfigError, match="pixel_fd takes at most 4096"):
+        tiny_config(
+            data={"height": 128, "width": 128}, discriminator={"channel_base": 256}, evaluation={"metric": "pixel_fd"}
+        )
+
+
+def test_kimg_become_steps() -> None:
+    settings = tiny_config(training={"batch_size": 32}).training
+    assert (settings.steps(0.0), settings.steps(0.001), settings.steps(1.0)) == (0, 1, 31)

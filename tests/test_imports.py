@@ -1,0 +1,87 @@
+"""Imports of ours go one way, and looking at pictures loads neither TensorFlow nor the training code."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "inr_gan_jax"
+
+# What each part of the package may import, besides itself.
+BASE = {"array_types", "errors"}
+ALLOWED = {
+    "array_types": set(),
+    "errors": set(),
+    "config": {"errors"},
+    "command_line": {"config", "errors"},
+    "ops": BASE,
+    "checkpoint": BASE,
+    "augment": BASE | {"ops"},
+    "losses": BASE | {"ops"},
+    "metrics": BASE | {"ops"},
+    "data": BASE | {"config"},
+    "models": BASE | {"ops"},
+    "training": BASE | {"ops", "config", "augment", "losses", "metrics", "data", "models", "checkpoint"},
+    "importers": BASE | {"config", "models", "checkpoint"},
+    "inference": BASE | {"config", "ops", "models", "metrics", "checkpoint", "importers", "command_line"},
+    "viewer": BASE | {"inference", "command_line"},
+    "main": {"config", "training", "command_line", "errors"},
+    "plan": {"config", "training", "command_line", "errors"},
+    "evaluate": BASE | {"config", "data", "metrics", "inference", "command_line"},
+}
+# Single files that may import more than their folder.
+EXTRA = {"models/build.py": {"config"}}
+
+
+def part_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imported_parts(path: Path) -> set[str]:
+    parts = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} imports relatively"
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        for name in names:
+            if name.split(".")[0] == "inr_gan_jax" and "." in name:
+                parts.add(name.split(".")[1])
+    return parts
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_go_one_way(path: Path) -> None:
+    part = part_of(path)
+    if part == "__init__":
+        return
+    allowed = ALLOWED[part] | {part} | EXTRA.get(str(path.relative_to(PACKAGE)), set())
+    assert imported_parts(path) <= allowed
+
+
+def test_configs_import_nothing_of_ours() -> None:
+    for path in (ROOT / "configs").glob("*.py"):
+        assert not imported_parts(path), path
+        assert "inr_gan_jax" not in {line.split()[1] for line in path.read_text().splitlines() if line[:6] == "import"}
+
+
+def test_inference_loads_neither_tensorflow_nor_training() -> None:
+    modules = [f"inr_gan_jax.inference.{path.stem}" for path in (PACKAGE / "inference").glob("[a-z]*.py")]
+    assert modules
+    program = (
+        f"import sys, importlib\nfor name in {modules!r}: importlib.import_module(name)\n"
+        "print([name for name in sys.modules if name.split('.')[0] == 'tensorflow' or 'inr_gan_jax.training' in name])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.strip() == "[]"
+
+
+def test_training_loads_no_tensorflow() -> None:
+    program = "import sys, inr_gan_jax.training.loop; print('tensorflow' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.strip() == "False"
