@@ -112,6 +112,6 @@ def _explain_key_error(error: Exception, arguments: Sequence[str]) -> str:
     override = next((item for item in arguments if re.match(rf"--config\.(\w+\.)*{name}\b", item)), None)
     if not name or not override:
         return f"the configuration cannot be read: {type(error).__name__}: {error}"
-    suggestion = re.search(r'Did you mean \W*(\w+)', str(error))
+    suggestion = re.search(r"Did you mean \W*(\w+)", str(error))
     hint = f"; nearest: {suggestion.group(1)}" if suggestion else ""
     return f"unknown key {override.split('=')[0].removeprefix('--')}{hint}"

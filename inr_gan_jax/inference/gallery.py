@@ -1,8 +1,9 @@
-"""The pictures of a run: samples, super-resolution and zoom-out of the very same images.
+"""The pictures of a run: samples, super-resolution, densification rules and zoom-out of the very same images.
 
 python -m inr_gan_jax.inference.gallery --workdir=runs/digits
 """
 
+import typing
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -25,6 +26,7 @@ _SEED = flags.DEFINE_integer("seed", 0, "Seed of the latent codes.")
 
 _NUM_SAMPLES, _SAMPLE_COLUMNS, _SAMPLE_SIDE = 100, 10, 64
 _NUM_LARGE, _PAIRS_A_ROW, _LARGE_SIDE = 16, 4, 256
+_RULE_COLUMNS, _RULE_SIDE = 8, 128
 _ZOOM_OUT, _BORDER_COLOUR = 2.0, (230, 60, 60)
 _GAP = 8
 
@@ -69,6 +71,17 @@ def super_resolution_sheet(loaded: LoadedGenerator, modulations: Modulation, rul
     return tile(pairs, _PAIRS_A_ROW, gap=_GAP)
 
 
+def rules_sheet(loaded: LoadedGenerator, modulations: Modulation) -> np.ndarray:
+    """One column an image: its trained pixels as squares, then the densification rules `paper`, `all`, `pointwise`."""
+    native_size = loaded.generator.size
+    factor = max(1, _RULE_SIDE // max(native_size))
+    rows = list(magnify(render_all(loaded, modulations, loaded.generator.native_viewport), factor))
+    for rule in typing.get_args(DensifyRule):
+        viewport = Viewport(native_size[0] * factor, native_size[1] * factor, rule=rule).centred_on(native_size)
+        rows.extend(render_all(loaded, modulations, viewport))
+    return tile(rows, _RULE_COLUMNS, gap=_GAP)
+
+
 def zoom_out_sheet(loaded: LoadedGenerator, modulations: Modulation, rule: DensifyRule) -> np.ndarray:
     """The INRs drawn over twice the trained square each way, its border marked."""
     native_size = loaded.generator.size
@@ -83,7 +96,7 @@ def zoom_out_sheet(loaded: LoadedGenerator, modulations: Modulation, rule: Densi
 
 
 def write_gallery(loaded: LoadedGenerator, workdir: Path, seed: int, rule: DensifyRule = "pointwise") -> None:
-    """Writes `samples.png`, `super_resolution.png` and `zoom_out.png` into a run folder.
+    """Writes `samples.png`, `super_resolution.png`, `rules.png` and `zoom_out.png` into a run folder.
 
     Raises:
         UserError: if the folder cannot be written.
@@ -93,6 +106,7 @@ def write_gallery(loaded: LoadedGenerator, workdir: Path, seed: int, rule: Densi
     sheets = {
         "samples.png": sample_sheet(loaded, modulations),
         "super_resolution.png": super_resolution_sheet(loaded, first, rule),
+        "rules.png": rules_sheet(loaded, jax.tree.map(lambda leaf: leaf[:_RULE_COLUMNS], modulations)),
         "zoom_out.png": zoom_out_sheet(loaded, first, rule),
     }
     for name, sheet in sheets.items():
