@@ -21,6 +21,11 @@ Params = Mapping[str, Any]
 Variables = Mapping[str, Any]
 
 
+def along_last(vector: Array, ndim: int) -> Array:
+    """Reshapes [size] to rank `ndim` with the entries along the last axis, so that adding it promotes no rank."""
+    return vector.reshape((1,) * (ndim - 1) + (-1,))
+
+
 def check_shape(name: str, array: Array, expected: Sequence[int | None]) -> None:
     """Checks that an array has the expected shape.
 

@@ -20,10 +20,10 @@ from inr_gan_jax.importers.safe_pickle import NetworkSnapshot, OfficialCheckpoin
 from inr_gan_jax.models.discriminator import Discriminator
 from inr_gan_jax.models.release_inr import ReleaseNetwork
 from inr_gan_jax.models.release_settings import ReleaseSettings
-from inr_gan_jax.ops.resample import FIR_TAPS
 
 _W_AVG = "mapping.w_avg"
 _FILTER = "resample_filter"
+_FILTER_VALUES = np.outer([1, 3, 3, 1], [1, 3, 3, 1]) / 64
 
 
 @dataclasses.dataclass(frozen=True)
@@ -151,6 +151,6 @@ def _filled(slots: Sequence[ArraySlot], arrays: dict[str, np.ndarray], network: 
             raise CheckpointFormatError(
                 f"{network} has the array {shown(name)!r}, which its settings have no place for"
             )
-        if array.shape != (4, 4) or not np.allclose(array, np.outer(FIR_TAPS, FIR_TAPS)):
+        if array.shape != (4, 4) or not np.allclose(array, _FILTER_VALUES):
             raise CheckpointFormatError(f"{network} has another low-pass filter than [1, 3, 3, 1] as {shown(name)!r}")
     return variables

@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from inr_gan_jax.array_types import Array
+from inr_gan_jax.array_types import Array, along_last
 
 LEAKY_SLOPE = 0.2
 
@@ -50,7 +50,8 @@ class EqualisedDense(nn.Module):
         stddev = 1 / self.lr_multiplier
         kernel = self.param("kernel", nn.initializers.normal(stddev), (in_features, self.features))
         bias = self.param("bias", nn.initializers.constant(self.bias_init), (self.features,))
-        y = x @ (kernel * (self.lr_multiplier / math.sqrt(in_features))) + bias * self.lr_multiplier
+        y = x @ (kernel * (self.lr_multiplier / math.sqrt(in_features)))
+        y = y + along_last(bias * self.lr_multiplier, y.ndim)
         return scaled_leaky_relu(y) if self.activate else y
 
 
@@ -88,7 +89,8 @@ class EqualisedConv(nn.Module):
             dimension_numbers=("NHWC", "HWIO", "NHWC"),
         )
         if self.use_bias:
-            y = y + self.param("bias", nn.initializers.zeros, (self.features,))
+            bias = self.param("bias", nn.initializers.zeros, (self.features,))
+            y = y + along_last(bias, y.ndim)
         return y
 
 

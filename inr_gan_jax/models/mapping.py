@@ -3,7 +3,7 @@
 import flax.linen as nn
 import jax.numpy as jnp
 
-from inr_gan_jax.array_types import Array
+from inr_gan_jax.array_types import Array, along_last
 from inr_gan_jax.models.layers import EqualisedDense, normalise_second_moment
 
 
@@ -68,10 +68,11 @@ def truncate(ws: Array, w_avg: Array, psi: float | Array, cutoff: int | None = N
 
     Source: arXiv 1812.04948, appendix B.
     """
-    truncated = w_avg + psi * (ws - w_avg)
+    centre = along_last(w_avg, ws.ndim)
+    truncated = centre + psi * (ws - centre)
     if cutoff is None:
         return truncated
-    return jnp.where(jnp.arange(ws.shape[-2])[:, None] < cutoff, truncated, ws)
+    return jnp.concatenate([truncated[..., :cutoff, :], ws[..., cutoff:, :]], axis=-2)
 
 
 def updated_w_avg(w_avg: Array, ws: Array, decay: float = 0.995) -> Array:

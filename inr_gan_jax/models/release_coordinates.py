@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from inr_gan_jax.array_types import Array
+from inr_gan_jax.array_types import Array, along_last
 from inr_gan_jax.models.layers import EqualisedDense
 from inr_gan_jax.models.release_settings import CoordinateSettings, ReleaseSettings
 from inr_gan_jax.ops.fourier_features import lattice_phases, logarithmic_basis
@@ -163,5 +163,5 @@ class CoordinateEmbedding(nn.Module):
         # Without the predicted part the phases are the same for all images of a batch, and computed once.
         parts = [lattice_phases(jnp.concatenate(bases), x, y)] if bases else []
         if modulation is not None:
-            parts.append(lattice_phases(modulation.basis, x, y) + modulation.phase)
+            parts.append(lattice_phases(modulation.basis, x, y) + along_last(modulation.phase, 3))
         return jnp.concatenate(parts, axis=-1)

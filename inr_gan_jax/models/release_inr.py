@@ -75,17 +75,22 @@ class SynthesisBlock(nn.Module):
         self.has_coordinates = coordinates is not None
         normed = settings.instance_norm
         if is_first:
-            self.conv1 = self._layer(in_features)
+            self.conv1 = self._layer(in_features, instance_norm=False)
         else:
             width = 0 if coordinates is None else coordinates.features
-            self.conv0 = self._layer(in_features, embedding_features=width, upsamples=plan.upsamples)
+            self.conv0 = SynthesisLayer(
+                settings, in_features, plan.out_features, plan.resolution, width, upsamples=plan.upsamples
+            )
             self.conv1 = self._layer(plan.out_features, instance_norm=normed)
         num_extra = plan.num_layers - (1 if is_first else 2)
         self.extra_convs = [self._layer(plan.out_features, instance_norm=normed) for _ in range(num_extra)]
         self.to_rgb = ToRGBLayer(settings, plan.out_features)
 
-    def _layer(self, in_features: int, **options: int | bool) -> SynthesisLayer:
-        return SynthesisLayer(self.settings, in_features, self.plan.out_features, self.plan.resolution, **options)
+    def _layer(self, in_features: int, instance_norm: bool) -> SynthesisLayer:
+        plan = self.plan
+        return SynthesisLayer(
+            self.settings, in_features, plan.out_features, plan.resolution, instance_norm=instance_norm
+        )
 
     def _layers(self) -> list[SynthesisLayer]:
         first = [] if self.plan.in_features == 0 else [self.conv0]

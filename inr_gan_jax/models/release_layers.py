@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from inr_gan_jax.array_types import Array
+from inr_gan_jax.array_types import Array, along_last
 from inr_gan_jax.models.layers import EqualisedDense, clamp, scaled_leaky_relu
 from inr_gan_jax.models.release_coordinates import ReleaseGrid
 from inr_gan_jax.models.release_settings import ReleaseSettings
@@ -109,7 +109,7 @@ class SynthesisLayer(nn.Module):
             [*grid.lattice.size, out_features].
         """
         if self.instance_norm:
-            x = x / (jnp.std(x, axis=(0, 1), ddof=1) + 1e-8)
+            x = x / (jnp.std(x, axis=(0, 1), ddof=1, keepdims=True) + 1e-8)
         if self.settings.kernel_size == 1:
             x = self._pointwise(x, embedding, modulation, grid)
         else:
@@ -117,14 +117,14 @@ class SynthesisLayer(nn.Module):
             x = self._convolution(x, modulation.styles, grid)
         if self.settings.use_noise and noise_mode != "none":
             x = x + self.noise_strength * self._noise(grid, noise_mode, x.dtype)[..., None]
-        return clamp(scaled_leaky_relu(x + self.bias), self.settings.conv_clamp)
+        return clamp(scaled_leaky_relu(x + along_last(self.bias, 3)), self.settings.conv_clamp)
 
     def _pointwise(
         self, x: Array, embedding: Array | None, modulation: StyleModulation | FactorModulation, grid: ReleaseGrid
     ) -> Array:
         """The layer as a matrix, built once for the image."""
         if isinstance(modulation, StyleModulation):
-            weight = self.kernel * modulation.styles[:, None] * demodulation(self.kernel, modulation.styles)
+            weight = self.kernel * modulation.styles[:, None] * demodulation(self.kernel, modulation.styles)[None, :]
         else:
             activation = self.settings.factor_activation
             assert activation is not None, "factors are predicted only with an activation"
@@ -140,14 +140,14 @@ class SynthesisLayer(nn.Module):
         transposed = self.upsamples and self.settings.upsampling == "fir"
         if self.upsamples and not transposed:
             x = upsample(self.settings, x, grid)
-        scaled = (x * styles)[None]
+        scaled = (x * along_last(styles, 3))[None]
         if transposed:
             flipped = self.kernel[::-1, ::-1]
             # Four times the filter makes up for the inserted zeros.
             x = 4 * fir_filter(_correlate(scaled, flipped, padding=2, dilation=2), (1, 1))[0]
         else:
             x = _correlate(scaled, self.kernel, padding=1, dilation=1)[0]
-        return x * demodulation(self.kernel, styles)
+        return x * along_last(demodulation(self.kernel, styles), 3)
 
     def _noise(self, grid: ReleaseGrid, noise_mode: NoiseMode, dtype: jnp.dtype) -> Array:
         """[*grid.lattice.size]."""
@@ -199,5 +199,5 @@ class ToRGBLayer(nn.Module):
 
     def __call__(self, x: Array, modulation: StyleModulation) -> Array:
         """Maps [height, width, in_features] to [height, width, channels]."""
-        rgb = x @ (self.kernel * modulation.styles[:, None]) + self.bias
+        rgb = x @ (self.kernel * modulation.styles[:, None]) + along_last(self.bias, 3)
         return clamp(rgb, self.settings.conv_clamp)

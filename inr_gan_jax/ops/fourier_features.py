@@ -46,7 +46,7 @@ def lattice_phases(basis: Array, x: Array, y: Array) -> Array:
         ValueError: if `basis` does not have two columns.
     """
     check_shape("basis", basis, (None, 2))
-    return x[None, :, None] * basis[:, 0] + y[:, None, None] * basis[:, 1]
+    return x[None, :, None] * basis[None, None, :, 0] + y[:, None, None] * basis[None, None, :, 1]
 
 
 def fixed_basis(resolution: int, max_num_features: int, use_diagonals: bool = True) -> np.ndarray:

@@ -68,7 +68,7 @@ def modulate_factors(kernel: Array, left: Array, right: Array, activation: Facto
         raise ValueError(f"the modulation has the activation {activation!r}, expected 'demod', 'sigmoid' or 'tanh'")
     weight = kernel * (1 + factor)
     # Added to the norm itself, not under the root as in style modulation.
-    return weight / (jnp.sqrt(jnp.sum(jnp.square(weight), axis=0)) + 1e-8)
+    return weight / (jnp.sqrt(jnp.sum(jnp.square(weight), axis=0, keepdims=True)) + 1e-8)
 
 
 def demodulation(kernel: Array, styles: Array) -> Array:
