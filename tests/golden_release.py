@@ -14,9 +14,9 @@ import pytest
 
 from inr_gan_jax.importers.official_names import ArraySlot, discriminator_slots, generator_slots
 from inr_gan_jax.importers.official_settings import discriminator_network, generator_settings
-from inr_gan_jax.importers.torch_inr_gan import discriminator_shapes, generator_shapes
 from inr_gan_jax.models.release_inr import ReleaseNetwork
 from inr_gan_jax.models.release_layers import NoiseMode
+from inr_gan_jax.models.variable_shapes import discriminator_shapes, generator_shapes
 
 SHARED = Path(os.environ.get("INR_GAN_SHARED", Path(__file__).resolve().parents[2] / "shared"))
 GOLDEN = SHARED / "golden"
@@ -58,7 +58,7 @@ class Recording:
         arguments = load_json("variants.json")[variant]
         self.settings = generator_settings(arguments["G_kwargs"])
         self.network = ReleaseNetwork(self.settings)
-        self.slots = generator_slots(generator_shapes(self.settings))
+        self.slots = generator_slots(generator_shapes(self.network))
         self.variables = self.laid_out("G/", self.slots)
         self.variables.setdefault("constants", {})
         self.w_avg = self.input("G/mapping.w_avg")
@@ -89,7 +89,11 @@ class Recording:
     def mapping(self, params: Any) -> jax.Array:
         """ws of the recorded z and c."""
         variables = {**self.variables, "params": params}
-        return jax.vmap(lambda z, c: self.network.apply(variables, z, c, method="mapping"))(self.input("z"), self.c)
+
+        def one(z: jax.Array, c: jax.Array | None) -> Any:
+            return self.network.apply(variables, z, c, method="mapping")
+
+        return jax.vmap(one)(self.input("z"), self.c)
 
     def synthesis(self, params: Any, ws: jax.Array, noise_mode: NoiseMode = "const", keep: bool = False) -> Any:
         """Images of ws; with `keep`, also the activations of all modules."""
@@ -103,10 +107,8 @@ class Recording:
 
         return jax.vmap(one)(ws)
 
-    def score(self, params: Any, images: jax.Array, c: jax.Array | None) -> jax.Array:
-        logits = self.discriminator.apply({"params": params}, images, c)
-        assert isinstance(logits, jax.Array)
-        return logits
+    def score(self, params: Any, images: jax.Array, c: jax.Array | None) -> Any:
+        return self.discriminator.apply({"params": params}, images, c)
 
 
 @functools.cache

@@ -8,8 +8,6 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from inr_gan_jax.array_types import Params
@@ -20,6 +18,7 @@ from inr_gan_jax.importers.safe_pickle import NetworkSnapshot, OfficialCheckpoin
 from inr_gan_jax.models.discriminator import Discriminator
 from inr_gan_jax.models.release_inr import ReleaseNetwork
 from inr_gan_jax.models.release_settings import ReleaseSettings
+from inr_gan_jax.models.variable_shapes import discriminator_shapes, generator_shapes
 
 _W_AVG = "mapping.w_avg"
 _FILTER = "resample_filter"
@@ -78,7 +77,7 @@ def import_generator(checkpoint: OfficialCheckpoint, name: str = "G_ema") -> Imp
     """
     snapshot = _snapshot(checkpoint, name, "Generator")
     settings = generator_settings(snapshot.init_kwargs)
-    slots = generator_slots(generator_shapes(settings))
+    slots = generator_slots(generator_shapes(ReleaseNetwork(settings)))
     arrays = dict(snapshot.arrays)
     w_avg = arrays.pop(_W_AVG, None)
     if w_avg is None or w_avg.shape != (settings.w_dim,):
@@ -99,23 +98,6 @@ def import_discriminator(checkpoint: OfficialCheckpoint, name: str = "D") -> Imp
     channels = snapshot.init_kwargs.get("img_channels", 3)
     slots = discriminator_slots(discriminator_shapes(network, channels), network.resolution[0])
     return ImportedDiscriminator(network, _filled(slots, snapshot.arrays, name)["params"])
-
-
-def generator_shapes(settings: ReleaseSettings) -> dict[str, Any]:
-    """Shapes of the variables of a generator, without making them."""
-    network = ReleaseNetwork(settings)
-    c = _placeholder(settings.c_dim) if settings.c_dim else None
-    return jax.eval_shape(network.init, jax.random.key(0), _placeholder(settings.z_dim), c)
-
-
-def discriminator_shapes(network: Discriminator, channels: int) -> dict[str, Any]:
-    """Shapes of the variables of a discriminator, without making them."""
-    c = _placeholder(1, network.c_dim) if network.c_dim else None
-    return jax.eval_shape(network.init, jax.random.key(0), _placeholder(1, *network.resolution, channels), c)
-
-
-def _placeholder(*shape: int) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct(shape, jnp.result_type(float))
 
 
 def _snapshot(checkpoint: OfficialCheckpoint, name: str, class_name: str) -> NetworkSnapshot:
