@@ -134,7 +134,8 @@ class ReleaseSettings:
         num_extra_layers: (resolution of the lattice, number of further layers of each block on it).
         use_noise: add noise to the features.
         conv_clamp: bound of the activations, None for none.
-        first_dense_lattice: for the viewport rule `paper`, the first lattice that gets denser.
+        first_dense_lattice: for the viewport rule `paper`, the first lattice that gets denser; one that matches no
+            lattice means all.
         table_rule: what trained tables hold off their grid.
     """
 
@@ -162,7 +163,7 @@ class ReleaseSettings:
     num_extra_layers: tuple[tuple[int, int], ...] = ()
     use_noise: bool = False
     conv_clamp: float | None = None
-    first_dense_lattice: int = 0
+    first_dense_lattice: int = 1
     table_rule: TableRule = dataclasses.field(default_factory=TableRule)
 
     def __post_init__(self) -> None:
