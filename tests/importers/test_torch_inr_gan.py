@@ -255,6 +255,14 @@ def test_coordinates_in_every_block_and_in_none_are_read() -> None:
     assert generator_shapes(ReleaseNetwork(none))["params"]["blocks_4"]["const"].shape == (4, 4, 4)
 
 
+def test_fallback_leaves_the_features_without_coordinates() -> None:
+    kwargs = with_config("cfg.coords", fallback=True)
+    kwargs["cfg"]["input"] = {"type": "const", "resolution": 4}
+    settings = generator_settings(kwargs)
+    assert (settings.coordinate_blocks, settings.kernel_size) == ("none", 1)
+    assert generator_shapes(ReleaseNetwork(settings))["params"]["blocks_8"]["conv0"]["kernel"].shape == (4, 2)
+
+
 @pytest.mark.parametrize("architecture", ["resnet", "skip", "orig"])
 def test_discriminator_names_follow_the_architecture(architecture: Any) -> None:
     network = discriminator_network(DISCRIMINATOR_KWARGS | {"architecture": architecture})
