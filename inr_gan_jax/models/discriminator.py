@@ -1,47 +1,59 @@
-"""The residual discriminator of StyleGAN2."""
+"""The discriminator of StyleGAN2: residual, with skips of the picture, or plain."""
 
 import math
+import typing
+from typing import Literal
 
 import flax.linen as nn
 import jax.numpy as jnp
 
 from inr_gan_jax.array_types import Array
-from inr_gan_jax.models.layers import EqualisedConv, EqualisedDense, append_minibatch_stddev, scaled_leaky_relu
+from inr_gan_jax.models.layers import (
+    EqualisedConv,
+    EqualisedDense,
+    append_minibatch_stddev,
+    clamp,
+    scaled_leaky_relu,
+)
 from inr_gan_jax.models.mapping import MappingNetwork
 from inr_gan_jax.ops.resample import fir_filter
+
+Architecture = Literal["resnet", "skip", "orig"]
 
 # The last convolution sees this side; every block above it halves.
 FINAL_SIDE = 4
 
 
-def _clamped(x: Array, limit: float | None) -> Array:
-    return x if limit is None else jnp.clip(x, -limit, limit)
-
-
 class DiscriminatorBlock(nn.Module):
-    """Two convolutions, the second at half the size, beside a filtered 1x1 shortcut.
+    """Two convolutions, the second at half the size, beside a filtered 1x1 shortcut if it is residual.
 
     Attributes:
         in_channels: channels of the first convolution.
         out_channels: channels of the result.
         conv_clamp: bound of the activations, None for none.
+        is_residual: add the shortcut.
     """
 
     in_channels: int
     out_channels: int
     conv_clamp: float | None = None
+    is_residual: bool = True
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
         """Maps [batch, height, width, channels] to [batch, height / 2, width / 2, out_channels]."""
-        half = math.sqrt(0.5)
-        shortcut = EqualisedConv(self.out_channels, 1, use_bias=False, name="skip")(fir_filter(x, (1, 1), stride=2))
+        shortcut = None
+        if self.is_residual:
+            shortcut = EqualisedConv(self.out_channels, 1, use_bias=False, name="skip")(fir_filter(x, (1, 1), stride=2))
         x = EqualisedConv(self.in_channels, 3, padding=1, name="conv0")(x)
-        x = _clamped(scaled_leaky_relu(x), self.conv_clamp)
+        x = clamp(scaled_leaky_relu(x), self.conv_clamp)
         x = EqualisedConv(self.out_channels, 3, stride=2, name="conv1")(fir_filter(x, (2, 2)))
+        if shortcut is None:
+            return clamp(scaled_leaky_relu(x), self.conv_clamp)
+        half = math.sqrt(0.5)
         limit = None if self.conv_clamp is None else self.conv_clamp * half
         # The gain sqrt(2) of the activation and the 1 / sqrt(2) of the residual sum cancel.
-        return shortcut * half + _clamped(scaled_leaky_relu(x, gain=1.0), limit)
+        return shortcut * half + clamp(scaled_leaky_relu(x, gain=1.0), limit)
 
 
 class Discriminator(nn.Module):
@@ -53,10 +65,14 @@ class Discriminator(nn.Module):
         channel_max: upper bound of the widths.
         c_dim: size of the label, 0 for unconditional.
         num_label_layers: layers behind the linear embedding of the label.
-        mbstd_group_size: samples a group of the minibatch standard deviation.
+        mbstd_group_size: samples a group of the minibatch standard deviation; None for the whole batch.
         conv_clamp: bound of the activations, None for none.
+        architecture: `resnet`; `skip`: the picture, halved again and again, joins before every block; `orig`: neither.
+        mbstd_channels: channels of the minibatch standard deviation, 0 for none.
+        label_projection_features: width of the output that labels select from; None for that of the last layers.
+        label_lr_multiplier: relative learning rate of the layers behind the embedding of the label.
 
-    Source: arXiv 1912.04958 (residual architecture); conditioning by projection as in arXiv 2006.06676.
+    Source: arXiv 1912.04958 §4.1 (architectures); conditioning by projection as in arXiv 2006.06676.
     """
 
     resolution: tuple[int, int]
@@ -64,8 +80,18 @@ class Discriminator(nn.Module):
     channel_max: int = 512
     c_dim: int = 0
     num_label_layers: int = 8
-    mbstd_group_size: int = 4
+    mbstd_group_size: int | None = 4
     conv_clamp: float | None = None
+    architecture: Architecture = "resnet"
+    mbstd_channels: int = 1
+    label_projection_features: int | None = None
+    label_lr_multiplier: float = 0.01
+
+    def __post_init__(self) -> None:
+        if self.architecture not in typing.get_args(Architecture):
+            allowed = ", ".join(typing.get_args(Architecture))
+            raise ValueError(f"the discriminator has the architecture {self.architecture!r}, expected one of {allowed}")
+        super().__post_init__()
 
     def _channels(self, side: int) -> int:
         return min(self.channel_base // side, self.channel_max)
@@ -84,24 +110,41 @@ class Discriminator(nn.Module):
         Raises:
             ValueError: if a conditional discriminator gets no label.
         """
-        side = min(self.resolution)
-        x = EqualisedConv(self._channels(side), 1, name="from_rgb")(images)
-        x = _clamped(scaled_leaky_relu(x), self.conv_clamp)
-        while side > FINAL_SIDE:
-            block = DiscriminatorBlock(
-                self._channels(side), self._channels(side // 2), self.conv_clamp, name=f"block_{side}"
-            )
-            x = block(x)
-            side //= 2
-        x = append_minibatch_stddev(x, self.mbstd_group_size)
+        x = self._trunk(images)
+        if self.mbstd_channels:
+            x = append_minibatch_stddev(x, self.mbstd_group_size or len(x), self.mbstd_channels)
         final_channels = self._channels(FINAL_SIDE)
         x = EqualisedConv(final_channels, 3, padding=1, name="final_conv")(x)
-        x = _clamped(scaled_leaky_relu(x), self.conv_clamp)
+        x = clamp(scaled_leaky_relu(x), self.conv_clamp)
         x = EqualisedDense(final_channels, activate=True, name="final_dense")(x.reshape(x.shape[0], -1))
         if not self.c_dim:
             return EqualisedDense(1, name="output")(x)[:, 0]
         if c is None:
             raise ValueError("the discriminator is conditional but got no labels")
-        x = EqualisedDense(final_channels, name="output")(x)
-        embedding = MappingNetwork(final_channels, self.num_label_layers, name="mapping")(None, c)
-        return jnp.sum(x * embedding, axis=-1) / math.sqrt(final_channels)
+        width = self.label_projection_features or final_channels
+        x = EqualisedDense(width, name="output")(x)
+        mapping = MappingNetwork(width, self.num_label_layers, self.label_lr_multiplier, name="mapping")
+        return jnp.sum(x * mapping(None, c), axis=-1) / math.sqrt(width)
+
+    def _trunk(self, images: Array) -> Array:
+        """[batch, height, width, channels] to [batch, 4, 4, features], 4 being the smaller side."""
+        side = min(self.resolution)
+        x = self._from_rgb(images, side, "from_rgb")
+        while side > FINAL_SIDE:
+            block = DiscriminatorBlock(
+                self._channels(side),
+                self._channels(side // 2),
+                self.conv_clamp,
+                self.architecture == "resnet",
+                name=f"block_{side}",
+            )
+            x = block(x)
+            side //= 2
+            if self.architecture == "skip":
+                images = fir_filter(images, (1, 1), stride=2)
+                x = x + self._from_rgb(images, side, f"from_rgb_{side}")
+        return x
+
+    def _from_rgb(self, images: Array, side: int, name: str) -> Array:
+        x = EqualisedConv(self._channels(side), 1, name=name)(images)
+        return clamp(scaled_leaky_relu(x), self.conv_clamp)

@@ -16,6 +16,11 @@ def scaled_leaky_relu(x: Array, gain: float = math.sqrt(2)) -> Array:
     return jax.nn.leaky_relu(x, LEAKY_SLOPE) * gain
 
 
+def clamp(x: Array, limit: float | None) -> Array:
+    """Bounds activations to [-limit, limit]; None leaves them."""
+    return x if limit is None else jnp.clip(x, -limit, limit)
+
+
 def normalise_second_moment(x: Array) -> Array:
     """Scales the last axis to mean square 1."""
     return x * jax.lax.rsqrt(jnp.mean(jnp.square(x), axis=-1, keepdims=True) + 1e-8)
@@ -89,8 +94,8 @@ class EqualisedConv(nn.Module):
         return y
 
 
-def append_minibatch_stddev(x: Array, group_size: int) -> Array:
-    """Appends a channel that holds the standard deviation across a group of samples.
+def append_minibatch_stddev(x: Array, group_size: int, num_channels: int = 1) -> Array:
+    """Appends channels that hold the standard deviation across a group of samples.
 
     Group member m of group n is sample m * num_groups + n (strided, as in StyleGAN2), so the groups are those of the
     global batch whatever the number of devices it is spread over.
@@ -98,12 +103,13 @@ def append_minibatch_stddev(x: Array, group_size: int) -> Array:
     Args:
         x: [batch, height, width, channels].
         group_size: samples a group; a smaller batch is one group.
+        num_channels: how many to append; each stands for as many consecutive channels of `x`.
 
     Returns:
-        [batch, height, width, channels + 1].
+        [batch, height, width, channels + num_channels].
 
     Raises:
-        ValueError: if the batch is not a multiple of the group.
+        ValueError: if the batch is not a multiple of the group, or the channels are not one of `num_channels`.
 
     Source: arXiv 1710.10196 §3.
     """
@@ -111,7 +117,9 @@ def append_minibatch_stddev(x: Array, group_size: int) -> Array:
     group = min(group_size, batch)
     if batch % group:
         raise ValueError(f"minibatch stddev has a batch of {batch}, expected a multiple of its group size {group}")
-    grouped = x.reshape(group, batch // group, height, width, channels)
-    stddev = jnp.sqrt(jnp.var(grouped, axis=0) + 1e-8).mean(axis=(1, 2, 3))
-    stddev = jnp.tile(stddev, group)[:, None, None, None]
-    return jnp.concatenate([x, jnp.broadcast_to(stddev, (batch, height, width, 1))], axis=-1)
+    if channels % num_channels:
+        raise ValueError(f"minibatch stddev has {channels} channels, expected a multiple of {num_channels}")
+    grouped = x.reshape(group, batch // group, height, width, num_channels, channels // num_channels)
+    stddev = jnp.sqrt(jnp.var(grouped, axis=0) + 1e-8).mean(axis=(1, 2, 4))
+    stddev = jnp.tile(stddev, (group, 1))[:, None, None, :]
+    return jnp.concatenate([x, jnp.broadcast_to(stddev, (batch, height, width, num_channels))], axis=-1)

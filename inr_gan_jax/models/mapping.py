@@ -3,7 +3,7 @@
 import flax.linen as nn
 import jax.numpy as jnp
 
-from inr_gan_jax.array_types import Array
+from inr_gan_jax.array_types import Array, along_last
 from inr_gan_jax.models.layers import EqualisedDense, normalise_second_moment
 
 
@@ -14,6 +14,8 @@ class MappingNetwork(nn.Module):
         w_dim: width of the layers and of the output.
         num_layers: number of layers.
         lr_multiplier: relative learning rate of the layers.
+        label_features: width of the embedding of the label; None for `w_dim`.
+        hidden_features: width of all layers but the last; None for `w_dim`.
 
     Source: arXiv 1812.04948 §2 and arXiv 1912.04958; labels are embedded linearly as in arXiv 2006.06676.
     """
@@ -21,6 +23,8 @@ class MappingNetwork(nn.Module):
     w_dim: int
     num_layers: int = 2
     lr_multiplier: float = 0.01
+    label_features: int | None = None
+    hidden_features: int | None = None
 
     @nn.compact
     def __call__(self, z: Array | None, c: Array | None) -> Array:
@@ -40,10 +44,47 @@ class MappingNetwork(nn.Module):
         if z is not None:
             parts.append(normalise_second_moment(z))
         if c is not None:
-            parts.append(normalise_second_moment(EqualisedDense(self.w_dim, name="embed")(c)))
+            parts.append(normalise_second_moment(EqualisedDense(self.label_features or self.w_dim, name="embed")(c)))
         if not parts:
             raise ValueError("the mapping network has neither z nor c, expected at least one")
         x = jnp.concatenate(parts, axis=-1)
         for index in range(self.num_layers):
-            x = EqualisedDense(self.w_dim, self.lr_multiplier, activate=True, name=f"fc_{index}")(x)
+            features = self.w_dim if index == self.num_layers - 1 else self.hidden_features or self.w_dim
+            x = EqualisedDense(features, self.lr_multiplier, activate=True, name=f"fc_{index}")(x)
         return x
+
+
+def truncate(ws: Array, w_avg: Array, psi: float | Array, cutoff: int | None = None) -> Array:
+    """Draws intermediate latent codes towards their mean (truncation trick).
+
+    Args:
+        ws: [..., num_ws, w_dim].
+        w_avg: [w_dim], their running mean.
+        psi: 1 leaves them, 0 gives the mean.
+        cutoff: how many of the codes, from the first on; None for all.
+
+    Returns:
+        [..., num_ws, w_dim].
+
+    Source: arXiv 1812.04948, appendix B.
+    """
+    centre = along_last(w_avg, ws.ndim)
+    truncated = centre + psi * (ws - centre)
+    if cutoff is None:
+        return truncated
+    return jnp.concatenate([truncated[..., :cutoff, :], ws[..., cutoff:, :]], axis=-2)
+
+
+def updated_w_avg(w_avg: Array, ws: Array, decay: float = 0.995) -> Array:
+    """Moves the running mean of w towards the mean of a batch.
+
+    Args:
+        w_avg: [w_dim], the mean so far; it starts at 0.
+        ws: [batch, num_ws, w_dim], before any style mixing; the first of each sample counts.
+        decay: share of the old mean that stays.
+
+    Returns:
+        [w_dim].
+    """
+    batch_mean = jnp.mean(ws[:, 0], axis=0)
+    return batch_mean + decay * (w_avg - batch_mean)

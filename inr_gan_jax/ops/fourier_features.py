@@ -7,6 +7,9 @@ import numpy as np
 
 from inr_gan_jax.array_types import Array, check_shape
 
+# y, x and the two diagonals, the latter at half the length of the sum of both axes.
+_DIRECTIONS = np.array([(0.0, 1.0), (1.0, 0.0), (-0.5, 0.5), (0.5, 0.5)])
+
 
 def fourier_features(basis: Array, x: Array, y: Array) -> Array:
     """Embeds the lattice spanned by column and row positions as sines and cosines.
@@ -24,9 +27,26 @@ def fourier_features(basis: Array, x: Array, y: Array) -> Array:
 
     Source: arXiv 2011.12026 §3.2; no factor 2 pi and no phase offset.
     """
-    check_shape("basis", basis, (None, 2))
-    phases = x[None, :, None] * basis[None, None, :, 0] + y[:, None, None] * basis[None, None, :, 1]
+    phases = lattice_phases(basis, x, y)
     return jnp.concatenate([jnp.sin(phases), jnp.cos(phases)], axis=-1)
+
+
+def lattice_phases(basis: Array, x: Array, y: Array) -> Array:
+    """Multiplies the positions of a lattice with angular frequencies.
+
+    Args:
+        basis: [num_features, 2], angular frequencies (x, y) in radians a unit length.
+        x: [width], column positions.
+        y: [height], row positions.
+
+    Returns:
+        [height, width, num_features], radians.
+
+    Raises:
+        ValueError: if `basis` does not have two columns.
+    """
+    check_shape("basis", basis, (None, 2))
+    return x[None, :, None] * basis[None, None, :, 0] + y[:, None, None] * basis[None, None, :, 1]
 
 
 def fixed_basis(resolution: int, max_num_features: int, use_diagonals: bool = True) -> np.ndarray:
@@ -45,9 +65,29 @@ def fixed_basis(resolution: int, max_num_features: int, use_diagonals: bool = Tr
         [num_features, 2], float64, angular frequencies (x, y).
     """
     num_powers = math.ceil(math.log2(resolution)) + 1
-    directions = np.array([(0.0, 1.0), (1.0, 0.0), (-0.5, 0.5), (0.5, 0.5)])
+    directions = _DIRECTIONS
     if 4 * num_powers > max_num_features and not use_diagonals:
         directions = directions[:2]
     num_powers = min(num_powers, max_num_features // len(directions))
+    return _octaves(directions, num_powers)
+
+
+def logarithmic_basis(resolution: int, use_diagonals: bool) -> np.ndarray:
+    """Builds the fixed logarithmic basis of the `release` networks.
+
+    Each direction carries the frequencies pi / 2 * 2^k, k = 0 .. ceil(log2(resolution)) - 1.
+
+    Args:
+        resolution: side of the lattice that the basis is for, in pixels.
+        use_diagonals: add the two diagonals to the directions y and x.
+
+    Returns:
+        [num_features, 2], float64, angular frequencies (x, y) for coordinates in [-1, 1).
+    """
+    return _octaves(_DIRECTIONS if use_diagonals else _DIRECTIONS[:2], math.ceil(math.log2(resolution)))
+
+
+def _octaves(directions: np.ndarray, num_powers: int) -> np.ndarray:
+    """[len(directions) * num_powers, 2]: each direction times pi / 2 * 2^k, k = 0 .. num_powers - 1."""
     frequencies = math.pi / 2 * 2.0 ** np.arange(num_powers)
     return (directions[:, None, :] * frequencies[None, :, None]).reshape(-1, 2)

@@ -1,4 +1,4 @@
-"""Resampling of pictures and feature maps: nearest upsampling and the FIR low-pass filter of StyleGAN2."""
+"""Resampling of pictures and feature maps: nearest and bilinear upsampling, the FIR low-pass filter of StyleGAN2."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -52,17 +52,18 @@ def fir_filter(images: Array, padding: tuple[int, int], stride: int = 1) -> Arra
     keeping only every `stride`-th sample of the first axis halves the work of the second.
 
     Args:
-        images: [batch, height, width, channels].
+        images: [..., height, width, channels].
         padding: zeros added (before, after) both axes.
         stride: keep every `stride`-th sample.
 
     Returns:
-        [batch, (height + sum(padding) - 4) // stride + 1, likewise width, channels].
+        [..., (height + sum(padding) - 4) // stride + 1, likewise width, channels].
 
     Source: arXiv 1912.04958 and its reference filter K = outer([1, 3, 3, 1], [1, 3, 3, 1]) / 64.
     """
-    images = jnp.pad(images, ((0, 0), padding, padding, (0, 0)))
-    for axis in (1, 2):
+    leading = ((0, 0),) * (images.ndim - 3)
+    images = jnp.pad(images, (*leading, padding, padding, (0, 0)))
+    for axis in (images.ndim - 3, images.ndim - 2):
         size = images.shape[axis]
         last_start = size - len(FIR_TAPS)
         shifted = [
@@ -71,3 +72,56 @@ def fir_filter(images: Array, padding: tuple[int, int], stride: int = 1) -> Arra
         ]
         images = sum(shifted[1:], start=shifted[0])
     return images
+
+
+def fir_upsample(images: Array) -> Array:
+    """Doubles height and width by zero insertion and the [1, 3, 3, 1] filter; zeros lie beyond the border.
+
+    Args:
+        images: [..., height, width, channels].
+
+    Returns:
+        [..., 2 * height, 2 * width, channels].
+
+    Source: arXiv 1912.04958 and its reference filter, times 4 for the inserted zeros.
+    """
+    for axis in (-3, -2):
+        outer = np.full(images.shape[axis], 0.25)
+        images = _interleave(images, axis, outer, outer)
+    return images
+
+
+def bilinear_upsample(images: Array) -> Array:
+    """Doubles height and width by linear interpolation; the first and last samples stay at the ends.
+
+    Sample i of the result lies at i * (size - 1) / (2 * size - 1) of the input, the convention `align_corners`.
+
+    Args:
+        images: [..., height, width, channels].
+
+    Returns:
+        [..., 2 * height, 2 * width, channels].
+    """
+    for axis in (-3, -2):
+        size = images.shape[axis]
+        index = np.arange(size)
+        images = _interleave(images, axis, index / (2 * size - 1), index[::-1] / (2 * size - 1))
+    return images
+
+
+def _interleave(x: Array, axis: int, from_before: np.ndarray, from_after: np.ndarray) -> Array:
+    """Puts two samples where one was: mixed with the sample before by one weight, with the one after by another.
+
+    Slices instead of a gather, because the gradient of a gather is a scatter.
+    """
+    axis %= x.ndim
+    size = x.shape[axis]
+    shape = [1] * x.ndim
+    shape[axis] = size
+    zero = jnp.zeros_like(lax.slice_in_dim(x, 0, 1, axis=axis))
+    before = jnp.concatenate([zero, lax.slice_in_dim(x, 0, size - 1, axis=axis)], axis)
+    after = jnp.concatenate([lax.slice_in_dim(x, 1, size, axis=axis), zero], axis)
+    left = jnp.asarray(from_before, x.dtype).reshape(shape)
+    right = jnp.asarray(from_after, x.dtype).reshape(shape)
+    pairs = jnp.stack([x * (1 - left) + before * left, x * (1 - right) + after * right], axis + 1)
+    return pairs.reshape(*x.shape[:axis], 2 * size, *x.shape[axis + 1 :])

@@ -1,0 +1,1 @@
+"""Reading checkpoints of other frameworks without running anything that they contain."""

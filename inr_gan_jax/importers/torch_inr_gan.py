@@ -1,0 +1,138 @@
+"""Official INR-GAN checkpoints (CVPR 2021 code, PyTorch) to settings and variables of the `release` family.
+
+Every array of the file is accounted for: each of our variables takes exactly one, none is left over but the constant
+low-pass filters, and shapes agree.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from inr_gan_jax.array_types import Params
+from inr_gan_jax.importers.byte_source import CheckpointFormatError, shown
+from inr_gan_jax.importers.official_names import ArraySlot, discriminator_slots, generator_slots
+from inr_gan_jax.importers.official_settings import discriminator_network, generator_settings
+from inr_gan_jax.importers.safe_pickle import NetworkSnapshot, OfficialCheckpoint
+from inr_gan_jax.models.discriminator import Discriminator
+from inr_gan_jax.models.release_inr import ReleaseNetwork
+from inr_gan_jax.models.release_settings import ReleaseSettings
+from inr_gan_jax.models.variable_shapes import discriminator_shapes, generator_shapes
+
+_W_AVG = "mapping.w_avg"
+_FILTER = "resample_filter"
+_FILTER_VALUES = np.outer([1, 3, 3, 1], [1, 3, 3, 1]) / 64
+
+
+@dataclasses.dataclass(frozen=True)
+class ImportedGenerator:
+    """A generator as a checkpoint holds it.
+
+    Attributes:
+        settings: of the network.
+        params: trained variables, NumPy arrays as stored.
+        constants: fixed bases and stored noise; empty where there are none.
+        w_avg: [w_dim], running mean of w.
+    """
+
+    settings: ReleaseSettings
+    params: Params
+    constants: Params
+    w_avg: np.ndarray
+
+    @property
+    def network(self) -> ReleaseNetwork:
+        """The network of these variables."""
+        return ReleaseNetwork(self.settings)
+
+    @property
+    def variables(self) -> dict[str, Params]:
+        """What `network.apply` takes."""
+        return {"params": self.params, "constants": self.constants}
+
+
+@dataclasses.dataclass(frozen=True)
+class ImportedDiscriminator:
+    """A discriminator as a checkpoint holds it.
+
+    Attributes:
+        network: the module, which carries its settings.
+        params: trained variables, NumPy arrays as stored.
+    """
+
+    network: Discriminator
+    params: Params
+
+
+def import_generator(checkpoint: OfficialCheckpoint, name: str = "G_ema") -> ImportedGenerator:
+    """Turns a generator of an official checkpoint into our settings and variables.
+
+    Args:
+        checkpoint: as `read_official_checkpoint` returns it.
+        name: which network, `G_ema` (the averaged one, for pictures) or `G`.
+
+    Raises:
+        UserError: if the network is absent or of another kind, or an array is missing, unknown or of another shape.
+    """
+    snapshot = _snapshot(checkpoint, name, "Generator")
+    settings = generator_settings(snapshot.init_kwargs)
+    slots = generator_slots(generator_shapes(ReleaseNetwork(settings)))
+    arrays = dict(snapshot.arrays)
+    w_avg = arrays.pop(_W_AVG, None)
+    if w_avg is None or w_avg.shape != (settings.w_dim,):
+        found = "nothing" if w_avg is None else f"the shape {w_avg.shape}"
+        raise CheckpointFormatError(f"{name} has {found} as {_W_AVG!r}, expected the shape {(settings.w_dim,)}")
+    variables = _filled(slots, arrays, name)
+    return ImportedGenerator(settings, variables.get("params", {}), variables.get("constants", {}), w_avg)
+
+
+def import_discriminator(checkpoint: OfficialCheckpoint, name: str = "D") -> ImportedDiscriminator:
+    """Turns the discriminator of an official checkpoint into our module and its parameters.
+
+    Raises:
+        UserError: if the network is absent or of another kind, or an array is missing, unknown or of another shape.
+    """
+    snapshot = _snapshot(checkpoint, name, "Discriminator")
+    network = discriminator_network(snapshot.init_kwargs)
+    channels = snapshot.init_kwargs.get("img_channels", 3)
+    slots = discriminator_slots(discriminator_shapes(network, channels), network.resolution[0])
+    return ImportedDiscriminator(network, _filled(slots, snapshot.arrays, name)["params"])
+
+
+def _snapshot(checkpoint: OfficialCheckpoint, name: str, class_name: str) -> NetworkSnapshot:
+    snapshot = checkpoint.networks.get(name)
+    if snapshot is None:
+        present = ", ".join(sorted(checkpoint.networks)) or "no network"
+        raise CheckpointFormatError(f"{checkpoint.path}: {name} was not read, only {present}")
+    if snapshot.class_name != class_name:
+        raise CheckpointFormatError(
+            f"{checkpoint.path}: {name} is a {shown(snapshot.class_name)}, expected a {class_name}"
+        )
+    return snapshot
+
+
+def _filled(slots: Sequence[ArraySlot], arrays: dict[str, np.ndarray], network: str) -> dict[str, Any]:
+    """The nested variables, every slot taken from its array and every array used."""
+    left = dict(arrays)
+    variables: dict[str, Any] = {}
+    for slot in slots:
+        array = left.pop(slot.official_name, None)
+        if array is None:
+            raise CheckpointFormatError(f"{network} has no array {slot.official_name!r}")
+        if array.shape != slot.official_shape:
+            raise CheckpointFormatError(
+                f"{network} has {slot.official_name!r} of shape {array.shape}, expected {slot.official_shape}"
+            )
+        place = variables
+        for key in slot.path[:-1]:
+            place = place.setdefault(key, {})
+        place[slot.path[-1]] = slot.from_official(array)
+    for name, array in left.items():
+        if name.rpartition(".")[2] != _FILTER:
+            raise CheckpointFormatError(
+                f"{network} has the array {shown(name)!r}, which its settings have no place for"
+            )
+        if array.shape != (4, 4) or not np.allclose(array, _FILTER_VALUES):
+            raise CheckpointFormatError(f"{network} has another low-pass filter than [1, 3, 3, 1] as {shown(name)!r}")
+    return variables

@@ -1,0 +1,125 @@
+"""Reads the recorded tensors of the official INR-GAN code and lays them out as our variables."""
+
+import functools
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from inr_gan_jax.importers.official_names import ArraySlot, discriminator_slots, generator_slots
+from inr_gan_jax.importers.official_settings import discriminator_network, generator_settings
+from inr_gan_jax.models.release_inr import ReleaseNetwork
+from inr_gan_jax.models.release_layers import NoiseMode
+from inr_gan_jax.models.variable_shapes import discriminator_shapes, generator_shapes
+
+SHARED = Path(os.environ.get("INR_GAN_SHARED", Path(__file__).resolve().parents[2] / "shared"))
+GOLDEN = SHARED / "golden"
+VARIANTS = ("tiny-inr-gan-32", "tiny-inr-gan-bil-32", "tiny-cips-16", "tiny-stylegan2-16", "misc-sigmoid-32")
+
+
+def golden_file(name: str) -> Path:
+    """Path of a recorded file; skips the test where there is none."""
+    path = GOLDEN / name
+    if not path.exists():
+        pytest.skip(f"recorded tensors are not at {path}")
+    return path
+
+
+def load_json(name: str) -> dict[str, Any]:
+    return json.loads(golden_file(name).read_text())
+
+
+def compiled(function: Any) -> Any:
+    """jax.jit without the costly passes of the compiler: these programs run once."""
+    return jax.jit(function, compiler_options={"xla_backend_optimization_level": 0})
+
+
+def channels_last(array: np.ndarray) -> np.ndarray:
+    return np.moveaxis(array, 1, -1)
+
+
+class Recording:
+    """One recorded variant: its arrays, our networks, and the recorded weights as our variables.
+
+    Weights and inputs are float32 in the file, the results to compare with float64.
+    """
+
+    def __init__(self, variant: str, dtype: Any = np.float64) -> None:
+        golden_file(f"{variant}.npz")
+        self.arrays = dict(np.load(GOLDEN / f"{variant}.npz"))
+        self.arrays.update(np.load(GOLDEN / f"{variant}.f64.npz"))
+        self.dtype = dtype
+        arguments = load_json("variants.json")[variant]
+        self.settings = generator_settings(arguments["G_kwargs"])
+        self.network = ReleaseNetwork(self.settings)
+        self.slots = generator_slots(generator_shapes(self.network))
+        self.variables = self.laid_out("G/", self.slots)
+        self.variables.setdefault("constants", {})
+        self.w_avg = self.input("G/mapping.w_avg")
+        self.discriminator = discriminator_network(arguments["D_kwargs"])
+        shapes = discriminator_shapes(self.discriminator, self.settings.channels)
+        self.discriminator_slots = discriminator_slots(shapes, self.settings.resolution)
+        self.discriminator_params = self.laid_out("D/", self.discriminator_slots)["params"]
+        self.c = self.input("c") if self.settings.c_dim else None
+
+    def input(self, name: str) -> jax.Array:
+        return jnp.asarray(self.arrays[name], self.dtype)
+
+    def images(self, name: str) -> jax.Array:
+        return jnp.asarray(channels_last(self.arrays[name]), self.dtype)
+
+    def laid_out(self, prefix: str, slots: Sequence[ArraySlot], collection: str | None = None) -> dict[str, Any]:
+        """Recorded arrays of a prefix (weights or gradients) in our layout."""
+        tree: dict[str, Any] = {}
+        for slot in slots:
+            if collection not in (None, slot.path[0]):
+                continue
+            place = tree
+            for key in slot.path[:-1]:
+                place = place.setdefault(key, {})
+            place[slot.path[-1]] = jnp.asarray(slot.from_official(self.arrays[prefix + slot.official_name]), self.dtype)
+        return tree
+
+    def mapping(self, params: Any) -> jax.Array:
+        """ws of the recorded z and c."""
+        variables = {**self.variables, "params": params}
+
+        def one(z: jax.Array, c: jax.Array | None) -> Any:
+            return self.network.apply(variables, z, c, method="mapping")
+
+        return jax.vmap(one)(self.input("z"), self.c)
+
+    def synthesis(self, params: Any, ws: jax.Array, noise_mode: NoiseMode = "const", keep: bool = False) -> Any:
+        """Images of ws; with `keep`, also the activations of all modules."""
+        variables = {**self.variables, "params": params}
+        view = self.settings.native_viewport
+
+        def one(codes: jax.Array) -> Any:
+            modulation = self.network.apply(variables, codes, method="modulation")
+            options = {"capture_intermediates": True, "mutable": ["intermediates"]} if keep else {}
+            return self.network.apply(variables, modulation, view, noise_mode, method="render", **options)
+
+        return jax.vmap(one)(ws)
+
+    def score(self, params: Any, images: jax.Array, c: jax.Array | None) -> Any:
+        return self.discriminator.apply({"params": params}, images, c)
+
+
+@functools.cache
+def noise_floors(variant: str) -> dict[str, float]:
+    """How far the official code's own float32 results lie from float64, of each tensor's maximum."""
+    return load_json("fp32_noise_floor.json")[variant]
+
+
+def relative_error(ours: Any, theirs: np.ndarray) -> float:
+    """Largest difference, of the largest entry."""
+    ours, theirs = np.asarray(ours), np.asarray(theirs)
+    assert ours.shape == theirs.shape
+    difference = float(np.abs(ours - theirs).max(initial=0.0))
+    return difference / max(float(np.abs(theirs).max(initial=0.0)), 1e-30) if difference else 0.0

@@ -1,0 +1,32 @@
+"""What reading a hostile file may cost."""
+
+import contextlib
+import pathlib
+import resource
+import sys
+import time
+from collections.abc import Iterator
+
+MAX_SECONDS = 5
+MAX_BYTES = 2 * 2**30
+
+
+def peak_bytes() -> int:
+    """The largest resident memory that this process has had."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+@contextlib.contextmanager
+def within_limits() -> Iterator[None]:
+    """Fails if the body takes too long, or raises the peak of memory by too much."""
+    start, peak = time.perf_counter(), peak_bytes()
+    yield
+    assert time.perf_counter() - start < MAX_SECONDS
+    assert peak_bytes() - peak < MAX_BYTES
+
+
+def assert_one_sentence(message: str, path: pathlib.Path) -> None:
+    """A refusal is one line that starts with the path and stays readable."""
+    assert message.startswith(f"{path}: ")
+    assert message.isprintable()
+    assert len(message) < len(str(path)) + 400
