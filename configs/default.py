@@ -23,6 +23,7 @@ def get_config() -> ConfigDict:
             "one_cpu_thread": False,  # on a CPU, run every operation in one thread: faster for very small networks
             "num_devices": 0,  # accelerators to spread a batch over; 0: all that are found
             "compilation_cache_dir": "~/.cache/inr_gan_jax/xla",  # compiled programs, kept between runs; empty: none
+            "model": "paper",  # the generator: `paper` (section paper) or `release` (section release)
             "data": {
                 "name": "lsun/church_outdoor",  # any tfds name prepared as array_record; `digits` prepares itself
                 "split": "train",
@@ -56,10 +57,43 @@ def get_config() -> ConfigDict:
                 "leaky_slope": 0.2,  # slope of leaky_relu below 0
                 "equalised_lr": False,  # store the shared weights at unit variance and scale them at run time
             },
-            "discriminator": {  # StyleGAN2, residual
+            "release": {  # the generator when model is `release`: inr-gan, inr-gan-bil, cips and stylegan2 by settings
+                "z_dim": 512,  # size of the latent code
+                "w_dim": 512,  # size of the intermediate latent code
+                "num_mapping_layers": 2,
+                "mapping_lr_multiplier": 0.01,  # relative learning rate of the mapping layers
+                "label_features": None,  # width of the embedding of a label; None: w_dim
+                "mapping_features": None,  # width of the mapping layers but the last; None: w_dim
+                "w_avg_decay": 0.995,  # share of the running mean of w that one batch leaves
+                "channel_base": 32768,  # width at nominal side r is channel_base / r ...
+                "channel_max": 512,  # ... at most this
+                "input_type": "coordinates",  # what the first block starts from: coordinates or const
+                "input_resolution": 32,  # side of the first lattice; all blocks up to it run on it
+                "upsampling": "nearest",  # nearest, bilinear, or fir (inside the convolution)
+                "kernel_size": 1,  # 1 or 3
+                "coordinate_blocks": "upsampling",  # blocks that take coordinates in: none, upsampling, every
+                # one entry a resolution with coordinates; models/release_settings.py explains the keys of an entry
+                "coordinates": (),
+                "factor_activation": "demod",  # of factorised modulation: demod, sigmoid, tanh; None: StyleGAN2's own
+                "rank": 10,  # rank of the factors
+                "instance_norm": False,  # divide the inputs of all but the first layer of a block by their deviation
+                "num_extra_layers": (),  # (resolution, number) pairs of further layers
+                "use_noise": False,  # add noise to the features
+                "conv_clamp": None,  # bound of the activations; None: none
+                "first_dense_lattice": 1,  # super-resolution by the rule `paper` runs denser from this lattice on
+                "table_between": "nearest",  # learned tables between grid points: nearest or bilinear
+                "table_beyond": "reflect",  # and beyond the border: reflect, clamp or wrap
+            },
+            "discriminator": {  # StyleGAN2
                 "channel_base": 16384,  # width at side r is channel_base / r ...
                 "channel_max": 512,  # ... at most this
-                "mbstd_group_size": 4,  # samples a group of the minibatch standard deviation
+                "mbstd_group_size": 4,  # samples a group of the minibatch standard deviation; None: the batch
+                "mbstd_channels": 1,  # its channels; 0: none
+                "conv_clamp": None,  # bound of the activations; None: none
+                "architecture": "resnet",  # resnet, skip or orig
+                "num_label_layers": 8,  # layers behind the embedding of a label; used when data.num_classes > 0
+                "label_projection_features": None,  # width of the output that labels select from; None: that before it
+                "label_lr_multiplier": 0.01,  # relative learning rate of the layers behind the embedding
             },
             "loss": {  # non-saturating logistic, with R1 on real images
                 "r1_gamma": 20.0,  # the penalty is r1_gamma / 2 * |gradient|^2; 0: none
@@ -72,6 +106,9 @@ def get_config() -> ConfigDict:
                 "beta1": 0.0,
                 "beta2": 0.98,
                 "epsilon": 1e-8,
+                # correct the generator's rate and betas for a regulariser every n steps, as the official code does even
+                # when there is none; 1: no correction
+                "generator_lazy_interval": 1,
                 "decay_kimg": 0.0,  # cosine decay of the learning rates up to here; 0: constant
                 "final_lr_fraction": 1.0,  # of each learning rate, after the decay
             },

@@ -1,26 +1,32 @@
-"""LSUN 256x256 with the `paper` generator, at the hyper-parameters of its authors.
+"""LSUN 256x256: a category and, behind a comma, a network.
 
-    python -m inr_gan_jax.main --config=configs/lsun.py                 # church_outdoor, 126,227 images
-    python -m inr_gan_jax.main --config=configs/lsun.py:bedroom        # 3,033,042 images
+    python -m inr_gan_jax.main --config=configs/lsun.py                     # church, paper
+    python -m inr_gan_jax.main --config=configs/lsun.py:bedroom,release
 
-Generator 114.3 M parameters, discriminator 24.0 M; 142 and 31 GFLOP an image forward. Meant for one accelerator a 16
-images of the batch; on a CPU use it with --dry_run only. Published with this model: FID 6.27 on bedroom (abstract of
-arXiv 2011.12026v1); nothing has been reproduced here yet.
+Categories: church (church_outdoor, 126,227 images), bedroom (3,033,042). Networks: paper, release, bilinear, cips,
+stylegan2, at the hyper-parameters of their authors (configs/networks.py). Meant for accelerators; on a CPU use it with
+--dry_run only.
+
+Published FIDs, none of them reproduced here yet: release 4.45 church, 5.71 bedroom (at truncation 0.9); bilinear 4.04,
+3.43 (at truncation 0.95); cips 2.92 church; stylegan2 3.86, 2.65; paper 6.27 bedroom (abstract of arXiv v1).
 
 LSUN is not downloaded by itself: python -m inr_gan_jax.main says where the prepared set must lie.
 """
 
 from ml_collections import ConfigDict
 
-from configs import default
+from configs import default, networks
 
 _CATEGORIES = {"church": "church_outdoor", "bedroom": "bedroom"}
 
 
-def get_config(category: str = "church") -> ConfigDict:
-    """Returns the configuration of one category, `church` or `bedroom`."""
+def get_config(argument: str = "church") -> ConfigDict:
+    """Returns the configuration of CATEGORY or CATEGORY,NETWORK."""
+    category, _, network = argument.partition(",")
     if category not in _CATEGORIES:
         raise ValueError(f"configs/lsun.py has no {category!r}, expected one of {', '.join(_CATEGORIES)}")
+    network = network or "paper"
     config = default.get_config()
-    config.update({"name": f"lsun-{category}", "data": {"name": f"lsun/{_CATEGORIES[category]}"}})
+    networks.apply_network(config, network, 256, default.ema_half_life(0.999, 16))
+    config.update({"name": f"lsun-{category}-{network}", "data": {"name": f"lsun/{_CATEGORIES[category]}"}})
     return config

@@ -1,5 +1,6 @@
 """Checkpoints of a run folder: any pytree of arrays, and the position in the data beside it."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -69,21 +70,32 @@ def latest_step(directory: Path) -> int | None:
     return max(steps, default=None)
 
 
-def restore_entry(directory: Path, step: int, name: str, abstract: Any) -> Any:
-    """Restores one entry of a saved state, without the rest.
+def restore_entries(directory: Path, step: int, entries: Mapping[str, Any]) -> dict[str, Any]:
+    """Restores some entries of a saved state, without the rest.
 
     Args:
         directory: of the checkpoints.
         step: which one.
-        name: of the entry, such as `ema_params`.
-        abstract: pytree of `jax.ShapeDtypeStruct` with the shapes expected.
+        entries: name of each, such as `ema_params`, to a pytree of `jax.ShapeDtypeStruct` with the shapes expected.
 
     Returns:
-        The entry, on the default device.
+        The entries, on the default device.
     """
     sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-    target = {name: abstract}
+    target = dict(entries)
     restore_args = jax.tree.map(lambda leaf: ocp.ArrayRestoreArgs(sharding=sharding, dtype=leaf.dtype), target)
     arguments = ocp.args.PyTreeRestore(item=target, restore_args=restore_args, partial_restore=True)
     with ocp.PyTreeCheckpointer() as checkpointer:
-        return checkpointer.restore(directory.absolute() / str(step) / _STATE, args=arguments)[name]
+        return checkpointer.restore(directory.absolute() / str(step) / _STATE, args=arguments)
+
+
+def save_entries(directory: Path, step: int, entries: Mapping[str, Any]) -> None:
+    """Saves entries that `restore_entries` reads, as an imported network needs them.
+
+    Args:
+        directory: of the checkpoints.
+        step: number of the checkpoint.
+        entries: name of each to a pytree of arrays.
+    """
+    with ocp.PyTreeCheckpointer() as checkpointer:
+        checkpointer.save(directory.absolute() / str(step) / _STATE, args=ocp.args.PyTreeSave(dict(entries)))

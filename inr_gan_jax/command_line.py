@@ -15,12 +15,19 @@ from inr_gan_jax.errors import UserError
 _USER_MISTAKE = 2
 
 
-def run(main: Callable[[Sequence[str]], None]) -> None:
-    """Parses flags, runs an entry point and turns a user's mistake into one sentence and exit code 2."""
+def run(main: Callable[[Sequence[str]], None], argument: str | None = None) -> None:
+    """Parses flags, runs an entry point and turns a user's mistake into one sentence and exit code 2.
+
+    Args:
+        main: gets the program's name, and the argument if there is one.
+        argument: what the one argument without a flag is; None when there must be none.
+    """
 
     def guarded(arguments: Sequence[str]) -> None:
-        if len(arguments) > 1:
-            _fail(f"unexpected argument {arguments[1]!r}; flags look like --name=value")
+        if len(arguments) > 1 + (argument is not None):
+            _fail(f"unexpected argument {arguments[-1]!r}; flags look like --name=value")
+        if argument is not None and len(arguments) < 2:
+            _fail(f"{argument} is missing; --help lists the flags")
         try:
             main(arguments)
         except UserError as error:

@@ -3,6 +3,8 @@
 import dataclasses
 import difflib
 import json
+import math
+import types
 import typing
 from collections.abc import Mapping
 from typing import Any, Literal, TypeVar
@@ -63,12 +65,65 @@ class PaperConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class CoordinateConfig:
+    """An entry of `release.coordinates`: what a block learns about positions at one resolution."""
+
+    resolution: int
+    max_num_log_features: int = 0
+    use_diagonals: bool = False
+    num_random_features: int = 0
+    num_shared_features: int = 0
+    num_predicted_features: int = 0
+    table_channels: int = 0
+    use_raw_coordinates: bool = False
+    use_cosine: bool = False
+    fourier_scale: float = math.sqrt(10)
+    init_distribution: Literal["normal", "uniform"] = "normal"
+
+
+@dataclasses.dataclass(frozen=True)
+class ReleaseConfig:
+    """Section `release`: the generator when `model` is `release`."""
+
+    z_dim: int
+    w_dim: int
+    num_mapping_layers: int
+    mapping_lr_multiplier: float
+    label_features: int | None
+    mapping_features: int | None
+    w_avg_decay: float
+    channel_base: int
+    channel_max: int
+    input_type: Literal["coordinates", "const"]
+    input_resolution: int
+    upsampling: Literal["nearest", "bilinear", "fir"]
+    kernel_size: int
+    coordinate_blocks: Literal["none", "upsampling", "every"]
+    coordinates: tuple[CoordinateConfig, ...]
+    factor_activation: Literal["demod", "sigmoid", "tanh"] | None
+    rank: int
+    instance_norm: bool
+    num_extra_layers: tuple[tuple[int, int], ...]
+    use_noise: bool
+    conv_clamp: float | None
+    first_dense_lattice: int
+    table_between: Literal["nearest", "bilinear"]
+    table_beyond: Literal["reflect", "clamp", "wrap"]
+
+
+@dataclasses.dataclass(frozen=True)
 class DiscriminatorConfig:
     """Section `discriminator`."""
 
     channel_base: int
     channel_max: int
-    mbstd_group_size: int
+    mbstd_group_size: int | None
+    mbstd_channels: int
+    conv_clamp: float | None
+    architecture: Literal["resnet", "skip", "orig"]
+    num_label_layers: int
+    label_projection_features: int | None
+    label_lr_multiplier: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,6 +144,7 @@ class OptimizerConfig:
     beta1: float
     beta2: float
     epsilon: float
+    generator_lazy_interval: int
     decay_kimg: float
     final_lr_fraction: float
 
@@ -136,8 +192,10 @@ class Config:
     one_cpu_thread: bool
     num_devices: int
     compilation_cache_dir: str
+    model: Literal["paper", "release"]
     data: DataConfig
-    paper: PaperConfig
+    paper: PaperConfig | None
+    release: ReleaseConfig | None
     discriminator: DiscriminatorConfig
     loss: LossConfig
     optimizer: OptimizerConfig
@@ -178,10 +236,10 @@ def _build(cls: type[_T], values: Mapping[str, Any], path: str) -> _T:
     for key in values:
         if key not in hints:
             raise ConfigError(f"unknown key {path}.{key}; {nearest(key, hints)}")
-    for key in hints:
-        if key not in values:
-            raise ConfigError(f"key {path}.{key} is missing")
-    return cls(**{key: _convert(values[key], hint, f"{path}.{key}") for key, hint in hints.items()})
+    for field in dataclasses.fields(cls):  # pyright: ignore[reportArgumentType] - a dataclass, by the callers
+        if field.name not in values and field.default is dataclasses.MISSING:
+            raise ConfigError(f"key {path}.{field.name} is missing")
+    return cls(**{key: _convert(value, hints[key], f"{path}.{key}") for key, value in values.items()})
 
 
 def _convert(value: Any, hint: Any, path: str) -> Any:
@@ -191,6 +249,9 @@ def _convert(value: Any, hint: Any, path: str) -> Any:
             raise ConfigError(f"{path} is {value!r}, expected a section")
         return _build(hint, value, path)
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        (hint,) = [argument for argument in arguments if argument is not types.NoneType]
+        return None if value is None else _convert(value, hint, path)
     if origin is tuple:
         return _convert_tuple(value, arguments, path)
     if origin is Literal:
@@ -225,7 +286,9 @@ def _require(holds: bool, key: str, value: Any, expected: str) -> None:
 _AT_LEAST_ONE = {
     "data": ("height", "width", "num_threads", "prefetch"),
     "paper": ("z_dim", "class_embedding_dim", "mapping_dim", "num_mapping_layers", "rank"),
+    "release": ("z_dim", "w_dim", "num_mapping_layers", "channel_base", "channel_max", "rank"),
     "discriminator": ("channel_base", "channel_max", "mbstd_group_size"),
+    "optimizer": ("generator_lazy_interval",),
     "loss": ("r1_interval",),
     "training": ("batch_size", "keep_checkpoints"),
     "evaluation": ("num_samples", "batch_size"),
@@ -252,7 +315,9 @@ def _validate(config: Config) -> None:
     ):
         for section, keys in bounds.items():
             for key in keys:
-                value = getattr(getattr(config, section), key)
+                value = getattr(getattr(config, section), key, None)
+                if value is None:
+                    continue
                 holds = 0 < value < float("inf") if low is None else low <= value < float("inf")
                 _require(holds, f"{section}.{key}", value, expected)
     _require(bool(config.name) and "/" not in config.name, "name", config.name, "a file name")
@@ -264,13 +329,21 @@ def _validate(config: Config) -> None:
         _require(0 <= value < 1, f"optimizer.{key}", value, "0 to below 1")
     grid = config.training.sample_grid
     _require(min(grid) >= 1, "training.sample_grid", grid, "at least one row and one column")
-    _validate_blocks(config)
+    _require(
+        getattr(config, config.model) is not None, config.model, None, f"a section, as config.model is {config.model!r}"
+    )
+    if config.model == "paper":
+        _validate_blocks(config)
+    else:
+        _validate_release(config)
     _validate_discriminator(config)
     _validate_evaluation(config)
 
 
 def _validate_blocks(config: Config) -> None:
-    paper, num_blocks = config.paper, len(config.paper.features)
+    paper = config.paper
+    assert paper is not None, "checked by the caller"
+    num_blocks = len(paper.features)
     _require(num_blocks >= 1, "paper.features", paper.features, "at least one block")
     for key in ("num_layers", "num_fourier_features", "fourier_scale", "max_num_fixed_features", "to_rgb"):
         value = getattr(paper, key)
@@ -294,6 +367,13 @@ def _validate_blocks(config: Config) -> None:
         _require(value % multiple == 0, f"data.{key}", value, expected)
 
 
+def _validate_release(config: Config) -> None:
+    """Checks what ReleaseSettings cannot know; they check themselves when the network is built."""
+    height, width = config.data.height, config.data.width
+    _require(height == width, "data.width", width, f"config.data.height = {height}, as the release networks are square")
+    _require(height >= 4 and height & (height - 1) == 0, "data.height", height, "a power of two from 4 on")
+
+
 def _validate_discriminator(config: Config) -> None:
     smaller = min(config.data.height, config.data.width)
     halvings = (smaller // _SMALLEST_SIDE).bit_length() - 1
@@ -306,7 +386,8 @@ def _validate_discriminator(config: Config) -> None:
         _require(value % multiple == 0, f"data.{key}", value, f"a multiple of {multiple}, as the discriminator halves")
     base = config.discriminator.channel_base
     _require(base >= smaller, "discriminator.channel_base", base, f"at least {smaller}, the smaller side of the image")
-    group, batch = config.discriminator.mbstd_group_size, config.training.batch_size
+    batch = config.training.batch_size
+    group = config.discriminator.mbstd_group_size or batch
     expected = f"a multiple of discriminator.mbstd_group_size = {group}"
     _require(batch < group or batch % group == 0, "training.batch_size", batch, expected)
     if config.num_devices:

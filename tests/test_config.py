@@ -1,17 +1,27 @@
 """The configuration: every shipped one is whole, and what cannot be is refused in one sentence."""
 
+import functools
 import json
 from typing import Any
 
 import jax
 import pytest
 
-from configs import default, digits, lsun
+from configs import default, digits, ffhq, lsun, networks
 from inr_gan_jax.config import Config, ConfigError
 from inr_gan_jax.training.dry_run import abstract_step
 from tests.conftest import tiny_config
 
-SHIPPED = {"digits": digits.get_config, "lsun": lsun.get_config}
+SHIPPED = {"digits": digits.get_config, "lsun": lsun.get_config, "ffhq:1024": lambda: ffhq.get_config("1024")}
+SHIPPED |= {f"lsun:church,{name}": functools.partial(lsun.get_config, f"church,{name}") for name in networks.NAMES[1:]}
+PUBLISHED_COUNTS = {
+    "lsun": (114_344_968, 24_001_089),
+    "ffhq:1024": (125_954_078, 24_038_161),
+    "lsun:church,release": (72_436_573, 28_864_129),
+    "lsun:church,bilinear": (72_436_573, 28_864_129),
+    "lsun:church,cips": (24_387_477, 28_864_129),
+    "lsun:church,stylegan2": (28_458_402, 28_864_129),
+}
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -20,11 +30,18 @@ def test_every_configuration_passes_through_a_whole_step(name: str) -> None:
     state, _, _, (after, scalars) = abstract_step(config)
     assert jax.tree.map(lambda a, b: (a.shape, a.dtype) == (b.shape, b.dtype), state, after)
     assert all(leaf.shape == () for leaf in jax.tree.leaves(scalars))
+    if name in PUBLISHED_COUNTS:
+        counts = [sum(x.size for x in jax.tree.leaves(t)) for t in (state.generator_params, state.discriminator_params)]
+        assert tuple(counts) == PUBLISHED_COUNTS[name]
 
 
 def test_variants_of_a_configuration_are_valid() -> None:
     Config.from_config_dict(default.get_config())
-    assert Config.from_config_dict(lsun.get_config("bedroom")).data.name == "lsun/bedroom"
+    assert Config.from_config_dict(lsun.get_config("bedroom,cips")).data.name == "lsun/bedroom"
+    with pytest.raises(ValueError, match="no network 'vgg', expected one of paper, release"):
+        lsun.get_config("church,vgg")
+    with pytest.raises(ValueError, match="no published hyper-parameters at 1024"):
+        ffhq.get_config("1024,release")
 
 
 def test_conditional_configuration_passes_through_a_whole_step() -> None:

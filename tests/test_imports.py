@@ -25,7 +25,7 @@ ALLOWED = {
     "data": BASE | {"config"},
     "models": BASE | {"ops"},
     "training": BASE | {"ops", "config", "augment", "losses", "metrics", "data", "models", "checkpoint"},
-    "importers": BASE | {"config", "models", "checkpoint"},
+    "importers": BASE | {"config", "models", "checkpoint", "command_line"},
     "inference": BASE | {"config", "ops", "models", "metrics", "checkpoint", "importers", "command_line"},
     "viewer": BASE | {"inference", "command_line"},
     "main": {"config", "training", "command_line", "errors"},

@@ -1,20 +1,26 @@
 """Official INR-GAN checkpoints (CVPR 2021 code, PyTorch) to settings and variables of the `release` family.
 
+    python -m inr_gan_jax.importers.torch_inr_gan churches.pkl --output=runs/churches --weights=churches.safetensors
+
 Every array of the file is accounted for: each of our variables takes exactly one, none is left over but the constant
 low-pass filters, and shapes agree.
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
+from absl import flags
 
 from inr_gan_jax.array_types import Params
+from inr_gan_jax.command_line import run
 from inr_gan_jax.importers.byte_source import CheckpointFormatError, shown
 from inr_gan_jax.importers.official_names import ArraySlot, discriminator_slots, generator_slots
 from inr_gan_jax.importers.official_settings import discriminator_network, generator_settings
-from inr_gan_jax.importers.safe_pickle import NetworkSnapshot, OfficialCheckpoint
+from inr_gan_jax.importers.safe_pickle import NetworkSnapshot, OfficialCheckpoint, read_official_checkpoint
 from inr_gan_jax.models.discriminator import Discriminator
 from inr_gan_jax.models.release_inr import ReleaseNetwork
 from inr_gan_jax.models.release_settings import ReleaseSettings
@@ -136,3 +142,41 @@ def _filled(slots: Sequence[ArraySlot], arrays: dict[str, np.ndarray], network: 
         if array.shape != (4, 4) or not np.allclose(array, _FILTER_VALUES):
             raise CheckpointFormatError(f"{network} has another low-pass filter than [1, 3, 3, 1] as {shown(name)!r}")
     return variables
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Entry point of the command."""
+    # Imported here: it builds on this module.
+    from inr_gan_jax.importers.imported_run import write_imported_run
+    from inr_gan_jax.importers.weights_file import save_weights
+
+    checkpoint = read_official_checkpoint(arguments[1])
+    averaged, trained = import_generator(checkpoint, "G_ema"), import_generator(checkpoint, "G")
+    discriminator = import_discriminator(checkpoint)
+    output, weights = flags.FLAGS.output, flags.FLAGS.weights
+    if weights:
+        variables = {**averaged.variables, "statistics": {"w_avg": averaged.w_avg}}
+        save_weights(weights, averaged.settings, variables)
+    if output:
+        write_imported_run(Path(output).expanduser(), checkpoint, averaged, trained, discriminator)
+    print(describe_variables("generator (G_ema)", averaged.variables))
+    print(describe_variables("discriminator", {"params": discriminator.params}))
+    print(f"source: {checkpoint.path}, sha256 {checkpoint.sha256}, augmentation p {checkpoint.augment_p}")
+    for written in filter(None, (output, weights)):
+        print(f"written: {written}")
+
+
+def describe_variables(title: str, variables: Mapping[str, Any]) -> str:
+    """A table of name and shape of every array, with the number of trained parameters."""
+    rows, num_params = [], 0
+    for path, leaf in jax.tree_util.tree_flatten_with_path(variables)[0]:
+        name = "/".join(str(entry.key) for entry in path)
+        num_params += leaf.size if name.startswith("params/") else 0
+        rows.append(f"  {name:<60} {tuple(leaf.shape)!s:>20}")
+    return "\n".join([f"{title}: {num_params:,} parameters", *rows])
+
+
+if __name__ == "__main__":
+    flags.DEFINE_string("output", None, "Run folder to write: configuration and checkpoint in our format.")
+    flags.DEFINE_string("weights", None, "File to write the averaged generator to, .npz or .safetensors.")
+    run(main, argument="the checkpoint file (such as churches.pkl)")

@@ -38,7 +38,7 @@ def draw_modulations(loaded: LoadedGenerator, seed: int, count: int) -> Modulati
     c = jax.nn.one_hot(jnp.arange(count) % generator.c_dim, generator.c_dim) if generator.c_dim else None
 
     def one(z: Array, c: Array | None) -> Modulation:
-        return generator.modulation(loaded.params, generator.mapping(loaded.params, z, c))
+        return generator.modulation(loaded.variables, generator.mapping(loaded.variables, z, c))
 
     return jax.jit(jax.vmap(one))(z, c)
 
@@ -46,7 +46,7 @@ def draw_modulations(loaded: LoadedGenerator, seed: int, count: int) -> Modulati
 def render_all(loaded: LoadedGenerator, modulations: Modulation, viewport: Viewport) -> np.ndarray:
     """Renders every modulation, one after the other: [count, height, width, channels], uint8."""
     grids = loaded.generator.grids(viewport)
-    render = jax.jit(lambda modulation: loaded.generator.render_grids(loaded.params, modulation, grids))
+    render = jax.jit(lambda modulation: loaded.generator.render_grids(loaded.variables, modulation, grids))
     count = jax.tree.leaves(modulations)[0].shape[0]
     images = [np.asarray(render(jax.tree.map(lambda leaf, i=i: leaf[i], modulations))) for i in range(count)]
     return to_uint8(np.stack(images))

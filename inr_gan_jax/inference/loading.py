@@ -5,9 +5,10 @@ import json
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 
-from inr_gan_jax.array_types import Params
-from inr_gan_jax.checkpoint import latest_step, restore_entry
+from inr_gan_jax.array_types import Array, Variables
+from inr_gan_jax.checkpoint import latest_step, restore_entries
 from inr_gan_jax.config import Config
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.models.build import build_generator
@@ -20,13 +21,15 @@ class LoadedGenerator:
 
     Attributes:
         generator: network.
-        params: averaged parameters (EMA).
+        variables: of the averaged generator (EMA).
+        w_avg: [w_dim], mean of the intermediate latent codes, for truncation.
         config: of the run that trained it.
         kimg: thousands of real images shown.
     """
 
     generator: Generator
-    params: Params
+    variables: Variables
+    w_avg: Array
     config: Config
     kimg: float
 
@@ -52,5 +55,13 @@ def load_run(workdir: Path) -> LoadedGenerator:
         raise UserError(f"{workdir / 'checkpoints'} holds no checkpoint yet, let the run go on until its first one")
     generator = build_generator(config)
     shapes = jax.eval_shape(generator.init, jax.random.key(0))
-    params = restore_entry(workdir / "checkpoints", step, "ema_params", shapes)
-    return LoadedGenerator(generator, params, config, step * config.training.batch_size / 1000)
+    w_avg = jax.ShapeDtypeStruct((generator.w_dim,), jnp.float32)
+    entries = {"ema_params": shapes["params"], "constants": shapes["constants"], "w_avg": w_avg}
+    restored = restore_entries(workdir / "checkpoints", step, entries)
+    return LoadedGenerator(
+        generator=generator,
+        variables={"params": restored["ema_params"], "constants": restored["constants"]},
+        w_avg=restored["w_avg"],
+        config=config,
+        kimg=step * config.training.batch_size / 1000,
+    )

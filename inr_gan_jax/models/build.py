@@ -1,20 +1,45 @@
 """From configuration to networks, for training and inference alike."""
 
-from inr_gan_jax.config import Config
+import dataclasses
+from typing import Any
+
+from inr_gan_jax.config import Config, DiscriminatorConfig
+from inr_gan_jax.errors import UserError
 from inr_gan_jax.models.discriminator import Discriminator
 from inr_gan_jax.models.generator import Generator
 from inr_gan_jax.models.paper_inr import PaperBlock, PaperNetwork, PaperSettings
+from inr_gan_jax.models.release_inr import ReleaseNetwork
+from inr_gan_jax.models.release_settings import CoordinateSettings, ReleaseSettings
+from inr_gan_jax.ops.table_lookup import TableRule
 
 
 def build_generator(config: Config) -> Generator:
-    """Builds the generator of a run."""
-    settings = paper_settings(config)
+    """Builds the generator of a run.
+
+    Raises:
+        UserError: for settings of the `release` family that make no network.
+    """
+    data = config.data
+    if config.model == "paper":
+        settings = paper_settings(config)
+        return Generator(
+            network=PaperNetwork(settings),
+            z_dim=settings.z_dim,
+            c_dim=data.num_classes,
+            w_dim=settings.mapping_dim,
+            native_viewport=settings.native_viewport,
+            channels=data.channels,
+        )
+    settings = release_settings(config)
     return Generator(
-        network=PaperNetwork(settings),
+        network=ReleaseNetwork(settings),
         z_dim=settings.z_dim,
-        c_dim=settings.c_dim,
+        c_dim=data.num_classes,
+        w_dim=settings.w_dim,
         native_viewport=settings.native_viewport,
-        channels=settings.channels,
+        channels=data.channels,
+        uses_noise=settings.use_noise,
+        w_avg_decay=settings.w_avg_decay,
     )
 
 
@@ -22,16 +47,52 @@ def build_discriminator(config: Config) -> Discriminator:
     """Builds the discriminator of a run."""
     return Discriminator(
         resolution=(config.data.height, config.data.width),
-        channel_base=config.discriminator.channel_base,
-        channel_max=config.discriminator.channel_max,
         c_dim=config.data.num_classes,
-        mbstd_group_size=config.discriminator.mbstd_group_size,
+        **dataclasses.asdict(config.discriminator),
     )
+
+
+def discriminator_section(network: Discriminator) -> dict[str, Any]:
+    """The section `discriminator` of the configuration that builds this network again."""
+    return {field.name: getattr(network, field.name) for field in dataclasses.fields(DiscriminatorConfig)}
+
+
+def release_settings(config: Config) -> ReleaseSettings:
+    """The settings of the `release` generator.
+
+    Raises:
+        UserError: one sentence, for a combination that makes no network.
+    """
+    assert config.release is not None, "validated with config.model"
+    fields = {field.name: getattr(config.release, field.name) for field in dataclasses.fields(config.release)}
+    rule = TableRule(fields.pop("table_between"), fields.pop("table_beyond"))
+    try:
+        coordinates = tuple(CoordinateSettings(**dataclasses.asdict(entry)) for entry in fields.pop("coordinates"))
+        return ReleaseSettings(
+            resolution=config.data.height,
+            channels=config.data.channels,
+            c_dim=config.data.num_classes,
+            coordinates=coordinates,
+            table_rule=rule,
+            **fields,
+        )
+    except ValueError as error:
+        raise UserError(f"config.release makes no network: {error}") from error
+
+
+def release_section(settings: ReleaseSettings) -> dict[str, Any]:
+    """The section `release` of the configuration that builds these settings again."""
+    section = dataclasses.asdict(settings)
+    for derived in ("resolution", "channels", "c_dim"):
+        section.pop(derived)
+    rule = section.pop("table_rule")
+    return {**section, "table_between": rule["between"], "table_beyond": rule["beyond"]}
 
 
 def paper_settings(config: Config) -> PaperSettings:
     """The settings of the `paper` generator; every block trains at half the size of the next."""
     data, paper = config.data, config.paper
+    assert paper is not None, "validated with config.model"
     last = len(paper.features) - 1
     blocks = tuple(
         PaperBlock(

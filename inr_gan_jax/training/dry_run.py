@@ -82,10 +82,11 @@ def _memory_table(state: TrainState, batch: Any, step: TrainStep) -> str:
 
         return max(0, _num_bytes(jax.eval_shape(backward_of, params, constants)) - _num_bytes(params))
 
-    generator, discriminator = state.generator_params, state.discriminator_params
+    generator, discriminator, constants = state.generator_params, state.discriminator_params, state.constants
+    variables = {"params": generator, "constants": constants}
     activations = max(
-        residuals(step.generator_loss, generator, discriminator, labels),
-        residuals(step.discriminator_loss, discriminator, generator, real, labels),
+        residuals(step.generator_loss, generator, constants, discriminator, labels),
+        residuals(step.discriminator_loss, discriminator, variables, real, labels),
     )
     rows = {
         "parameters": _num_bytes((state.generator_params, state.discriminator_params)),

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from inr_gan_jax.array_types import Array, Params
+from inr_gan_jax.array_types import Array, Variables
 from inr_gan_jax.config import Config
 from inr_gan_jax.data.dataset import Dataset, all_images
 from inr_gan_jax.errors import UserError
@@ -45,13 +45,13 @@ class Sampler:
         self._generator, self._config = generator, config
         self._images = jax.jit(generator.images)
 
-    def __call__(self, params: Params, stream: int, count: int) -> np.ndarray:
+    def __call__(self, variables: Variables, stream: int, count: int) -> np.ndarray:
         """Draws `count` images of a stream of latent codes: [count, height, width, channels], in [-1, 1]."""
         size, images = self._config.evaluation.batch_size, []
         key = jax.random.fold_in(jax.random.key(self._config.seed), stream)
         for number in range(-(-count // size)):
             z = self._generator.latents(jax.random.fold_in(key, number), size)
-            images.append(np.asarray(self._images(params, z, self._labels(number * size, size))))
+            images.append(np.asarray(self._images(variables, z, self._labels(number * size, size))))
         return np.concatenate(images)[:count]
 
     def _labels(self, first: int, count: int) -> Array | None:
@@ -79,7 +79,7 @@ class Evaluation:
 
     def __call__(self, state: TrainState) -> dict[str, float]:
         """Computes the metric of the averaged generator."""
-        value = self._metric(lambda count: self._sampler(state.ema_params, _EVALUATION_STREAM, count))
+        value = self._metric(lambda count: self._sampler(state.ema_variables, _EVALUATION_STREAM, count))
         return {self.name: value}
 
     def describe(self, value: float) -> str:
@@ -172,7 +172,7 @@ class Progress:
 def write_sample_grid(state: TrainState, sampler: Sampler, config: Config, workdir: Path, writer: MetricWriter) -> None:
     """Draws a grid at fixed latent codes into the run folder and TensorBoard."""
     rows, columns = config.training.sample_grid
-    images = to_uint8(sampler(state.ema_params, _SAMPLE_STREAM, rows * columns))
+    images = to_uint8(sampler(state.ema_variables, _SAMPLE_STREAM, rows * columns))
     factor = max(1, _SMALLEST_TILE // max(images.shape[1:3]))
     grid = tile(magnify(images, factor), columns, gap=2)
     step = int(state.step)

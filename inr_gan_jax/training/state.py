@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 
-from inr_gan_jax.array_types import Array, Params, PRNGKey
+from inr_gan_jax.array_types import Array, Params, PRNGKey, Variables
 from inr_gan_jax.config import Config
 from inr_gan_jax.models.discriminator import Discriminator
 from inr_gan_jax.models.generator import Generator
@@ -18,8 +18,11 @@ class TrainState(struct.PyTreeNode):
     Attributes:
         step: int32 scalar, steps done.
         key_data: raw data of the random key that all draws of the run are folded from; never changes.
-        generator_params, discriminator_params: trained parameters.
+        generator_params: trained parameters of the generator.
+        discriminator_params: trained parameters of the discriminator.
         ema_params: average of the generator's parameters; samples come from it.
+        constants: what the generator keeps fixed, such as random bases; empty for most networks.
+        w_avg: [w_dim], running mean of the intermediate latent codes, for truncation.
         generator_opt, discriminator_opt: states of the optimizers.
     """
 
@@ -28,8 +31,15 @@ class TrainState(struct.PyTreeNode):
     generator_params: Params
     discriminator_params: Params
     ema_params: Params
+    constants: Params
+    w_avg: Array
     generator_opt: optax.OptState
     discriminator_opt: optax.OptState
+
+    @property
+    def ema_variables(self) -> Variables:
+        """What the averaged generator draws with."""
+        return {"params": self.ema_params, "constants": self.constants}
 
     def step_key(self) -> PRNGKey:
         """The random key of the coming step."""
@@ -41,7 +51,8 @@ def init_state(
 ) -> TrainState:
     """Draws the initial state of a run from its seed; pure, so `jax.eval_shape` gives its shapes."""
     run_key, generator_key, discriminator_key = jax.random.split(jax.random.key(config.seed), 3)
-    params = generator.init(generator_key)
+    variables = generator.init(generator_key)
+    params = variables["params"]
     images = jnp.zeros((1, config.data.height, config.data.width, config.data.channels))
     labels = jnp.zeros((1, config.data.num_classes)) if config.data.num_classes else None
     discriminator_params = discriminator.init(discriminator_key, images, labels)["params"]
@@ -52,6 +63,8 @@ def init_state(
         discriminator_params=discriminator_params,
         # A copy, because the state is donated to the step and a buffer cannot be donated twice.
         ema_params=jax.tree.map(jnp.copy, params),
+        constants=variables["constants"],
+        w_avg=jnp.zeros(generator.w_dim),
         generator_opt=optimizers.generator.init(params),
         discriminator_opt=optimizers.discriminator.init(discriminator_params),
     )

@@ -14,12 +14,16 @@ import jax.numpy as jnp
 import optax
 
 from inr_gan_jax import losses
-from inr_gan_jax.array_types import Array, Params, PRNGKey
+from inr_gan_jax.array_types import Array, Params, PRNGKey, Variables
 from inr_gan_jax.config import Config
 from inr_gan_jax.models.discriminator import Discriminator
 from inr_gan_jax.models.generator import Generator
+from inr_gan_jax.models.mapping import updated_w_avg
 from inr_gan_jax.training.optimizers import Optimizers
 from inr_gan_jax.training.state import TrainState
+
+# Noise is drawn from another key than the latent codes.
+_NOISE_STREAM = 1
 
 Scalars = dict[str, Array]
 Batch = Mapping[str, Array]
@@ -70,22 +74,23 @@ class TrainStep:
         self, state: TrainState, real: Array, labels: Array | None, key: PRNGKey
     ) -> tuple[TrainState, Scalars]:
         """Updates the discriminator on real and on generated images."""
-        gradients, scalars = self.discriminator_gradients(
-            state.discriminator_params, state.generator_params, real, labels, key
+        variables = {"params": state.generator_params, "constants": state.constants}
+        gradients, (scalars, ws) = self.discriminator_gradients(
+            state.discriminator_params, variables, real, labels, key
         )
-        return self._update_discriminator(state, gradients), scalars
+        return self._update_discriminator(self._with_ws(state, ws), gradients), scalars
 
     def discriminator_gradients(
-        self, params: Params, generator_params: Params, real: Array, labels: Array | None, key: PRNGKey
-    ) -> tuple[Params, Scalars]:
-        """Gradients of the discriminator's loss, and scalars to log."""
-        return jax.grad(self.discriminator_loss, has_aux=True)(params, generator_params, real, labels, key)
+        self, params: Params, generator_variables: Variables, real: Array, labels: Array | None, key: PRNGKey
+    ) -> tuple[Params, tuple[Scalars, Array]]:
+        """Gradients of the discriminator's loss; scalars to log; ws [batch, num_ws, w_dim] of the generated images."""
+        return jax.grad(self.discriminator_loss, has_aux=True)(params, generator_variables, real, labels, key)
 
     def discriminator_loss(
-        self, params: Params, generator_params: Params, real: Array, labels: Array | None, key: PRNGKey
-    ) -> tuple[Array, Scalars]:
+        self, params: Params, generator_variables: Variables, real: Array, labels: Array | None, key: PRNGKey
+    ) -> tuple[Array, tuple[Scalars, Array]]:
         """Logistic loss, with R1 added when it belongs to the same step."""
-        fake = self._generate(generator_params, labels, key)
+        fake, ws = self._generate(generator_variables, labels, key)
         real_logits, fake_logits = self._score(params, real, labels), self._score(params, fake, labels)
         loss = losses.discriminator_loss(real_logits, fake_logits)
         scalars = {"loss/discriminator": loss, "logits/real": real_logits.mean(), "logits/fake": fake_logits.mean()}
@@ -93,7 +98,7 @@ class TrainStep:
         if settings.r1_gamma and settings.r1_interval == 1:
             scalars["loss/r1"] = losses.r1_penalty(lambda images: self._score(params, images, labels), real)
             loss = loss + settings.r1_gamma / 2 * scalars["loss/r1"]
-        return loss, scalars
+        return loss, (scalars, ws)
 
     def regularise(self, state: TrainState, batch: Batch) -> tuple[TrainState, Scalars]:
         """Does the lazy R1 step: `r1_interval` times as hard, on the real images of the step before.
@@ -119,24 +124,27 @@ class TrainStep:
 
     def generator_phase(self, state: TrainState, labels: Array | None, key: PRNGKey) -> tuple[TrainState, Scalars]:
         """Updates the generator against the discriminator."""
-        gradients, scalars = self.generator_gradients(state.generator_params, state.discriminator_params, labels, key)
+        gradients, (scalars, ws) = self.generator_gradients(
+            state.generator_params, state.constants, state.discriminator_params, labels, key
+        )
+        state = self._with_ws(state, ws)
         updates, optimizer = self.optimizers.generator.update(gradients, state.generator_opt, state.generator_params)
         params = optax.apply_updates(state.generator_params, updates)
         return state.replace(generator_params=params, generator_opt=optimizer), scalars
 
     def generator_gradients(
-        self, params: Params, discriminator_params: Params, labels: Array | None, key: PRNGKey
-    ) -> tuple[Params, Scalars]:
-        """Gradients of the generator's loss, and scalars to log."""
-        return jax.grad(self.generator_loss, has_aux=True)(params, discriminator_params, labels, key)
+        self, params: Params, constants: Params, discriminator_params: Params, labels: Array | None, key: PRNGKey
+    ) -> tuple[Params, tuple[Scalars, Array]]:
+        """Gradients of the generator's loss; scalars to log; ws [batch, num_ws, w_dim] of the images."""
+        return jax.grad(self.generator_loss, has_aux=True)(params, constants, discriminator_params, labels, key)
 
     def generator_loss(
-        self, params: Params, discriminator_params: Params, labels: Array | None, key: PRNGKey
-    ) -> tuple[Array, Scalars]:
+        self, params: Params, constants: Params, discriminator_params: Params, labels: Array | None, key: PRNGKey
+    ) -> tuple[Array, tuple[Scalars, Array]]:
         """Non-saturating loss."""
-        images = self._generate(params, labels, key)
+        images, ws = self._generate({"params": params, "constants": constants}, labels, key)
         loss = losses.generator_loss(self._score(discriminator_params, images, labels))
-        return loss, {"loss/generator": loss}
+        return loss, ({"loss/generator": loss}, ws)
 
     def averaged(self, state: TrainState) -> Params:
         """The average of the generator's parameters, with the newest ones taken in."""
@@ -155,11 +163,16 @@ class TrainStep:
         params = optax.apply_updates(state.discriminator_params, updates)
         return state.replace(discriminator_params=params, discriminator_opt=optimizer)
 
-    def _generate(self, params: Params, labels: Array | None, key: PRNGKey) -> Array:
+    def _with_ws(self, state: TrainState, ws: Array) -> TrainState:
+        return state.replace(w_avg=updated_w_avg(state.w_avg, ws, self.generator.w_avg_decay))
+
+    def _generate(self, variables: Variables, labels: Array | None, key: PRNGKey) -> tuple[Array, Array]:
+        """Fresh images [batch, height, width, channels] and their ws [batch, num_ws, w_dim]."""
         z = self.generator.latents(key, self.config.training.batch_size)
         if self.batch_sharding is not None:
             z = jax.lax.with_sharding_constraint(z, self.batch_sharding)
-        return self.generator.images(params, z, labels)
+        ws = self.generator.batch_mapping(variables, z, labels)
+        return self.generator.batch_synthesis(variables, ws, jax.random.fold_in(key, _NOISE_STREAM)), ws
 
     def _score(self, params: Params, images: Array, labels: Array | None) -> Array:
         logits = self.discriminator.apply({"params": params}, images, labels)

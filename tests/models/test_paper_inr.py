@@ -116,7 +116,7 @@ def test_full_width_has_the_published_counts() -> None:
     config = Config.from_config_dict(lsun.get_config())
     generator = build_generator(config)
     assert num_emitted(generator.network.settings) == 106_502
-    params = jax.eval_shape(generator.init, jax.random.key(0))
+    params = jax.eval_shape(generator.init, jax.random.key(0))["params"]
     assert sum(leaf.size for leaf in jax.tree.leaves(params)) == 114_344_968
     images = jax.ShapeDtypeStruct((4, 256, 256, 3), jnp.float32)
     discriminator = jax.eval_shape(build_discriminator(config).init, jax.random.key(0), images)["params"]
@@ -126,7 +126,7 @@ def test_full_width_has_the_published_counts() -> None:
 def test_initial_weights_have_the_papers_scales() -> None:
     config = Config.from_config_dict(lsun.get_config())
     wide = build_generator(tiny_config(paper={"mapping_dim": 256, "features": (256, 256)}))
-    params = wide.init(jax.random.key(0))
+    params = wide.init(jax.random.key(0))["params"]
     kernel = params["blocks_1"]["layer_0"]["kernel"]
     assert np.std(kernel) == pytest.approx(np.sqrt(2 / kernel.shape[0]), rel=0.05)
     connector = params["hypernetwork"]["connector"]
@@ -140,11 +140,11 @@ def test_initial_weights_have_the_papers_scales() -> None:
 @given(seed=st.integers(0, 1000))
 def test_batch_is_the_single_images(seed: int) -> None:
     generator = _tiny_generator()
-    params = generator.init(jax.random.key(seed))
+    variables = generator.init(jax.random.key(seed))
     z = generator.latents(jax.random.key(seed + 1), 3)
-    batch = jax.jit(generator.images)(params, z)
+    batch = jax.jit(generator.images)(variables, z)
     single = generator.render(
-        params, generator.modulation(params, generator.mapping(params, z[1])), generator.native_viewport
+        variables, generator.modulation(variables, generator.mapping(variables, z[1])), generator.native_viewport
     )
     np.testing.assert_allclose(batch[1], single, atol=1e-6)
 

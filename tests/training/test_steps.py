@@ -37,8 +37,11 @@ def batch_of(config: Config, num_devices: int = 1) -> dict:
 def all_gradients(step: TrainStep, state: TrainState, batch: dict) -> tuple:
     real, labels = step.prepare(batch)
     key = state.step_key()
-    ours = step.discriminator_gradients(state.discriminator_params, state.generator_params, real, labels, key)
-    return *ours, *step.generator_gradients(state.generator_params, state.discriminator_params, labels, key)
+    variables = {"params": state.generator_params, "constants": state.constants}
+    ours = step.discriminator_gradients(state.discriminator_params, variables, real, labels, key)
+    return *ours, *step.generator_gradients(
+        state.generator_params, state.constants, state.discriminator_params, labels, key
+    )
 
 
 def test_gradients_are_the_same_on_one_and_on_eight_devices() -> None:
@@ -104,8 +107,9 @@ def test_r1_in_the_same_step_adds_half_gamma_times_the_penalty(stepped: Stepped)
     step, state = stepped.step, stepped.before
     real, labels = step.prepare(batch_of(stepped.config))
     key, _ = jax.random.split(state.step_key())
-    arguments = (state.discriminator_params, state.generator_params, real, labels, key)
-    total, scalars = jax.jit(step.discriminator_loss)(*arguments)
+    variables = {"params": state.generator_params, "constants": state.constants}
+    arguments = (state.discriminator_params, variables, real, labels, key)
+    total, (scalars, _) = jax.jit(step.discriminator_loss)(*arguments)
     assert float(scalars["loss/r1"]) == pytest.approx(float(stepped.scalars["loss/r1"]), rel=1e-4)
     assert float(total) == pytest.approx(float(scalars["loss/discriminator"] + 1.5 * scalars["loss/r1"]), rel=1e-5)
 

@@ -1,0 +1,30 @@
+"""FFHQ, 70,000 faces: a resolution and, behind a comma, a network.
+
+    python -m inr_gan_jax.main --config=configs/ffhq.py:256,release
+    python -m inr_gan_jax.main --config=configs/ffhq.py:1024             # paper only
+
+Networks: paper, release, bilinear, cips, stylegan2, at the hyper-parameters of their authors (configs/networks.py).
+
+Published FIDs, none of them reproduced here yet: at 256 release 9.57, bilinear 4.95, cips 4.38, stylegan2 3.83; at 1024
+paper 16.32 (abstract of arXiv v1).
+
+tfds has no FFHQ: prepare it as a set named ffhq/256 or ffhq/1024 with a feature `image`.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import default, networks
+
+_RESOLUTIONS = ("256", "1024")
+
+
+def get_config(argument: str = "256") -> ConfigDict:
+    """Returns the configuration of RESOLUTION or RESOLUTION,NETWORK."""
+    resolution, _, network = argument.partition(",")
+    if resolution not in _RESOLUTIONS:
+        raise ValueError(f"configs/ffhq.py has no {resolution!r}, expected one of {', '.join(_RESOLUTIONS)}")
+    network = network or "paper"
+    config = default.get_config()
+    networks.apply_network(config, network, int(resolution), default.ema_half_life(0.999, 8))
+    config.update({"name": f"ffhq-{resolution}-{network}", "data": {"name": f"ffhq/{resolution}"}})
+    return config
