@@ -1,8 +1,8 @@
 """The five networks at their published hyper-parameters, as values that a data configuration takes in.
 
 `paper` is the network of arXiv 2011.12026v2. `release`, `bilinear`, `cips` and `stylegan2` are those of the code that
-the published weights and FIDs come from, for 256x256; docs/models.md compares them. Path-length regularisation and style
-mixing, which the official training of `stylegan2` adds, are not part of the training here yet.
+the published weights and FIDs come from, for 256x256; docs/models.md compares them. Path-length regularisation and
+style mixing, which the official training of `stylegan2` adds, are not part of the training here yet.
 """
 
 from typing import Any
