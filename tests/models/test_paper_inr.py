@@ -93,7 +93,7 @@ def test_equalised_weights_are_stored_at_unit_variance_and_act_alike() -> None:
         images.append(network.apply(variables, modulation, settings_.native_viewport, method="render"))
         spreads.append(np.std(variables["params"]["blocks_0"]["layer_0"]["kernel"]))
     np.testing.assert_allclose(images[0], images[1], atol=1e-5)
-    assert spreads[1] == pytest.approx(spreads[0] / np.sqrt(2 / 6), rel=1e-4)
+    assert spreads[1] == pytest.approx(float(spreads[0]) / np.sqrt(2 / 6), rel=1e-4)
 
 
 def test_fixed_features_widen_the_embedding() -> None:
