@@ -81,8 +81,6 @@ def get_config() -> ConfigDict:
                 "use_noise": False,  # add noise to the features
                 "conv_clamp": None,  # bound of the activations; None: none
                 "first_dense_lattice": 1,  # super-resolution by the rule `paper` runs denser from this lattice on
-                "table_between": "nearest",  # learned tables between grid points: nearest or bilinear
-                "table_beyond": "reflect",  # and beyond the border: reflect, clamp or wrap
             },
             "discriminator": {  # StyleGAN2
                 "channel_base": 16384,  # width at side r is channel_base / r ...

@@ -107,8 +107,6 @@ class ReleaseConfig:
     use_noise: bool
     conv_clamp: float | None
     first_dense_lattice: int
-    table_between: Literal["nearest", "bilinear"]
-    table_beyond: Literal["reflect", "clamp", "wrap"]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,7 +10,6 @@ from inr_gan_jax.models.generator import Generator
 from inr_gan_jax.models.paper_inr import PaperBlock, PaperNetwork, PaperSettings
 from inr_gan_jax.models.release_inr import ReleaseNetwork
 from inr_gan_jax.models.release_settings import CoordinateSettings, ReleaseSettings
-from inr_gan_jax.ops.table_lookup import TableRule
 
 
 def build_generator(config: Config) -> Generator:
@@ -65,7 +64,6 @@ def release_settings(config: Config) -> ReleaseSettings:
     """
     assert config.release is not None, "validated with config.model"
     fields = {field.name: getattr(config.release, field.name) for field in dataclasses.fields(config.release)}
-    rule = TableRule(fields.pop("table_between"), fields.pop("table_beyond"))
     try:
         coordinates = tuple(CoordinateSettings(**dataclasses.asdict(entry)) for entry in fields.pop("coordinates"))
         return ReleaseSettings(
@@ -73,7 +71,6 @@ def release_settings(config: Config) -> ReleaseSettings:
             channels=config.data.channels,
             c_dim=config.data.num_classes,
             coordinates=coordinates,
-            table_rule=rule,
             **fields,
         )
     except ValueError as error:
@@ -85,8 +82,7 @@ def release_section(settings: ReleaseSettings) -> dict[str, Any]:
     section = dataclasses.asdict(settings)
     for derived in ("resolution", "channels", "c_dim"):
         section.pop(derived)
-    rule = section.pop("table_rule")
-    return {**section, "table_between": rule["between"], "table_beyond": rule["beyond"]}
+    return section
 
 
 def paper_settings(config: Config) -> PaperSettings:

@@ -64,7 +64,7 @@ def release_grids(settings: ReleaseSettings, viewport: Viewport) -> tuple[Releas
             )
         grid = ReleaseGrid(lattice=lattice, x=2 * x - 1, y=1 - 2 * y - 2 / resolution)
         if not is_native:
-            rule = settings.table_rule
+            rule = viewport.tables
             grid = grid.replace(rows=axis_cells(y, resolution, rule), columns=axis_cells(x, resolution, rule))
         grids.append(grid)
     return tuple(grids)

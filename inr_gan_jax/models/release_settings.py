@@ -7,7 +7,6 @@ from typing import Literal
 
 from inr_gan_jax.ops.fourier_features import logarithmic_basis
 from inr_gan_jax.ops.modulation import FactorActivation
-from inr_gan_jax.ops.table_lookup import TableRule
 from inr_gan_jax.ops.viewport import Viewport
 
 Upsampling = Literal["nearest", "bilinear", "fir"]
@@ -136,7 +135,6 @@ class ReleaseSettings:
         conv_clamp: bound of the activations, None for none.
         first_dense_lattice: for the viewport rule `paper`, the first lattice that gets denser; one that matches no
             lattice means all.
-        table_rule: what trained tables hold off their grid.
     """
 
     resolution: int = 256
@@ -164,7 +162,6 @@ class ReleaseSettings:
     use_noise: bool = False
     conv_clamp: float | None = None
     first_dense_lattice: int = 1
-    table_rule: TableRule = dataclasses.field(default_factory=TableRule)
 
     def __post_init__(self) -> None:
         for name, choices in (

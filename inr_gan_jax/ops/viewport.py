@@ -15,6 +15,7 @@ import numpy as np
 from flax import struct
 
 from inr_gan_jax.array_types import Array
+from inr_gan_jax.ops.table_lookup import TableRule
 
 DensifyRule = Literal["paper", "all", "pointwise"]
 
@@ -38,6 +39,7 @@ class Viewport:
         rule: which blocks of a multi-scale INR get denser than they were trained. `paper`: the blocks from
             `first_dense_block` on (arXiv 2011.12026, super-resolution); `all`: every block, ratios between the blocks
             kept; `pointwise`: every block is evaluated at every pixel, so the picture is a function of the point alone.
+        tables: what learned tables, one entry a trained pixel, hold between and beyond the trained pixels.
     """
 
     height: int
@@ -47,6 +49,7 @@ class Viewport:
     height_extent: float = 1.0
     width_extent: float = 1.0
     rule: DensifyRule = "paper"
+    tables: TableRule = dataclasses.field(default_factory=TableRule)
 
     def __post_init__(self) -> None:
         if self.height < 1 or self.width < 1:

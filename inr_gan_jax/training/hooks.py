@@ -77,6 +77,11 @@ class Evaluation:
         self.name = f"metric/{config.evaluation.metric}"
         self.floors = self._metric.floors()
 
+    @property
+    def floor_scalars(self) -> dict[str, float]:
+        """The distances between real images and real images, to log beside the metric."""
+        return {f"{self.name}_floor_resampled": self.floors.resampled, f"{self.name}_floor_halves": self.floors.halves}
+
     def __call__(self, state: TrainState) -> dict[str, float]:
         """Computes the metric of the averaged generator."""
         value = self._metric(lambda count: self._sampler(state.ema_variables, _EVALUATION_STREAM, count))

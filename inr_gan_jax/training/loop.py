@@ -94,7 +94,7 @@ def train(config: Config, workdir: Path) -> TrainState:
                 write_sample_grid(state, run.sampler, config, workdir, writer)
             if run.evaluation and is_due("evaluate", step):
                 values = run.evaluation(state)
-                writer.write_scalars(step, {"kimg": kimg, **values})
+                writer.write_scalars(step, {"kimg": kimg, **values, **run.evaluation.floor_scalars})
                 progress.update(step, values)
             if is_due("checkpoint", step):
                 # Numbers first: a resumed run takes from the file what its checkpoint has seen.

@@ -115,10 +115,8 @@ def test_render_of_the_trained_picture_is_the_training_path() -> None:
 @pytest.mark.parametrize("rule", [TableRule(), TableRule("bilinear", "clamp"), TableRule("nearest", "wrap")])
 @pytest.mark.parametrize("density", ["paper", "all", "pointwise"])
 def test_crop_of_a_render_is_the_render_of_the_crop(rule: TableRule, density: Any) -> None:
-    settings = dataclasses.replace(SETTINGS, table_rule=rule)
-    viewport = Viewport(20, 24, top=-0.25, left=-0.125, height_extent=1.5, width_extent=1.25, rule=density)
-    full = draw(viewport, settings)
-    assert_close(draw(viewport.crop(3, 5, 7, 11), settings), full[3:10, 5:16])
+    viewport = Viewport(20, 24, top=-0.25, left=-0.125, height_extent=1.5, width_extent=1.25, rule=density, tables=rule)
+    assert_close(draw(viewport.crop(3, 5, 7, 11)), draw(viewport)[3:10, 5:16])
 
 
 def test_crop_at_native_density_equals_the_native_pixels() -> None:
@@ -132,8 +130,7 @@ def test_denser_lattices_contain_the_native_pixels(factor: int) -> None:
 
 
 def test_bilinear_tables_equal_the_native_ones_on_the_grid() -> None:
-    settings = dataclasses.replace(SETTINGS, table_rule=TableRule("bilinear"))
-    assert_close(draw(Viewport(32, 32), settings)[::2, ::2], native())
+    assert_close(draw(Viewport(32, 32, tables=TableRule("bilinear")))[::2, ::2], native())
 
 
 def test_grids_move_without_compiling_again() -> None:

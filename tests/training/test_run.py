@@ -94,6 +94,10 @@ def test_killed_run_goes_on_and_ends_bit_equal(tmp_path: Path, digits_root: Path
     ]
     assert numbers[0] == numbers[1]
 
+    evaluations = [line for line in read_metrics(undisturbed) if "metric/pixel_fd" in line]
+    assert len(evaluations) == 16
+    assert all(line["metric/pixel_fd_floor_halves"] > 0 for line in evaluations)
+
     # The finished run, asked again, only reports; asked for more, it goes on.
     other = run(command(killed, *TINY, *length, "--config.paper.rank=3"), digits_root)
     assert other.returncode == 2
