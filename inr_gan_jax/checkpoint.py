@@ -1,12 +1,15 @@
 """Checkpoints of a run folder: any pytree of arrays, and the position in the data beside it."""
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 import grain
 import jax
 import orbax.checkpoint as ocp
+
+from inr_gan_jax.errors import UserError
 
 _STATE, _DATA = "state", "data"
 
@@ -27,8 +30,6 @@ class Checkpointer:
 
     def save(self, step: int, state: Any, iterator: grain.DatasetIterator) -> None:
         """Saves state and data position; returns once both are copied, and writes on in the background."""
-        if step in self._manager.all_steps():
-            return
         arguments = {
             _STATE: ocp.args.StandardSave(state),
             _DATA: grain.checkpoint.CheckpointSave(iterator),
@@ -44,6 +45,9 @@ class Checkpointer:
 
         Returns:
             The state and its step, or None when there is no checkpoint.
+
+        Raises:
+            UserError: if the newest checkpoint cannot be read.
         """
         step = self._manager.latest_step()
         if step is None:
@@ -53,13 +57,26 @@ class Checkpointer:
             _STATE: ocp.args.StandardRestore(abstract),
             _DATA: grain.checkpoint.CheckpointRestore(iterator),
         }
-        restored = self._manager.restore(step, args=ocp.args.Composite(**arguments))
+        with _readable(self._manager.directory / str(step)):
+            restored = self._manager.restore(step, args=ocp.args.Composite(**arguments))
         return restored[_STATE], step
 
     def close(self) -> None:
         """Waits until everything is on disk."""
         self._manager.wait_until_finished()
         self._manager.close()
+
+
+@contextlib.contextmanager
+def _readable(path: Any) -> Iterator[None]:
+    """Turns whatever a damaged checkpoint makes the libraries raise into one sentence."""
+    try:
+        yield
+    except Exception as error:  # orbax, tensorstore and grain raise many kinds
+        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        raise UserError(
+            f"checkpoint {path} cannot be read ({reason}); move it away to go on from the one before it"
+        ) from error
 
 
 def latest_step(directory: Path) -> int | None:
@@ -80,12 +97,15 @@ def restore_entries(directory: Path, step: int, entries: Mapping[str, Any]) -> d
 
     Returns:
         The entries, on the default device.
+
+    Raises:
+        UserError: if the checkpoint cannot be read.
     """
     sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     target = dict(entries)
     restore_args = jax.tree.map(lambda leaf: ocp.ArrayRestoreArgs(sharding=sharding, dtype=leaf.dtype), target)
     arguments = ocp.args.PyTreeRestore(item=target, restore_args=restore_args, partial_restore=True)
-    with ocp.PyTreeCheckpointer() as checkpointer:
+    with _readable(directory / str(step)), ocp.PyTreeCheckpointer() as checkpointer:
         return checkpointer.restore(directory.absolute() / str(step) / _STATE, args=arguments)
 
 

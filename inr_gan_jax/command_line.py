@@ -15,12 +15,13 @@ from inr_gan_jax.errors import UserError
 _USER_MISTAKE = 2
 
 
-def run(main: Callable[[Sequence[str]], None], argument: str | None = None) -> None:
+def run(main: Callable[[Sequence[str]], None], argument: str | None = None, when_stopped: str = "") -> None:
     """Parses flags, runs an entry point and turns a user's mistake into one sentence and exit code 2.
 
     Args:
         main: gets the program's name, and the argument if there is one.
         argument: what the one argument without a flag is; None when there must be none.
+        when_stopped: what to add to the line that Ctrl-C ends with.
     """
 
     def guarded(arguments: Sequence[str]) -> None:
@@ -33,7 +34,7 @@ def run(main: Callable[[Sequence[str]], None], argument: str | None = None) -> N
         except UserError as error:
             _fail(str(error))
         except KeyboardInterrupt:
-            print("\nstopped; the same command goes on from the last checkpoint", file=sys.stderr)
+            print(f"\nstopped{when_stopped}", file=sys.stderr)
             sys.exit(130)
 
     logging.set_verbosity(logging.ERROR)

@@ -212,6 +212,8 @@ class Config:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Config":
         """As `from_config_dict`, from plain containers (`config.json` of a run)."""
+        if not isinstance(values, Mapping):
+            raise ConfigError(f"the configuration is {values!r}, expected a section")
         config = _build(cls, values, "config")
         _validate(config)
         return config
@@ -289,15 +291,19 @@ _AT_LEAST_ONE = {
     "optimizer": ("generator_lazy_interval",),
     "loss": ("r1_interval",),
     "training": ("batch_size", "keep_checkpoints"),
-    "evaluation": ("num_samples", "batch_size"),
+    "evaluation": ("batch_size",),
 }
 _ABOVE_ZERO = {
     "optimizer": ("hypernetwork_lr", "inr_lr", "discriminator_lr", "epsilon"),
     "training": ("total_kimg", "ema_kimg", "log_kimg", "checkpoint_kimg"),
+    "release": ("mapping_lr_multiplier", "conv_clamp"),
+    "discriminator": ("conv_clamp", "label_lr_multiplier", "label_projection_features"),
 }
 _NOT_NEGATIVE = {
     "data": ("num_classes",),
-    "paper": ("first_dense_block",),
+    "paper": ("first_dense_block", "leaky_slope"),
+    "release": ("w_avg_decay", "first_dense_lattice"),
+    "discriminator": ("mbstd_channels", "num_label_layers"),
     "loss": ("r1_gamma",),
     "optimizer": ("decay_kimg", "final_lr_fraction"),
     "training": ("ema_rampup", "sample_kimg", "evaluate_kimg"),
@@ -385,6 +391,10 @@ def _validate_discriminator(config: Config) -> None:
     base = config.discriminator.channel_base
     _require(base >= smaller, "discriminator.channel_base", base, f"at least {smaller}, the smaller side of the image")
     batch = config.training.batch_size
+    parts = config.discriminator.mbstd_channels
+    width = min(base // _SMALLEST_SIDE, config.discriminator.channel_max)
+    expected = f"0 or a divisor of the last width, {width}"
+    _require(parts == 0 or width % parts == 0, "discriminator.mbstd_channels", parts, expected)
     group = config.discriminator.mbstd_group_size or batch
     expected = f"a multiple of discriminator.mbstd_group_size = {group}"
     _require(batch < group or batch % group == 0, "training.batch_size", batch, expected)
@@ -394,6 +404,7 @@ def _validate_discriminator(config: Config) -> None:
 
 
 def _validate_evaluation(config: Config) -> None:
+    _require(config.evaluation.num_samples >= 2, "evaluation.num_samples", config.evaluation.num_samples, "at least 2")
     if config.evaluation.metric != "pixel_fd":
         return
     size = config.data.height * config.data.width * config.data.channels

@@ -31,4 +31,4 @@ def main(arguments: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, when_stopped="; the same command goes on from the last checkpoint")

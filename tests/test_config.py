@@ -80,6 +80,9 @@ def test_lsun_names_its_categories() -> None:
         ("optimizer", "beta2", 1.0, "optimizer.beta2 is 1.0, expected 0 to below 1"),
         ("loss", "r1_gamma", -1.0, "loss.r1_gamma is -1.0, expected 0 or more"),
         ("discriminator", "channel_base", 4, "channel_base is 4, expected at least 8"),
+        ("evaluation", "num_samples", 1, "num_samples is 1, expected at least 2"),
+        ("discriminator", "mbstd_channels", -1, "mbstd_channels is -1, expected 0 or more"),
+        ("discriminator", "mbstd_channels", 3, "mbstd_channels is 3, expected 0 or a divisor of the last width, 8"),
         ("evaluation", "metric", "fid", "metric is 'fid', expected one of none, pixel_fd"),
     ],
 )

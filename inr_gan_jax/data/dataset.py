@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import tensorflow_datasets as tfds
 
 from inr_gan_jax.config import DataConfig, nearest
@@ -92,25 +91,23 @@ def open_dataset(config: DataConfig) -> Dataset:
         ) from error
     if not len(source):
         raise DatasetError(f"split {config.split!r} of {config.name} is empty, expected at least one image")
+    try:
+        source[0]
+    except Exception as error:  # array_record and the decoders raise many kinds
+        raise DatasetError(f"data set {config.name} cannot be read ({error}), prepare it anew") from error
     return Dataset(config.name, source, num_classes)
-
-
-def all_images(dataset: Dataset) -> np.ndarray:
-    """Decodes a whole (small) set: [count, height, width, channels], float32 in [-1, 1]."""
-    images = np.stack([dataset.source[index]["image"] for index in range(len(dataset))])
-    return images.astype(np.float32) / 127.5 - 1
 
 
 def _embedded_builder(config: DataConfig) -> tfds.core.DatasetBuilder:
     root = data_root(config.data_dir)
-    builder = _EMBEDDED[config.name](data_dir=str(root), file_format="array_record")
     tfds.disable_progress_bar()
-    # tfds would print that it downloads something of unknown size.
-    with contextlib.redirect_stdout(io.StringIO()):
-        try:
+    try:
+        builder = _EMBEDDED[config.name](data_dir=str(root), file_format="array_record")
+        # tfds would print that it downloads something of unknown size.
+        with contextlib.redirect_stdout(io.StringIO()):
             builder.download_and_prepare()
-        except OSError as error:
-            raise DatasetError(f"data set {config.name} cannot be prepared in {root} ({error.strerror})") from error
+    except Exception as error:  # tfds raises many kinds for a damaged or unwritable folder
+        raise DatasetError(f"data set {config.name} cannot be prepared in {root} ({error}), delete it there") from error
     return builder
 
 

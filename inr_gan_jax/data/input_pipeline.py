@@ -55,6 +55,13 @@ class RandomFlip(grain.transforms.RandomMap):
         return element
 
 
+def all_images(dataset: Dataset, config: DataConfig) -> np.ndarray:
+    """Decodes and fits a whole (small) set: [count, height, width, channels], float32 in [-1, 1]."""
+    fit = FitImage(config.height, config.width, config.channels)
+    images = np.stack([fit.map(dataset.source[index])["image"] for index in range(len(dataset))])
+    return images.astype(np.float32) / 127.5 - 1
+
+
 def make_iterator(dataset: Dataset, config: DataConfig, batch_size: int, seed: int) -> grain.DatasetIterator:
     """Builds an endless iterator over shuffled batches.
 

@@ -1,7 +1,7 @@
 """An official checkpoint as a run folder of ours: configuration, checkpoint, and where it came from."""
 
 import json
-import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +82,16 @@ def imported_config(
     )
 
 
+def check_output(output: Path) -> None:
+    """Checks that a run folder can be made there.
+
+    Raises:
+        UserError: if something is there already.
+    """
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise UserError(f"output {output} exists already, expected a new folder")
+
+
 def write_imported_run(
     output: Path,
     checkpoint: OfficialCheckpoint,
@@ -101,8 +111,7 @@ def write_imported_run(
     Raises:
         UserError: if the folder holds something already or cannot be written.
     """
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise UserError(f"output {output} exists already, expected a new folder")
+    check_output(output)
     config = imported_config(checkpoint, averaged, discriminator)
     source = {
         "file": checkpoint.path.name,
@@ -117,10 +126,10 @@ def write_imported_run(
         "generator_params": trained.params,
         "discriminator_params": discriminator.params,
     }
-    partial = output.with_name(f"{output.name}.partial")
     try:
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
+        output.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(dir=output.parent, prefix=f".{output.name}-"))
+        partial.chmod(0o755)
         (partial / "config.json").write_text(config.to_json())
         (partial / _SOURCE_FILE).write_text(json.dumps(source, indent=2) + "\n")
         save_entries(partial / "checkpoints", 0, entries)

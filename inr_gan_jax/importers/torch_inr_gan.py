@@ -147,9 +147,11 @@ def _filled(slots: Sequence[ArraySlot], arrays: dict[str, np.ndarray], network: 
 def main(arguments: Sequence[str]) -> None:
     """Entry point of the command."""
     # Imported here: it builds on this module.
-    from inr_gan_jax.importers.imported_run import write_imported_run
+    from inr_gan_jax.importers.imported_run import check_output, write_imported_run
     from inr_gan_jax.importers.weights_file import save_weights
 
+    if flags.FLAGS.output:
+        check_output(Path(flags.FLAGS.output).expanduser().absolute())
     checkpoint = read_official_checkpoint(arguments[1])
     averaged, trained = import_generator(checkpoint, "G_ema"), import_generator(checkpoint, "G")
     discriminator = import_discriminator(checkpoint)
@@ -158,7 +160,7 @@ def main(arguments: Sequence[str]) -> None:
         variables = {**averaged.variables, "statistics": {"w_avg": averaged.w_avg}}
         save_weights(weights, averaged.settings, variables)
     if output:
-        write_imported_run(Path(output).expanduser(), checkpoint, averaged, trained, discriminator)
+        write_imported_run(Path(output).expanduser().absolute(), checkpoint, averaged, trained, discriminator)
     print(describe_variables("generator (G_ema)", averaged.variables))
     print(describe_variables("discriminator", {"params": discriminator.params}))
     print(f"source: {checkpoint.path}, sha256 {checkpoint.sha256}, augmentation p {checkpoint.augment_p}")

@@ -22,7 +22,7 @@ from inr_gan_jax.ops.image_grid import draw_border, magnify, tile, to_uint8
 from inr_gan_jax.ops.viewport import DensifyRule, Viewport
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Run folder of a training run.", required=True)
-_SEED = flags.DEFINE_integer("seed", 0, "Seed of the latent codes.")
+_SEED = flags.DEFINE_integer("seed", 0, "Seed of the latent codes.", lower_bound=0, upper_bound=2**32 - 1)
 
 _NUM_SAMPLES, _SAMPLE_COLUMNS, _SAMPLE_SIDE = 100, 10, 64
 _NUM_LARGE, _PAIRS_A_ROW, _LARGE_SIDE = 16, 4, 256
@@ -95,25 +95,50 @@ def zoom_out_sheet(loaded: LoadedGenerator, modulations: Modulation, rule: Densi
     return tile(framed, 2 * _PAIRS_A_ROW, gap=_GAP)
 
 
-def write_gallery(loaded: LoadedGenerator, workdir: Path, seed: int, rule: DensifyRule = "pointwise") -> None:
-    """Writes `samples.png`, `super_resolution.png`, `rules.png` and `zoom_out.png` into a run folder.
+def write_gallery(loaded: LoadedGenerator, workdir: Path, seed: int, rule: DensifyRule = "pointwise") -> list[str]:
+    """Writes the sheets of a run into its folder and returns their names.
+
+    A network that draws its trained picture only (`bilinear`, `stylegan2`) gets `samples.png` alone.
 
     Raises:
         UserError: if the folder cannot be written.
     """
     modulations = draw_modulations(loaded, seed, _NUM_SAMPLES)
     first = jax.tree.map(lambda leaf: leaf[:_NUM_LARGE], modulations)
-    sheets = {
-        "samples.png": sample_sheet(loaded, modulations),
-        "super_resolution.png": super_resolution_sheet(loaded, first, rule),
-        "rules.png": rules_sheet(loaded, jax.tree.map(lambda leaf: leaf[:_RULE_COLUMNS], modulations)),
-        "zoom_out.png": zoom_out_sheet(loaded, first, rule),
-    }
-    for name, sheet in sheets.items():
+    few = jax.tree.map(lambda leaf: leaf[:_RULE_COLUMNS], modulations)
+    sheets = {"samples.png": lambda: sample_sheet(loaded, modulations)}
+    if loaded.generator.is_continuous:
+        sheets["super_resolution.png"] = lambda: super_resolution_sheet(loaded, first, rule)
+        sheets["rules.png"] = lambda: rules_sheet(loaded, few)
+        sheets["zoom_out.png"] = lambda: zoom_out_sheet(loaded, first, rule)
+    for name, draw in sheets.items():
+        sheet = draw()
         try:
             Image.fromarray(sheet[..., 0] if sheet.shape[-1] == 1 else sheet).save(workdir / name)
         except OSError as error:
             raise UserError(f"{workdir / name} cannot be written ({error.strerror})") from error
+    return list(sheets)
+
+
+def closing_words(loaded: LoadedGenerator, workdir: Path, names: Sequence[str]) -> str:
+    """Three lines on what to look at and what to try next."""
+    lines = [f"{workdir}: look at {', '.join(names)}."]
+    if loaded.generator.is_continuous:
+        factor = max(1, _LARGE_SIDE // max(loaded.generator.size))
+        lines.append(
+            f"Each pair of super_resolution.png is one set of weights, at the trained size and on a grid {factor} times "
+            "denser; zoom_out.png shows the same networks beyond their trained border, in red."
+        )
+    else:
+        lines.append("This network draws its trained picture only; super-resolution and zoom-out need another one.")
+    advice = "Try next: --seed=1 here for other images"
+    if (workdir / "training.png").exists():
+        double = f"{2 * loaded.config.training.total_kimg:g}"
+        advice += (
+            f"; training.png for the curve; --config.training.total_kimg={double} on the training command to go on"
+        )
+    lines.append(f"{advice}.")
+    return "\n".join(lines)
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -121,16 +146,8 @@ def main(arguments: Sequence[str]) -> None:
     del arguments
     workdir = Path(_WORKDIR.value).expanduser()
     loaded = load_run(workdir)
-    write_gallery(loaded, workdir, _SEED.value)
-    factor = _LARGE_SIDE // max(loaded.generator.size)
-    double = f"{2 * loaded.config.training.total_kimg:g}"
-    print(
-        f"Look at super_resolution.png in {workdir}: each pair is one set of weights, at the trained size and on a "
-        f"grid {factor} times denser.\n"
-        "Then at zoom_out.png (the same networks beyond the trained border, in red), samples.png and training.png.\n"
-        f"Try next: --seed=1 here for other images; --config.training.total_kimg={double} on the training command to "
-        "go on; a copy of its configuration with another data.name."
-    )
+    names = write_gallery(loaded, workdir, _SEED.value)
+    print(closing_words(loaded, workdir, names))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from inr_gan_jax.array_types import Array, Variables
 from inr_gan_jax.checkpoint import latest_step, restore_entries
-from inr_gan_jax.config import Config
+from inr_gan_jax.config import Config, ConfigError
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.models.build import build_generator
 from inr_gan_jax.models.generator import Generator
@@ -48,8 +48,10 @@ def load_run(workdir: Path) -> LoadedGenerator:
         raise UserError(f"{workdir} is no run folder: {config_path} does not exist")
     try:
         config = Config.from_dict(json.loads(config_path.read_text()))
-    except ValueError as error:
-        raise UserError(f"{config_path} is not valid JSON ({error})") from error
+    except (OSError, ValueError) as error:
+        raise UserError(f"{config_path} cannot be read ({error})") from error
+    except ConfigError as error:
+        raise UserError(f"{config_path}: {error}") from error
     step = latest_step(workdir / "checkpoints")
     if step is None:
         raise UserError(f"{workdir / 'checkpoints'} holds no checkpoint yet, let the run go on until its first one")

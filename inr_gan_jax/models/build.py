@@ -39,6 +39,7 @@ def build_generator(config: Config) -> Generator:
         channels=data.channels,
         uses_noise=settings.use_noise,
         w_avg_decay=settings.w_avg_decay,
+        is_continuous=settings.is_continuous,
     )
 
 

@@ -32,6 +32,7 @@ class Generator:
         channels: of the picture.
         uses_noise: whether training draws noise for each image.
         w_avg_decay: share of the running mean of w that one batch leaves.
+        is_continuous: whether the network draws other viewports than its trained picture.
     """
 
     network: PaperNetwork | ReleaseNetwork
@@ -42,6 +43,7 @@ class Generator:
     channels: int
     uses_noise: bool = False
     w_avg_decay: float = 0.995
+    is_continuous: bool = True
 
     @property
     def size(self) -> tuple[int, int]:

@@ -3,6 +3,7 @@
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +13,8 @@ from tqdm import tqdm
 
 from inr_gan_jax.array_types import Array, Variables
 from inr_gan_jax.config import Config
-from inr_gan_jax.data.dataset import Dataset, all_images
+from inr_gan_jax.data.dataset import Dataset
+from inr_gan_jax.data.input_pipeline import all_images
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.metrics.pixel_fd import PixelFD
 from inr_gan_jax.models.generator import Generator
@@ -27,6 +29,9 @@ _SAMPLE_STREAM, _EVALUATION_STREAM = 2**31 - 1, 2**31 - 2
 # Tiles of a sample grid are magnified to about this many pixels, so that small pictures can be seen.
 _SMALLEST_TILE = 64
 _SECONDS_BETWEEN_LINES = 20.0
+_DIVERGED_ADVICE = (
+    "; the checkpoints on disk are finite, but a smaller learning rate or a larger loss.r1_gamma needs a new --workdir"
+)
 
 
 class TrainingDivergedError(UserError):
@@ -72,10 +77,11 @@ class Evaluation:
     """
 
     def __init__(self, config: Config, dataset: Dataset, sampler: Sampler) -> None:
-        self._metric = PixelFD(all_images(dataset), config.evaluation.num_samples)
+        self._metric = PixelFD(all_images(dataset, config.data), config.evaluation.num_samples)
         self._sampler = sampler
         self.name = f"metric/{config.evaluation.metric}"
         self.floors = self._metric.floors()
+        self.latest: float | None = None
 
     @property
     def floor_scalars(self) -> dict[str, float]:
@@ -85,6 +91,7 @@ class Evaluation:
     def __call__(self, state: TrainState) -> dict[str, float]:
         """Computes the metric of the averaged generator."""
         value = self._metric(lambda count: self._sampler(state.ema_variables, _EVALUATION_STREAM, count))
+        self.latest = value
         return {self.name: value}
 
     def describe(self, value: float) -> str:
@@ -95,6 +102,21 @@ class Evaluation:
             f"{self.floors.resampled:.4f} for {count} real images drawn with replacement, {self.floors.halves:.4f} "
             "between two random halves of the real images"
         )
+
+
+def check_finite(state: TrainState, kimg: float) -> None:
+    """Checks the parameters before they are kept; a checkpoint of numbers that are not finite would replace good ones.
+
+    Raises:
+        TrainingDivergedError: if one of them is not finite.
+    """
+    if not bool(_all_finite((state.generator_params, state.discriminator_params, state.ema_params))):
+        raise TrainingDivergedError(f"parameters stopped being finite before {kimg:.1f} kimg{_DIVERGED_ADVICE}")
+
+
+@jax.jit
+def _all_finite(params: Any) -> Array:
+    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(params)]))
 
 
 class ScalarLog:
@@ -119,10 +141,7 @@ class ScalarLog:
         means = {name: float(np.mean(values)) for name, values in fetched.items()}
         for name, value in means.items():
             if not np.isfinite(value):
-                raise TrainingDivergedError(
-                    f"{name} became {value} at {kimg:.1f} kimg; the last checkpoint is kept, try a smaller learning "
-                    "rate or a larger loss.r1_gamma"
-                )
+                raise TrainingDivergedError(f"{name} became {value} at {kimg:.1f} kimg{_DIVERGED_ADVICE}")
         return means
 
 
@@ -161,7 +180,7 @@ class Progress:
             return
         self._last_line = now
         speed = (step - self._first) * self._batch / (now - self._started)
-        left = time.strftime("%H:%M:%S", time.gmtime((self._total - step) * self._batch / max(speed, 1e-9)))
+        left = tqdm.format_interval((self._total - step) * self._batch / max(speed, 1e-9))
         kimg, total = step * self._batch / 1000, self._total * self._batch / 1000
         print(f"{kimg:.1f} of {total:.1f} kimg, {speed:.0f} images/s, {left} left, {notes}", flush=True)
 

@@ -12,7 +12,7 @@ from inr_gan_jax.config import Config
 from inr_gan_jax.data.dataset import open_dataset
 from inr_gan_jax.data.input_pipeline import make_iterator
 from inr_gan_jax.models.build import build_discriminator, build_generator
-from inr_gan_jax.training.hooks import Evaluation, Progress, Sampler, ScalarLog, write_sample_grid
+from inr_gan_jax.training.hooks import Evaluation, Progress, Sampler, ScalarLog, check_finite, write_sample_grid
 from inr_gan_jax.training.metric_writers import make_writer
 from inr_gan_jax.training.optimizers import build_optimizers
 from inr_gan_jax.training.progress_plot import write_training_plot
@@ -97,6 +97,7 @@ def train(config: Config, workdir: Path) -> TrainState:
                 writer.write_scalars(step, {"kimg": kimg, **values, **run.evaluation.floor_scalars})
                 progress.update(step, values)
             if is_due("checkpoint", step):
+                check_finite(state, kimg)
                 # Numbers first: a resumed run takes from the file what its checkpoint has seen.
                 writer.flush()
                 run.checkpoints.save(step, state, run.iterator)
@@ -116,18 +117,19 @@ def _open_run(config: Config, workdir: Path) -> _Run:
     shardings = make_shardings(config.num_devices, config.training.batch_size)
     dataset = open_dataset(config.data)
     iterator = make_iterator(dataset, config.data, config.training.batch_size, config.seed)
-    make_run_folder(workdir, config)
     generator = build_generator(config)
     sampler = Sampler(generator, config)
-    optimizers = build_optimizers(config)
+    train_step = TrainStep(config, generator, build_discriminator(config), build_optimizers(config), shardings.batch)
+    evaluation = Evaluation(config, dataset, sampler) if config.evaluation.metric != "none" else None
+    make_run_folder(workdir, config)
     return _Run(
         config=config,
         workdir=workdir,
         shardings=shardings,
         iterator=iterator,
-        train_step=TrainStep(config, generator, build_discriminator(config), optimizers, shardings.batch),
+        train_step=train_step,
         sampler=sampler,
-        evaluation=Evaluation(config, dataset, sampler) if config.evaluation.metric != "none" else None,
+        evaluation=evaluation,
         checkpoints=Checkpointer(workdir / CHECKPOINTS, config.training.keep_checkpoints),
     )
 
@@ -136,7 +138,9 @@ def _say_result(run: _Run, state: TrainState) -> None:
     """Prints the metric of the final state and draws its curve."""
     if run.evaluation is None:
         return
-    value = run.evaluation(state)[run.evaluation.name]
+    value = run.evaluation.latest
+    if value is None:  # nothing was left to train
+        value = run.evaluation(state)[run.evaluation.name]
     kimg = int(state.step) * run.config.training.batch_size / 1000
     print(f"{run.config.name}, seed {run.config.seed}, at {kimg:.1f} kimg: {run.evaluation.describe(value)}")
     write_training_plot(run.workdir, run.evaluation.name, run.evaluation.floors)

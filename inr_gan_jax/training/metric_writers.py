@@ -57,7 +57,7 @@ class TensorBoardWriter(_ScalarAndImageWriter):
     """
 
     def __init__(self, directory: Path, first_step: int) -> None:
-        self._writer = tensorboardX.SummaryWriter(str(directory), purge_step=first_step, flush_secs=30)
+        self._writer = tensorboardX.SummaryWriter(str(directory), purge_step=first_step + 1, flush_secs=30)
 
     def write_scalars(self, step: int, scalars: Mapping[str, Any]) -> None:
         """Writes the finite ones of the scalars."""

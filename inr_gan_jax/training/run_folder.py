@@ -26,6 +26,13 @@ def check_run_folder(workdir: Path, config: Config) -> None:
     Raises:
         UserError: if it is a file, holds something else, or belongs to another configuration.
     """
+    try:
+        _check_run_folder(workdir, config)
+    except OSError as error:
+        raise UserError(f"workdir {workdir} cannot be looked into ({error.strerror})") from error
+
+
+def _check_run_folder(workdir: Path, config: Config) -> None:
     if not workdir.exists():
         blocked = next((parent for parent in workdir.parents if parent.exists() and not parent.is_dir()), None)
         if blocked:
@@ -44,6 +51,8 @@ def check_run_folder(workdir: Path, config: Config) -> None:
         previous = json.loads(saved.read_text())
     except (OSError, ValueError) as error:
         raise UserError(f"{saved} cannot be read ({error}), so the run in it cannot go on") from error
+    if not isinstance(previous, dict):
+        raise UserError(f"{saved} holds no configuration, so the run in it cannot go on")
     difference = _first_difference(_identity(previous), _identity(dataclasses.asdict(config)), "config")
     if difference:
         raise UserError(f"workdir {workdir} belongs to another configuration: {difference}; choose another --workdir")
@@ -70,7 +79,8 @@ def _identity(config: dict[str, Any]) -> dict[str, Any]:
     plain = json.loads(json.dumps(config))
     identity = {key: value for key, value in plain.items() if key not in _FREE_KEYS}
     for section, free in (("training", _FREE_TRAINING_KEYS), ("data", _FREE_DATA_KEYS)):
-        identity[section] = {key: value for key, value in plain.get(section, {}).items() if key not in free}
+        keys = plain.get(section)
+        identity[section] = {k: v for k, v in keys.items() if k not in free} if isinstance(keys, dict) else keys
     return identity
 
 

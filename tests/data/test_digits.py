@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from inr_gan_jax.data.dataset import Dataset, DatasetError, all_images, check_available, open_dataset
+from inr_gan_jax.data.dataset import Dataset, DatasetError, check_available, open_dataset
 from tests.conftest import tiny_config
 
 
@@ -22,12 +22,6 @@ def test_digits_are_those_of_scikit_learn(digits_set: Dataset) -> None:
     }
     assert len(digits_set) == 1797
     assert digits_set.num_classes == 10
-
-
-def test_all_images_are_floats_between_minus_one_and_one(digits_set: Dataset) -> None:
-    images = all_images(digits_set)
-    assert images.shape == (1797, 8, 8, 1)
-    assert (images.min(), images.max()) == (-1, 1)
 
 
 def test_missing_set_names_the_folder_and_the_nearest(digits_root: Path) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from inr_gan_jax.data.dataset import Dataset, DatasetError
-from inr_gan_jax.data.input_pipeline import FitImage, RandomFlip, make_iterator
+from inr_gan_jax.data.input_pipeline import FitImage, RandomFlip, all_images, make_iterator
 from tests.conftest import tiny_config
 
 
@@ -68,6 +68,14 @@ def test_fit_crops_the_centre_resizes_and_converts() -> None:
     grey = FitImage(8, 16, 1).map({"image": picture})["image"]
     assert grey.shape == (8, 16, 1)
     assert FitImage(20, 40, 3).map({"image": picture})["image"] is picture
+
+
+@pytest.mark.parametrize(("height", "width"), [(8, 8), (16, 16)])
+def test_all_images_are_fitted_floats_between_minus_one_and_one(digits_set: Dataset, height: int, width: int) -> None:
+    config = dataclasses.replace(tiny_config().data, height=height, width=width)
+    images = all_images(digits_set, config)
+    assert images.shape == (1797, height, width, 1)
+    assert (images.min(), images.max()) == (-1, 1)
 
 
 def test_grey_becomes_colour() -> None:

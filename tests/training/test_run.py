@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -98,6 +99,16 @@ def test_killed_run_goes_on_and_ends_bit_equal(tmp_path: Path, digits_root: Path
     assert len(evaluations) == 16
     assert all(line["metric/pixel_fd_floor_halves"] > 0 for line in evaluations)
 
+    # A damaged checkpoint is one sentence, and the run before it is still there.
+    damaged = tmp_path / "damaged"
+    shutil.copytree(killed, damaged)
+    for file in (damaged / "checkpoints" / str(latest_step(damaged / "checkpoints")) / "state").rglob("*"):
+        if file.is_file():
+            file.write_bytes(b"")
+    refused = run(command(damaged, *TINY, *length), digits_root)
+    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1), refused.stderr
+    assert "cannot be read" in refused.stderr
+
     # The finished run, asked again, only reports; asked for more, it goes on.
     other = run(command(killed, *TINY, *length, "--config.paper.rank=3"), digits_root)
     assert other.returncode == 2
@@ -129,6 +140,7 @@ MISTAKES = {
     "batch 0": (["--config.training.batch_size=0"], "batch_size is 0, expected at least 1"),
     "batch over devices": (["--config.num_devices=3"], "expected a multiple of config.num_devices = 3"),
     "resolution": (["--config.data.height=6"], "data.height is 6, expected 4, 8, 16"),
+    "impossible network": (["--config.model=release"], "config.release makes no network: input_resolution is 32"),
     "missing data": (["--config.data.name=digit"], "data set 'digit' is not prepared"),
     "argument": (["stray"], "unexpected argument 'stray'"),
     "unknown flag": (["--wrkdir=x"], "Unknown command line flag 'wrkdir'"),
@@ -162,6 +174,18 @@ def test_foreign_workdirs_are_refused(tmp_path: Path, digits_root: Path) -> None
         done = run(command(workdir), digits_root)
         assert (done.returncode, sentence in done.stderr) == (2, True), done.stderr
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "folder", "thesis.tex"]
+
+
+def test_divergence_stops_and_keeps_only_finite_checkpoints(tmp_path: Path, digits_root: Path) -> None:
+    wild = [
+        "--config.optimizer.inr_lr=1e30",
+        "--config.training.checkpoint_kimg=0.04",
+        "--config.training.log_kimg=1.6",
+    ]
+    done = run(command(tmp_path / "run", *TINY, *wild, "--config.training.total_kimg=3.2"), digits_root)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert "stopped being finite" in done.stderr
+    assert latest_step(tmp_path / "run" / "checkpoints") is None
 
 
 def test_gallery_of_no_run_is_one_sentence(tmp_path: Path) -> None:
