@@ -126,8 +126,8 @@ def closing_words(loaded: LoadedGenerator, workdir: Path, names: Sequence[str]) 
     if loaded.generator.is_continuous:
         factor = max(1, _LARGE_SIDE // max(loaded.generator.size))
         lines.append(
-            f"Each pair of super_resolution.png is one set of weights, at the trained size and on a grid {factor} times "
-            "denser; zoom_out.png shows the same networks beyond their trained border, in red."
+            f"Each pair of super_resolution.png is one set of weights, at the trained size and on a grid {factor} "
+            "times denser; zoom_out.png shows the same networks beyond their trained border, in red."
         )
     else:
         lines.append("This network draws its trained picture only; super-resolution and zoom-out need another one.")
