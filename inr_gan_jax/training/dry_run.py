@@ -98,7 +98,8 @@ def _memory_table(state: TrainState, batch: Any, step: TrainStep) -> str:
     }
     lines = [f"  {name:<48} {size / 2**20:>10,.1f} MiB" for name, size in rows.items()]
     total = sum(rows.values())
-    return "\n".join(["memory, all devices together:", *lines, f"  {'sum':<48} {total / 2**20:>10,.1f} MiB"])
+    title = "memory, on one device that takes the whole batch:"
+    return "\n".join([title, *lines, f"  {'sum':<48} {total / 2**20:>10,.1f} MiB"])
 
 
 def _plan(config: Config, workdir: Path) -> str:
