@@ -28,8 +28,8 @@ def inception_score(logits: np.ndarray, num_splits: int = 10) -> InceptionScore:
     Raises:
         ValueError: for fewer rows than parts.
 
-    Source: arXiv 1606.03498 §4. Logarithms are taken of the softmax as a whole: a probability that rounds to 0 would make
-        the score NaN.
+    Source: arXiv 1606.03498 §4. Logarithms are taken of the softmax as a whole: a probability that rounds to 0 would
+        make the score NaN.
     """
     count = len(logits)
     if not 1 <= num_splits <= count:

@@ -16,7 +16,7 @@ from inr_gan_jax.metrics.weight_files import Shapes, WeightsFile, array_names, c
 
 # Added to the norms, outside the root.
 _EPSILON = 1e-10
-_HEADS_SOURCE = (
+HEADS_SOURCE = (
     "the LPIPS v0.1 heads of {name} (https://github.com/richzhang/PerceptualSimilarity, lpips/weights/v0.1/{name}.pth) "
     "as .pth, .npz or .safetensors"
 )
@@ -77,7 +77,7 @@ def load_lpips(
     """
     backbone = _BACKBONES[name]
     file = read_weights(backbone_path, backbone.shapes(), backbone.source)
-    source = _HEADS_SOURCE.format(name=name)
+    source = HEADS_SOURCE.format(name=name)
     heads = _read_heads(heads_path, backbone.channels, source)
     params = {"backbone": channels_last(file.arrays), "heads": heads.arrays}
     return params, {f"lpips_{name}_backbone": file.sha256, f"lpips_{name}_heads": heads.sha256}

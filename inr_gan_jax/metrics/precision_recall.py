@@ -76,7 +76,9 @@ def precision_recall(
     Source: arXiv 1904.06991 §3.
     """
     if generated.shape[1:] != real.shape[1:]:
-        raise ValueError(f"features have shapes {generated.shape} and {real.shape}, expected the same number of features")
+        raise ValueError(
+            f"features have shapes {generated.shape} and {real.shape}, expected the same number of features"
+        )
     generated_radii = neighbour_radii(generated, num_neighbours, tile)
     real_radii = neighbour_radii(real, num_neighbours, tile)
     generated_inside, real_inside = np.zeros(len(generated), bool), np.zeros(len(real), bool)
