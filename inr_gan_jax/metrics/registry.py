@@ -1,7 +1,7 @@
 """Computes metrics by name, from callables and real images, with a record of everything that a value depends on."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -58,29 +58,35 @@ class MetricSuite:
         self._statistics: dict[str, RealStatistics] = {}
 
     def __call__(self, generated: Generated, seed: int = 0) -> list[MetricResult]:
+        """As `each`, all results in the order of the protocols."""
+        results = {result.protocol.name: result for result in self.each(generated, seed)}
+        return [results[protocol.name] for protocol in self.protocols]
+
+    def each(self, generated: Generated, seed: int = 0) -> Iterator[MetricResult]:
         """Computes all metrics; those that share a network and a number of images share one pass over the images.
 
         Args:
             generated: the generator.
             seed: of the latent codes.
+
+        Yields:
+            The results, as they are ready.
         """
         groups: dict[tuple[str | None, int], list[Protocol]] = {}
         for protocol in self.protocols:
             groups.setdefault((protocol.network, protocol.num_generated), []).append(protocol)
-        results: dict[str, MetricResult] = {}
         for (network, _), protocols in groups.items():
-            if network is None:
-                found = [self._path_length(protocol, generated, seed) for protocol in protocols]
-            else:
-                found = self._compared(protocols, generated, seed)
-            results.update({result.protocol.name: result for result in found})
-        return [results[protocol.name] for protocol in self.protocols]
+            if network is not None:
+                yield from self._compared(protocols, generated, seed)
+                continue
+            for protocol in protocols:
+                yield self._path_length(protocol, generated, seed)
 
     def frechet_reference(self, protocol: Protocol) -> FrechetReference:
         """Real moments and floors of a Frechet protocol."""
         return self._real_statistics(protocol).frechet_reference(protocol)
 
-    def _compared(self, protocols: Sequence[Protocol], generated: Generated, seed: int) -> list[MetricResult]:
+    def _compared(self, protocols: Sequence[Protocol], generated: Generated, seed: int) -> Iterator[MetricResult]:
         """Metrics of one network and one number of images."""
         count, extractor = protocols[0].num_generated, self._extractor(protocols[0])
         kinds = {protocol.kind for protocol in protocols}
@@ -92,15 +98,13 @@ class MetricSuite:
         each = moments.add if "frechet" in kinds else None
         kept = collect(extractor, images, count, each, keep, label=f"generated images, {extractor.network.name}")
         seconds = time.perf_counter() - started
-        results = []
         # Those that keep real features first: real moments are then taken of them, without another pass.
         for protocol in sorted(protocols, key=lambda protocol: protocol.kind not in _BY_FEATURES):
             started = time.perf_counter()
             values, floors = self._measure(protocol, moments, kept)
             record = self._record(protocol, generated, seed)
             record |= {"seconds_features": seconds, "seconds_distance": time.perf_counter() - started}
-            results.append(MetricResult(protocol, dict(zip(protocol.value_names, values, strict=True)), floors, record))
-        return results
+            yield MetricResult(protocol, dict(zip(protocol.value_names, values, strict=True)), floors, record)
 
     def _measure(
         self, protocol: Protocol, moments: Moments, kept: Mapping[str, np.ndarray]
