@@ -31,6 +31,7 @@ def decode_zip(source: ByteSource, allowed: Globals, budget: Budget) -> Any:
     if len(pickles) != 1:
         raise CheckpointFormatError(f"the zip archive holds {len(pickles)} data.pkl instead of one")
     prefix = pickles[0].removesuffix("data.pkl")
+    stream = _member_span(source, members[pickles[0]])
     byte_order = members.get(f"{prefix}byteorder")
     if byte_order is not None:
         _check_byte_order(_member_span(source, byte_order))
@@ -43,7 +44,6 @@ def decode_zip(source: ByteSource, allowed: Globals, budget: Budget) -> Any:
             raise CheckpointFormatError(f"the storage {shown(key)} claims {length} bytes, the archive holds {found}")
         return span
 
-    stream = _member_span(source, members[pickles[0]])
     if stream.length > MAX_PICKLE_BYTES:
         raise CheckpointFormatError(f"data.pkl has {stream.length} bytes, more than {MAX_PICKLE_BYTES}")
     return PickleMachine(source_of_bytes(stream.read()), allowed, budget, StorageTable(locate).load_persistent).run()

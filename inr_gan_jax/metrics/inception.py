@@ -5,7 +5,7 @@ block that pools by the maximum, batch normalisation with epsilon 0.001, and the
 """
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Literal
 
 import jax.numpy as jnp
@@ -263,12 +263,17 @@ def inception_features(params: Params, images: Array) -> dict[str, Array]:
 
     Source: arXiv 1512.00567; the weights and their graph are TensorFlow's classify_image_graph_def.pb of 2015-12-05.
     """
-    maps = inception_maps(params, inception_input(images))
+    return features_of_maps(params, inception_maps(params, inception_input(images)))
+
+
+def features_of_maps(params: Params, maps: Mapping[str, Array]) -> dict[str, Array]:
+    """As `inception_features`, from what `inception_maps` returns."""
     tapped = {"64": "MaxPool_1", "192": "MaxPool_2", "768": "Mixed_6e", "2048": "Mixed_7c"}
     taps = {name: jnp.mean(maps[place], axis=(1, 2)) for name, place in tapped.items()}
-    kernel = jnp.asarray(params["fc"]["kernel"], images.dtype)
-    taps["logits_unbiased"] = jnp.matmul(taps["2048"], kernel, precision=lax.Precision.HIGHEST)
-    taps["logits"] = taps["logits_unbiased"] + along_last(jnp.asarray(params["fc"]["bias"], images.dtype), 2)
+    means = taps["2048"]
+    kernel, bias = (jnp.asarray(params["fc"][key], means.dtype) for key in ("kernel", "bias"))
+    taps["logits_unbiased"] = jnp.matmul(means, kernel, precision=lax.Precision.HIGHEST)
+    taps["logits"] = taps["logits_unbiased"] + along_last(bias, 2)
     return taps
 
 
