@@ -76,6 +76,8 @@ def evaluate(request: Request) -> Iterator[MetricResult]:
         cache = str(Path(loaded.config.compilation_cache_dir).expanduser())
         jax.config.update("jax_compilation_cache_dir", cache)
     output = request.output or output_path(request.checkpoint)
+    if not output.absolute().parent.is_dir():
+        raise UserError(f"{output} cannot be written (no folder {output.absolute().parent})")
     config = dataclasses.replace(loaded.config.data, **request.data)
     dataset = open_dataset(config) if _needs_data(protocols, loaded) else None
     suite = MetricSuite(protocols, real_images(dataset, config) if dataset else None, request.settings)

@@ -94,7 +94,7 @@ def lpips(
 
     Args:
         name: of the backbone that `params` are of.
-        params: of `load_lpips`; without "heads", every channel counts the same (the package's `lpips=False`).
+        params: of `load_lpips`; heads that are all 1 give the package's `lpips=False`.
         first: [batch, height, width, 3], RGB in [-1, 1], not resized.
         second: as `first`. The gradient flows through both.
         precision: of the products.
@@ -116,9 +116,8 @@ def lpips(
     distances = []
     for index, (one, other) in enumerate(zip(*maps, strict=True)):
         squares = jnp.square(_normalised_features(one) - _normalised_features(other))
-        if "heads" in params:
-            squares = squares * along_last(jnp.asarray(params["heads"][f"lin{index}"], squares.dtype), 4)
-        distances.append(jnp.mean(jnp.sum(squares, axis=3), axis=(1, 2)))
+        weights = along_last(jnp.asarray(params["heads"][f"lin{index}"], squares.dtype), 4)
+        distances.append(jnp.mean(jnp.sum(squares * weights, axis=3), axis=(1, 2)))
     return sum(distances[1:], start=distances[0])
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_limits
 
 from inr_gan_jax.metrics.kid import kernel_distance, polynomial_kernel, subset_kernel_distance
 from inr_gan_jax.metrics.precision_recall import squared_distances
@@ -43,7 +44,9 @@ def test_other_kernels_equal_those_of_torch_fidelity() -> None:
 
 
 def test_default_subsets_equal_those_of_stylegan() -> None:
-    ours = subset_kernel_distance(*recorded_features(), legacy(7))
+    # Threads that wait for each other would take most of the time.
+    with threadpool_limits(1):
+        ours = subset_kernel_distance(*recorded_features(), legacy(7))
     np.testing.assert_allclose(ours.mean, golden.load("metrics")["kid.stylegan3_seed7_f64"], rtol=1e-12)
 
 

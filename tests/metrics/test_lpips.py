@@ -92,9 +92,9 @@ def test_gradient_is_finite_where_no_feature_is_active(vgg: Any) -> None:
     assert bool(jnp.isfinite(compiled_gradient()(image, silent, -image)).all())
 
 
-def test_without_heads_every_channel_counts_the_same(vgg: Any) -> None:
-    first, second = recorded_pairs(np.float32)
-    ours = compiled("vgg")({"backbone": vgg["backbone"]}, first, second)
+def test_heads_of_one_count_every_channel_the_same(vgg: Any) -> None:
+    ones = jax.tree.map(np.ones_like, vgg["heads"])
+    ours = compiled("vgg")({**vgg, "heads": ones}, *recorded_pairs(np.float32))
     np.testing.assert_allclose(ours[0], golden.load("vgg_lpips")["lpips.far_baseline_f64"], rtol=1e-5)
 
 

@@ -19,7 +19,7 @@ from inr_gan_jax.metrics.squeezenet import load_squeezenet, squeezenet_shapes
 from tests.metrics import golden
 
 # Of each half of the flowers; all 3,480 take minutes (benchmarks/metrics.py).
-NUM_FLOWERS = 8
+NUM_FLOWERS = 4
 
 
 @functools.cache
