@@ -1,0 +1,64 @@
+"""The ADA controller against its arithmetic."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from inr_gan_jax.augment.controller import AugmentState, init_augment_state, r_t, updated, with_signs
+
+# One update moves p by 32 * 4 / 500000.
+RATE = {"target": 0.6, "images_per_update": 128, "kimg": 500}
+STEP = 128 / 500_000
+
+
+def seen(*logits: float, p: float = 0.1) -> AugmentState:
+    return with_signs(init_augment_state(p), jnp.asarray(logits))
+
+
+def test_r_t_is_the_mean_sign_over_all_batches() -> None:
+    state = with_signs(seen(2.0, -0.1, 0.3), jnp.asarray([[5.0], [0.0]]))
+    np.testing.assert_allclose(r_t(state), (1 - 1 + 1 + 1 + 0) / 5)
+
+
+def test_r_t_is_zero_before_any_output() -> None:
+    assert r_t(init_augment_state()) == 0
+
+
+@pytest.mark.parametrize(("logits", "expected"), [((1.0, 1.0), 0.1 + STEP), ((1.0, -1.0), 0.1 - STEP)])
+def test_p_moves_towards_the_target(logits: tuple[float, ...], expected: float) -> None:
+    np.testing.assert_allclose(updated(seen(*logits), **RATE).p, expected, rtol=1e-6)
+
+
+def test_p_stays_on_the_target_and_without_outputs() -> None:
+    on_target = updated(seen(1.0, 1.0, 1.0, -1.0), **{**RATE, "target": 0.5})
+    assert on_target.p == updated(init_augment_state(0.1), **RATE).p == jnp.float32(0.1)
+
+
+def test_p_is_never_negative() -> None:
+    assert updated(seen(-1.0, p=STEP / 2), **RATE).p == 0
+
+
+def test_update_starts_a_new_mean() -> None:
+    state = updated(seen(1.0, 1.0), **RATE)
+    assert (state.sign_sum, state.sign_count) == (0, 0)
+
+
+def test_outputs_that_are_no_numbers_are_left_out() -> None:
+    state = seen(float("nan"), 1.0, float("-inf"), 1.0)
+    np.testing.assert_allclose(r_t(state), 1 / 3, rtol=1e-6)
+
+
+def test_controller_keeps_its_types_under_jit() -> None:
+    state = init_augment_state()
+    after = jax.jit(lambda state, logits: updated(with_signs(state, logits), **RATE))(state, jnp.ones(3, jnp.bfloat16))
+    assert [leaf.dtype for leaf in jax.tree.leaves(after)] == [jnp.float32] * 3
+    assert [leaf.weak_type for leaf in jax.tree.leaves(after)] == [leaf.weak_type for leaf in jax.tree.leaves(state)]
+
+
+def test_p_rises_by_one_in_the_given_kimg() -> None:
+    def step(state: AugmentState, _: None) -> tuple[AugmentState, None]:
+        return updated(with_signs(state, jnp.ones(4)), target=0.6, images_per_update=1000, kimg=500), None
+
+    state, _ = jax.lax.scan(step, init_augment_state(), length=500)
+    np.testing.assert_allclose(state.p, 1, rtol=1e-5)
