@@ -32,7 +32,8 @@ def get_config() -> ConfigDict:
             "discriminator": {"channel_base": 256, "channel_max": 64},
             "loss": {"r1_gamma": 1.0, "r1_interval": 16},
             "optimizer": {
-                "hypernetwork_lr": 8e-4,
+                "mapping_lr": 8e-4,
+                "connector_lr": 8e-4,
                 "inr_lr": 2e-3,
                 "discriminator_lr": 1e-2,
                 "beta2": 0.99,
@@ -51,6 +52,7 @@ def get_config() -> ConfigDict:
                 "checkpoint_kimg": 10.0,
             },
             "evaluation": {"metric": "pixel_fd", "batch_size": 500},
+            "guard": {"warmup_kimg": 5.0},
         }
     )
     return config

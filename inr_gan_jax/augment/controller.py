@@ -44,6 +44,16 @@ def with_signs(state: AugmentState, real_logits: Array) -> AugmentState:
     )
 
 
+def with_mean_sign(state: AugmentState, mean_sign: Array, count: int) -> AugmentState:
+    """As `with_signs`, from the mean sign of the outputs on `count` images; a NaN is left out."""
+    is_number = ~jnp.isnan(mean_sign)
+    signs = jnp.where(is_number, mean_sign * count, 0).astype(state.sign_sum.dtype)
+    return state.replace(
+        sign_sum=state.sign_sum + signs,
+        sign_count=state.sign_count + jnp.where(is_number, count, 0).astype(state.sign_count.dtype),
+    )
+
+
 def r_t(state: AugmentState) -> Array:
     """Mean sign of the discriminator's outputs on real images since the last update, in [-1, 1]; 0 without any.
 

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from inr_gan_jax.array_types import Array, PRNGKey
 from inr_gan_jax.augment import controller, differentiable, pipeline
 from inr_gan_jax.augment.controller import AugmentState
+from inr_gan_jax.augment.differentiable import DifferentiableSettings
 from inr_gan_jax.config import AugmentConfig
 
 
@@ -24,12 +25,12 @@ class Augmentation:
     config: AugmentConfig
     batch_size: int
 
-    def draw(self, key: PRNGKey, shape: tuple[int, ...]) -> Any:
+    def draw(self, key: PRNGKey, shape: tuple[int, int, int, int]) -> Any:
         """Random numbers for images of [batch, height, width, channels], each with a leading batch axis."""
         if self.config.kind == "none":
             return None
         if self.config.kind == "differentiable":
-            return differentiable.draw(self.config.policy, key, shape[0], shape[1:])
+            return differentiable.draw(self._policies, key, shape[0], shape[1:])
         return pipeline.draw(pipeline.PIPELINES[self.config.pipeline], key, shape[0], shape[1:])
 
     def __call__(self, images: Array, draws: Any, p: Array) -> Array:
@@ -37,8 +38,12 @@ class Augmentation:
         if self.config.kind == "none":
             return images
         if self.config.kind == "differentiable":
-            return differentiable.augment(self.config.policy, images, draws)
+            return differentiable.augment(self._policies, images, draws, jnp.ones_like(p))
         return pipeline.augment(pipeline.PIPELINES[self.config.pipeline], images, draws, p)
+
+    @property
+    def _policies(self) -> DifferentiableSettings:
+        return DifferentiableSettings(self.config.policy)
 
     def adapted(self, state: AugmentState, steps_done: Array) -> AugmentState:
         """The strength after a step; it changes every `interval` steps of an adaptive augmentation."""

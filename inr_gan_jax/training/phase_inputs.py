@@ -71,7 +71,7 @@ def draw_inputs(
     """
     real, labels = images
     latent_key, mixing_key, noise_key, real_key, fake_key, direction_key = jax.random.split(key, 6)
-    size = real.shape[0]
+    size, height, width, channels = real.shape
     if z is None:
         z = generator.latents(latent_key, size)
     mixing_z, num_first = _mixing(config.loss.style_mixing_prob, generator, mixing_key, size)
@@ -79,8 +79,8 @@ def draw_inputs(
         real=real,
         labels=labels,
         codes=Codes(z, mixing_z, num_first, jax.random.split(noise_key, size) if generator.uses_noise else None),
-        real_augment=augmentation.draw(real_key, real.shape),
-        fake_augment=augmentation.draw(fake_key, real.shape),
+        real_augment=augmentation.draw(real_key, (size, height, width, channels)),
+        fake_augment=augmentation.draw(fake_key, (size, height, width, channels)),
         direction=jax.random.normal(direction_key, real.shape, real.dtype),
     )
 

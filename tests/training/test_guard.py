@@ -113,7 +113,7 @@ def collapsing_config(data_root: Path, **guard: Any) -> Config:
             "sample_kimg": 0.0,
             "evaluate_kimg": 0.4,
             "checkpoint_kimg": 0.4,
-        },  # fmt: skip
+        },
         evaluation={"metric": "pixel_fd", "num_samples": 512, "batch_size": 128},
         guard={"warmup_kimg": 0.4, "metric_factor": 2.0, **guard},
     )
