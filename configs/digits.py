@@ -1,6 +1,7 @@
 """The embedded default: real handwritten digits (8x8, scikit-learn), learnt in minutes on a CPU.
 
     python -m inr_gan_jax.main --config=configs/digits.py
+    python -m inr_gan_jax.main --config=configs/digits.py:relativistic+diffaugment   # recipes: configs/recipes.py
 
 The set travels inside scikit-learn, so nothing is downloaded. Width, learning rates and Fourier scale were chosen by
 trial for two cores; see README for what it reaches.
@@ -8,11 +9,11 @@ trial for two cores; see README for what it reaches.
 
 from ml_collections import ConfigDict
 
-from configs import default
+from configs import default, recipes
 
 
-def get_config() -> ConfigDict:
-    """Returns the configuration of the demo."""
+def get_config(argument: str = "") -> ConfigDict:
+    """Returns the configuration of the demo, with RECIPES joined by `+`."""
     config = default.get_config()
     config.update(
         {
@@ -55,4 +56,5 @@ def get_config() -> ConfigDict:
             "guard": {"warmup_kimg": 5.0},
         }
     )
+    recipes.apply_recipes(config, argument)
     return config
