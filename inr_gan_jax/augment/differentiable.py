@@ -59,14 +59,12 @@ def draw(settings: DifferentiableSettings, key: PRNGKey, batch_size: int, image_
         The draw of every policy, uniform in [0, 1), by name; all leaves are float32 and begin with the batch axis.
     """
     del image_shape
-    draws = {}
-    for place, (policy, count) in enumerate(_STRENGTHS.items()):
+    numbers = jax.random.uniform(key, (batch_size, sum(_STRENGTHS.values()) + len(_STRENGTHS)), jnp.float32)
+    draws, end = {}, 0
+    for policy, count in _STRENGTHS.items():
+        start, end = end, end + count + 1
         if policy in settings.policies:
-            strength_key, chance_key = jax.random.split(jax.random.fold_in(key, place))
-            draws[policy] = Draw(
-                strength=jax.random.uniform(strength_key, (batch_size, count), jnp.float32),
-                chance=jax.random.uniform(chance_key, (batch_size,), jnp.float32),
-            )
+            draws[policy] = Draw(strength=numbers[:, start : end - 1], chance=numbers[:, end - 1])
     return draws
 
 

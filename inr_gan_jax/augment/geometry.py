@@ -91,16 +91,18 @@ def warp(images: Array, inverse: Array, shared_margin: bool = False) -> Array:
 
 
 def _margins(inverse: Array, height: int, width: int) -> tuple[Array, Array]:
-    """Whole pixels by which each image is extended before and after its own, [batch, 2] each, as (x, y)."""
+    """Whole pixels that each image needs before and after its own, [batch, 2] each, as (x, y).
+
+    They may be more than the size less one; the array ends there.
+    """
     centre = np.array([(width - 1) / 2, (height - 1) / 2])
     corners = np.array([[-1, 1, 1, -1], [-1, -1, 1, 1]]) * centre[:, None]
     entries = inverse[:, :2, :, None]
     x, y = (jnp.asarray(corners[axis], inverse.dtype)[None, None, :] for axis in (0, 1))
     reached = entries[:, :, 0] * x + entries[:, :, 1] * y + entries[:, :, 2]
     spare = jnp.asarray(2 * _REACH - centre, inverse.dtype)[None, :]
-    most = jnp.asarray([width - 1, height - 1], inverse.dtype)[None, :]
-    before, after = (jnp.clip(side.max(axis=2) + spare, 0, most) for side in (-reached, reached))
-    return jnp.ceil(before), jnp.ceil(after)
+    before, after = (jnp.ceil(jnp.maximum(side.max(axis=2) + spare, 0)) for side in (-reached, reached))
+    return before, after
 
 
 def _extend(images: Array, first: Array, last: Array) -> Array:

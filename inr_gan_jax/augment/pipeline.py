@@ -141,38 +141,38 @@ Draws = Mapping[str, Draw]
 
 @dataclasses.dataclass(frozen=True)
 class _Source:
-    """Where the numbers of a draw come from.
+    """What a draw is made of.
 
     Attributes:
         multiplier: field of the settings that switches it.
-        sample: distribution of the strength.
+        is_normal: the strength is standard normal, else uniform.
         strengths, chances: shape an image.
     """
 
     multiplier: str
-    sample: Callable[..., Array]
+    is_normal: bool
     strengths: tuple[int, ...] = ()
     chances: tuple[int, ...] = ()
 
 
-# In the order of application. The place in this table chooses the random key: append, never insert.
+# In the order of application.
 _SOURCES = {
-    "xflip": _Source("xflip", jax.random.uniform),
-    "rotate90": _Source("rotate90", jax.random.uniform),
-    "xint": _Source("xint", jax.random.uniform, (2,)),
-    "scale": _Source("scale", jax.random.normal),
-    "pre_rotation": _Source("rotate", jax.random.uniform),
-    "aniso": _Source("aniso", jax.random.normal),
-    "post_rotation": _Source("rotate", jax.random.uniform),
-    "xfrac": _Source("xfrac", jax.random.normal, (2,)),
-    "brightness": _Source("brightness", jax.random.normal),
-    "contrast": _Source("contrast", jax.random.normal),
-    "lumaflip": _Source("lumaflip", jax.random.uniform),
-    "hue": _Source("hue", jax.random.uniform),
-    "saturation": _Source("saturation", jax.random.normal),
-    "imgfilter": _Source("imgfilter", jax.random.normal, (NUM_BANDS,), (NUM_BANDS,)),
-    "noise": _Source("noise", jax.random.normal),
-    "cutout": _Source("cutout", jax.random.uniform, (2,)),
+    "xflip": _Source("xflip", is_normal=False),
+    "rotate90": _Source("rotate90", is_normal=False),
+    "xint": _Source("xint", is_normal=False, strengths=(2,)),
+    "scale": _Source("scale", is_normal=True),
+    "pre_rotation": _Source("rotate", is_normal=False),
+    "aniso": _Source("aniso", is_normal=True),
+    "post_rotation": _Source("rotate", is_normal=False),
+    "xfrac": _Source("xfrac", is_normal=True, strengths=(2,)),
+    "brightness": _Source("brightness", is_normal=True),
+    "contrast": _Source("contrast", is_normal=True),
+    "lumaflip": _Source("lumaflip", is_normal=False),
+    "hue": _Source("hue", is_normal=False),
+    "saturation": _Source("saturation", is_normal=True),
+    "imgfilter": _Source("imgfilter", is_normal=True, strengths=(NUM_BANDS,), chances=(NUM_BANDS,)),
+    "noise": _Source("noise", is_normal=True),
+    "cutout": _Source("cutout", is_normal=False, strengths=(2,)),
 }
 
 
@@ -190,16 +190,24 @@ def draw(settings: AugmentSettings, key: PRNGKey, batch_size: int, image_shape: 
     Returns:
         The draw of every augmentation that is on, by name; all leaves are float32 and begin with the batch axis.
     """
-    draws = {}
-    for place, (name, source) in enumerate(_SOURCES.items()):
-        if not getattr(settings, source.multiplier):
-            continue
-        keys = jax.random.split(jax.random.fold_in(key, place), 3)
-        draws[name] = Draw(
-            strength=source.sample(keys[0], (batch_size, *source.strengths), jnp.float32),
-            chance=jax.random.uniform(keys[1], (batch_size, *source.chances), jnp.float32),
-            pixels=jax.random.normal(keys[2], (batch_size, *image_shape), jnp.float32) if name == "noise" else None,
-        )
+    uniform_key, normal_key, chance_key, pixel_key = jax.random.split(key, 4)
+    # All at once and cut up, because a generator for each would take the compiler seconds.
+    shape = (batch_size, sum(math.prod(source.strengths) for source in _SOURCES.values()))
+    uniform = jax.random.uniform(uniform_key, shape, jnp.float32)
+    normal = jax.random.normal(normal_key, shape, jnp.float32)
+    chance = jax.random.uniform(chance_key, shape, jnp.float32)
+    draws, end = {}, 0
+    for name, source in _SOURCES.items():
+        start, end = end, end + math.prod(source.strengths)
+        if getattr(settings, source.multiplier):
+            strength = (normal if source.is_normal else uniform)[:, start:end]
+            draws[name] = Draw(
+                strength=strength.reshape(batch_size, *source.strengths),
+                chance=chance[:, start : start + math.prod(source.chances)].reshape(batch_size, *source.chances),
+            )
+    if "noise" in draws:
+        pixels = jax.random.normal(pixel_key, (batch_size, *image_shape), jnp.float32)
+        draws["noise"] = draws["noise"].replace(pixels=pixels)
     return draws
 
 

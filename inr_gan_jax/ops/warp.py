@@ -44,7 +44,7 @@ def affine_sample(
     x, y = _positions(transforms.astype(images.dtype), size)
     column, column_weights = _neighbours(x + (width - 1) / 2, width, first, last, 0)
     row, row_weights = _neighbours(y + (height - 1) / 2, height, first, last, 1)
-    # One gather of whole windows: on CPUs four gathers of single pixels take longer, as do their gradients.
+    # One gather of whole windows: the gradient of four gathers of single pixels takes longer on CPUs.
     starts = jnp.stack([row, column], axis=-1)
     in_bounds = lax.GatherScatterMode.PROMISE_IN_BOUNDS
     windows = lax.gather(images, starts, _WINDOWS, (1, 2, 2, channels), mode=in_bounds)

@@ -1,5 +1,7 @@
 """The ADA controller against its arithmetic."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,13 +14,18 @@ RATE = {"target": 0.6, "images_per_update": 128, "kimg": 500}
 STEP = 128 / 500_000
 
 
+# Compiled, because its many small operations take longer one by one.
+take_in, measure = jax.jit(with_signs), jax.jit(r_t)
+update = jax.jit(functools.partial(updated, **RATE))
+
+
 def seen(*logits: float, p: float = 0.1) -> AugmentState:
-    return with_signs(init_augment_state(p), jnp.asarray(logits))
+    return take_in(init_augment_state(p), np.array(logits, np.float32))
 
 
 def test_r_t_is_the_mean_sign_over_all_batches() -> None:
-    state = with_signs(seen(2.0, -0.1, 0.3), jnp.asarray([[5.0], [0.0]]))
-    np.testing.assert_allclose(r_t(state), (1 - 1 + 1 + 1 + 0) / 5)
+    state = take_in(seen(2.0, -0.1, 0.3), np.array([[5.0], [0.0]], np.float32))
+    np.testing.assert_allclose(measure(state), (1 - 1 + 1 + 1 + 0) / 5)
 
 
 def test_r_t_is_zero_before_any_output() -> None:
@@ -27,26 +34,26 @@ def test_r_t_is_zero_before_any_output() -> None:
 
 @pytest.mark.parametrize(("logits", "expected"), [((1.0, 1.0), 0.1 + STEP), ((1.0, -1.0), 0.1 - STEP)])
 def test_p_moves_towards_the_target(logits: tuple[float, ...], expected: float) -> None:
-    np.testing.assert_allclose(updated(seen(*logits), **RATE).p, expected, rtol=1e-6)
+    np.testing.assert_allclose(update(seen(*logits)).p, expected, rtol=1e-6)
 
 
 def test_p_stays_on_the_target_and_without_outputs() -> None:
     on_target = updated(seen(1.0, 1.0, 1.0, -1.0), **{**RATE, "target": 0.5})
-    assert on_target.p == updated(init_augment_state(0.1), **RATE).p == jnp.float32(0.1)
+    assert on_target.p == update(init_augment_state(0.1)).p == jnp.float32(0.1)
 
 
 def test_p_is_never_negative() -> None:
-    assert updated(seen(-1.0, p=STEP / 2), **RATE).p == 0
+    assert update(seen(-1.0, p=STEP / 2)).p == 0
 
 
 def test_update_starts_a_new_mean() -> None:
-    state = updated(seen(1.0, 1.0), **RATE)
+    state = update(seen(1.0, 1.0))
     assert (state.sign_sum, state.sign_count) == (0, 0)
 
 
 def test_outputs_that_are_no_numbers_are_left_out() -> None:
     state = seen(float("nan"), 1.0, float("-inf"), 1.0)
-    np.testing.assert_allclose(r_t(state), 1 / 3, rtol=1e-6)
+    np.testing.assert_allclose(measure(state), 1 / 3, rtol=1e-6)
 
 
 def test_controller_keeps_its_types_under_jit() -> None:

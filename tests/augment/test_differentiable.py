@@ -77,17 +77,19 @@ def test_translation_takes_every_step_up_to_an_eighth() -> None:
     assert set(columns) == {-2, -1, 0, 1, 2}
 
 
-def test_cutout_sets_a_rectangle_of_half_the_side_to_zero() -> None:
-    result = augmented("cutout")
-    assert np.all((result == 0) | (result == IMAGES))
-    for image in result:
-        cut = np.all(image == 0, axis=2)
-        rows, columns = np.flatnonzero(cut.any(axis=1)), np.flatnonzero(cut.any(axis=0))
-        assert cut.sum() == rows.size * columns.size
-        for places, size, half in ((rows, 8, 4), (columns, 12, 6)):
-            inside = places[0] > 0 and places[-1] < size - 1
-            assert np.all(np.diff(places) == 1)
-            assert places.size == half if inside else half // 2 <= places.size <= half
+@pytest.mark.parametrize(("ratio", "height", "width"), [(0.5, 4, 6), (0.4, 3, 5)])
+def test_cutout_sets_a_rectangle_around_any_place_to_zero(ratio: float, height: int, width: int) -> None:
+    settings = DifferentiableSettings(("cutout",), cutout_ratio=ratio)
+    images = np.tile(IMAGES, (4, 1, 1, 1))
+    draws = draw(settings, jax.random.key(0), len(images), SHAPE[1:])
+    result = np.asarray(jax.jit(functools.partial(augment, settings))(images, draws, 1.0))
+    assert np.all((result == 0) | (result == images))
+    cut = np.all(result == 0, axis=3)
+    for size, length, hit in ((8, height, cut.any(axis=2)), (12, width, cut.any(axis=1))):
+        starts = range(-(length // 2), size - (length - 1) // 2)
+        bands = {tuple(start <= place < start + length for place in range(size)) for start in starts}
+        assert {tuple(row) for row in hit.tolist()} == bands
+    np.testing.assert_array_equal(cut, cut.any(axis=2)[:, :, None] & cut.any(axis=1)[:, None, :])
 
 
 def test_gradient_flows_through_all_policies() -> None:

@@ -12,7 +12,7 @@ import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from inr_gan_jax.augment.geometry import LOW_PASS
-from inr_gan_jax.augment.pipeline import PIPELINES, AugmentSettings, Draws, augment, draw
+from inr_gan_jax.augment.pipeline import PIPELINES, AugmentSettings, Draw, Draws, augment, draw
 from tests.augment import oracle
 from tests.golden_release import compiled
 
@@ -22,6 +22,7 @@ SETTINGS = dataclasses.replace(
     imgfilter_bands=(1.0, 0.5, 0.0, 1.0), xfrac=0.8, lumaflip=1.1,
 )  # fmt: skip
 P = 0.9
+WIDE = (4, 9, 14, 3)
 
 
 @pytest.fixture(autouse=True)
@@ -34,8 +35,8 @@ def random_images(shape: tuple[int, ...]) -> jax.Array:
     return jnp.asarray(np.random.default_rng(0).uniform(-1, 1, shape))
 
 
-def draws_of(shape: tuple[int, ...], settings: AugmentSettings = SETTINGS, seed: int = 1) -> Draws:
-    return draw(settings, jax.random.key(seed), shape[0], shape[1:])
+def draws_of(shape: tuple[int, ...], settings: AugmentSettings = SETTINGS, seed: int = 1) -> dict[str, Draw]:
+    return dict(draw(settings, jax.random.key(seed), shape[0], shape[1:]))
 
 
 def expected(images: jax.Array, draws: Draws) -> np.ndarray:
@@ -54,21 +55,45 @@ def program(settings: AugmentSettings = SETTINGS) -> Any:
 
 @pytest.mark.parametrize("seed", range(6))
 def test_wide_images_equal_the_oracle(seed: int) -> None:
-    images = random_images((4, 9, 14, 3))
+    images = random_images(WIDE)
     draws = draws_of(images.shape, seed=seed)
-    np.testing.assert_allclose(program()(images, draws, P), expected(images, draws), atol=1e-10)
+    np.testing.assert_allclose(program()(images, draws, P), expected(images, draws), rtol=1e-9, atol=1e-10)
+
+
+def only(shape: tuple[int, ...], **strengths: Any) -> Draws:
+    """Draws of given strengths that surely happen; nothing else does."""
+    draws = jax.tree.map(jnp.ones_like, draws_of(shape))
+    for name, strength in strengths.items():
+        draws[name] = draws[name].replace(strength=jnp.asarray(strength), chance=jnp.zeros(shape[0]))
+    return draws
+
+
+def test_images_moved_beyond_their_mirror_images_equal_the_oracle() -> None:
+    images = random_images(WIDE)
+    # In widths and heights; the mirror image ends at 2. The last two images lie askew.
+    shifts = np.array([[1.7, 0.2], [-1.8, -0.3], [0.1, 1.6], [-0.2, -1.9]])
+    angles = np.array([0.5, 0.5, 0.65, 0.87])
+    draws = only(images.shape, xfrac=shifts / SETTINGS.xfrac_std, pre_rotation=angles)
+    np.testing.assert_allclose(program()(images, draws, P), expected(images, draws), rtol=1e-9, atol=1e-10)
+
+
+def test_images_shrunk_into_less_than_their_margin_equal_the_oracle() -> None:
+    images = random_images(WIDE)
+    # On their side, for else the margin of a long axis would be as long as the mirror image.
+    draws = only(images.shape, scale=-np.log2([2.3, 2.5, 3.01, 3.2]), rotate90=np.full(4, 0.3))
+    np.testing.assert_allclose(program()(images, draws, P), expected(images, draws), rtol=1e-9, atol=1e-10)
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_single_grey_image_equals_the_oracle(seed: int) -> None:
     images = random_images((1, 12, 7, 1))
     draws = draws_of(images.shape, seed=seed)
-    np.testing.assert_allclose(program()(images, draws, P), expected(images, draws), atol=1e-10)
+    np.testing.assert_allclose(program()(images, draws, P), expected(images, draws), rtol=1e-9, atol=1e-10)
 
 
 def test_images_do_not_influence_each_other() -> None:
-    images, draws = random_images((4, 9, 14, 3)), draws_of((4, 9, 14, 3))
-    others, other_draws = images[::-1] * 3, draws_of((4, 9, 14, 3), seed=2)
+    images, draws = random_images(WIDE), draws_of(WIDE)
+    others, other_draws = images[::-1] * 3, draws_of(WIDE, seed=2)
     mixed = jax.tree.map(lambda kept, new: jnp.concatenate([kept[:1], new[1:]]), draws, other_draws)
     np.testing.assert_array_equal(
         program()(jnp.concatenate([images[:1], others[1:]]), mixed, P)[0], program()(images, draws, P)[0]
@@ -85,7 +110,7 @@ def squared_gradient(scale: jax.Array, images: jax.Array, draws: Draws) -> jax.A
 
 
 def test_second_derivative_equals_finite_differences() -> None:
-    images, draws = random_images((4, 9, 14, 3)), draws_of((4, 9, 14, 3))
+    images, draws = random_images(WIDE), draws_of(WIDE)
     direction = jnp.asarray(np.random.default_rng(3).normal(size=images.shape))
     value_and_gradients = compiled(jax.value_and_grad(squared_gradient, argnums=(0, 1)))
     scale, step = jnp.asarray(1.3), 1e-5
@@ -106,11 +131,11 @@ def test_batch_over_devices_needs_no_communication() -> None:
     images, draws = jax.device_put((images, draws), NamedSharding(mesh, PartitionSpec("data")))
     executable = jax.jit(functools.partial(augment, SETTINGS)).lower(images, draws, P).compile()
     assert not [line for line in executable.as_text().splitlines() if "all-" in line or "collective" in line]
-    np.testing.assert_allclose(executable(images, draws, P), expected(images, draws), atol=1e-10)
+    np.testing.assert_allclose(executable(images, draws, P), expected(images, draws), rtol=1e-9, atol=1e-10)
 
 
 def test_type_of_the_images_is_kept() -> None:
-    images = random_images((1, 4, 4, 3)).astype(jnp.bfloat16)
+    images = random_images(WIDE).astype(jnp.bfloat16)
     settings = PIPELINES["color"]
     draws = draws_of(images.shape, settings)
     ours = program(settings)(images, draws, 1.0)
@@ -126,17 +151,25 @@ def test_share_of_augmented_images_is_p() -> None:
     np.testing.assert_allclose(jnp.mean(ours.min(axis=(1, 2, 3)) == 0), 0.3, atol=0.03)
 
 
+def test_strengths_are_uniform_or_normal() -> None:
+    uniform = {"xflip", "rotate90", "xint", "pre_rotation", "post_rotation", "lumaflip", "hue", "cutout"}
+    for name, leaves in draws_of((4000, 4, 4, 1), PIPELINES["bgcfnc"]).items():
+        mean, stddev = (0.5, 12**-0.5) if name in uniform else (0, 1)
+        np.testing.assert_allclose(leaves.strength.mean(axis=0), mean, atol=0.06, err_msg=name)
+        np.testing.assert_allclose(leaves.strength.std(axis=0), stddev, rtol=0.05, err_msg=name)
+
+
 def test_draws_of_an_augmentation_do_not_depend_on_the_others() -> None:
-    few, many = draws_of((2, 4, 4, 3), PIPELINES["color"]), draws_of((2, 4, 4, 3), PIPELINES["bgcfnc"])
+    few, many = draws_of(WIDE, PIPELINES["color"]), draws_of(WIDE, PIPELINES["bgcfnc"])
     assert set(few) == {"brightness", "contrast", "lumaflip", "hue", "saturation"}
     jax.tree.map(np.testing.assert_array_equal, few, {name: many[name] for name in few})
 
 
 def test_draws_differ_between_augmentations_and_images() -> None:
-    draws = draws_of((3, 4, 4, 3), PIPELINES["bgcfnc"])
+    draws = draws_of(WIDE, PIPELINES["bgcfnc"])
     chances = np.concatenate([np.ravel(leaves.chance) for leaves in draws.values()])
     assert len(set(chances)) == chances.size
-    assert all(len(leaf) == 3 and leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(draws))
+    assert all(len(leaf) == WIDE[0] and leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(draws))
 
 
 @pytest.mark.parametrize(
@@ -153,5 +186,8 @@ def test_impossible_settings_are_refused(arguments: dict[str, Any], message: str
 
 
 def test_colours_of_four_channels_are_refused() -> None:
+    settings = PIPELINES["color"]
+    draws = jax.eval_shape(lambda: draw(settings, jax.random.key(0), 1, (2, 2, 4)))
+    images, p = (jax.ShapeDtypeStruct(shape, jnp.float32) for shape in ((1, 2, 2, 4), ()))
     with pytest.raises(ValueError, match="images have 4 channels, expected 1 or 3"):
-        augment(PIPELINES["color"], jnp.ones((1, 2, 2, 4)), draws_of((1, 2, 2, 4), PIPELINES["color"]), jnp.ones(()))
+        jax.eval_shape(functools.partial(augment, settings), images, draws, p)

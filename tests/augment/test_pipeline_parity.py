@@ -12,7 +12,7 @@ import pytest
 from jax.scipy.special import erfinv
 
 from inr_gan_jax.augment.geometry import LOW_PASS
-from inr_gan_jax.augment.pipeline import PIPELINES, Draw, Draws, augment, draw
+from inr_gan_jax.augment.pipeline import PIPELINES, AugmentSettings, Draw, Draws, augment, draw
 from inr_gan_jax.augment.transforms import filter_bank
 from tests.golden_release import channels_last, compiled, golden_file, noise_floors, relative_error
 
@@ -47,20 +47,22 @@ def golden() -> dict[str, np.ndarray]:
     return dict(np.load(golden_file("ada.npz"))) | dict(np.load(golden_file("ada.f64.npz")))
 
 
+def draw_shapes(settings: AugmentSettings, shape: tuple[int, ...]) -> Draws:
+    return jax.eval_shape(lambda: draw(settings, jax.random.key(0), shape[0], shape[1:]))
+
+
 def draws_at(names: tuple[str, ...], percentile: float) -> Draws:
     """What the official debugging switch draws: all at one percentile, normal numbers without the factor sqrt(2)."""
 
     def drawn(name: str, shapes: Draw) -> Draw:
-        value = percentile if name in UNIFORM else erfinv(2 * percentile - 1)
+        value = percentile if name in UNIFORM else float(erfinv(2 * percentile - 1))
         value = 0.5 if name == "post_rotation" else value
         chance = 0.0 if name in names else 1.0
-        return jax.tree.map(jnp.zeros_like, shapes).replace(
-            strength=jnp.full_like(shapes.strength, value, dtype=jnp.float64),
-            chance=jnp.full_like(shapes.chance, chance),
-        )
+        pixels = None if shapes.pixels is None else np.zeros(shapes.pixels.shape)
+        return Draw(np.full(shapes.strength.shape, value), np.full(shapes.chance.shape, chance), pixels)
 
     images = golden()["images"]
-    shapes = draw(SETTINGS, jax.random.key(0), len(images), channels_last(images).shape[1:])
+    shapes = draw_shapes(SETTINGS, channels_last(images).shape)
     return {name: drawn(name, leaves) for name, leaves in shapes.items()}
 
 
@@ -80,13 +82,11 @@ def augmented(name: str, percentile: str, p: float = 1.0) -> Any:
 @functools.cache
 def random_run() -> tuple[jax.Array, Draws, float]:
     """Images, draws and p of the recorded run; it drew strength and chance in turn, in the order of the pipeline."""
-    log = [golden()[key] for key in sorted(golden()) if key.startswith("rand/draw")]
-    shapes = draw(PIPELINES["bgc"], jax.random.key(0), 8, (32, 32, 3))
-    pairs = zip(log[::2], log[1::2], strict=True)
-    draws = {
-        name: Draw(strength.reshape(leaves.strength.shape), chance.reshape(8))
-        for (name, leaves), (strength, chance) in zip(shapes.items(), pairs, strict=True)
-    }
+    log = iter([golden()[key] for key in sorted(golden()) if key.startswith("rand/draw")])
+    shapes = draw_shapes(PIPELINES["bgc"], (8, 32, 32, 3))
+    order = (*GROUPS["blit"], "scale", "pre_rotation", "aniso", "post_rotation", "xfrac", *GROUPS["color"])
+    draws = {name: Draw(next(log).reshape(shapes[name].strength.shape), next(log).reshape(8)) for name in order}
+    assert next(log, None) is None
     return jnp.asarray(channels_last(golden()["rand/images"])), draws, float(golden()["rand/p"])
 
 
