@@ -26,26 +26,17 @@ def init_augment_state(initial_p: float = 0.0) -> AugmentState:
     return AugmentState(p=jnp.asarray(initial_p, jnp.float32), sign_sum=zero, sign_count=zero)
 
 
-def with_signs(state: AugmentState, real_logits: Array) -> AugmentState:
+def with_mean_sign(state: AugmentState, mean_sign: Array, count: int) -> AugmentState:
     """Takes in the discriminator's outputs on real images.
 
     Args:
         state: before.
-        real_logits: any shape, one entry an image; a NaN is left out, for it would stay in p for good.
+        mean_sign: scalar in [-1, 1], mean of the signs of the outputs; a NaN is left out, for it would stay in p for good.
+        count: number of images.
 
     Returns:
         The state with the signs added.
     """
-    counted = ~jnp.isnan(real_logits)
-    signs = jnp.where(counted, jnp.sign(real_logits), 0)
-    return state.replace(
-        sign_sum=state.sign_sum + jnp.sum(signs, dtype=jnp.float32),
-        sign_count=state.sign_count + jnp.sum(counted, dtype=jnp.float32),
-    )
-
-
-def with_mean_sign(state: AugmentState, mean_sign: Array, count: int) -> AugmentState:
-    """As `with_signs`, from the mean sign of the outputs on `count` images; a NaN is left out."""
     is_number = ~jnp.isnan(mean_sign)
     signs = jnp.where(is_number, mean_sign * count, 0).astype(state.sign_sum.dtype)
     return state.replace(
