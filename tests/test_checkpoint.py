@@ -235,7 +235,7 @@ def test_checkpoint_before_a_damaged_one_is_used(kind: str, directory: Path, cap
 
 
 def test_times_that_orbax_keeps_matter_to_nothing(directory: Path) -> None:
-    for step, content in (("1", b""), ("2", b"{}"), ("3", bytes(300))):
+    for step, content in (("1", b""), ("2", b"{}"), ("3", b'{"commit_timestamp_nsecs": 1' + 30 * b"0" + b"}")):
         (directory / step / "_CHECKPOINT_METADATA").write_bytes(content)
     assert restored_step(directory) == 3
 
@@ -257,11 +257,13 @@ def test_several_damaged_ones_are_moved_and_their_steps_saved_again(
     taken.mkdir(parents=True)
     flip(array_file(directory / "3"))
     flip(array_file(directory / "2"))
-    assert restored_step(directory) == 1
+    checkpoints = Checkpointer(directory, 3)
+    state, step = checkpoints.restore(make_state(0), make_iterator()) or (None, 0)
+    assert step == 1
+    assert_holds(state, 1)
     assert sorted(path.name for path in taken.parent.iterdir()) == ["2", "3", "3-1"]
     assert list(taken.iterdir()) == []
     assert capfd.readouterr().out.count("is damaged (state/") == 2
-    checkpoints = Checkpointer(directory, 3)
     save(checkpoints, 2, 3)
     checkpoints.close()
     assert restored_step(directory) == 3
@@ -421,6 +423,20 @@ def test_disk_that_becomes_read_only_costs_only_that_checkpoint(small_disk: Path
     save(checkpoints, 2)
     checkpoints.close()
     assert restored_step(small_disk / "checkpoints") == 2
+
+
+def test_older_one_that_cannot_be_deleted_is_no_failure(tmp_path: Path, small_disk: Path) -> None:
+    checkpoints = Checkpointer(tmp_path / "checkpoints", 1)
+    save(checkpoints, 1)
+    # Nobody can delete the place where a disk is mounted.
+    busy = tmp_path / "checkpoints" / "1" / "busy"
+    busy.mkdir()
+    subprocess.run(["mount", "--bind", small_disk, busy], check=True)
+    save(checkpoints, 2)
+    assert checkpoints.steps() == [1, 2]
+    subprocess.run(["umount", busy], check=True)
+    checkpoints.close()
+    assert restored_step(tmp_path / "checkpoints") == 2
 
 
 def test_next_save_reports_a_failure_and_is_done_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
