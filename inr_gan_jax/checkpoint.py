@@ -56,14 +56,18 @@ class Checkpointer:
     """
 
     def __init__(self, directory: Path, keep: int, *, keep_every: int = 0, metric: str | None = None) -> None:
+        quieten_orbax()
         self._directory = directory.absolute()
-        self._metric = metric
+        self._metric = metric or ""
         self._policies: list[checkpoint_managers.PreservationPolicy] = [checkpoint_managers.LatestN(keep)]
         if keep_every:
             self._policies.append(checkpoint_managers.EveryNSteps(keep_every))
         if metric:
             self._policies.append(_KeepBest(self._best_of))
-        self._values = {step: self._recorded_value(step) for step in self.steps()} if metric else {}
+        self._values: dict[int, float] = {}
+        for step in self.steps() if metric else ():
+            with contextlib.suppress(DamagedError):
+                self._note_value(step, read_record(self._directory / str(step)))
         self._in_flight: CheckpointRecord | None = None
         self._not_written: dict[int, Exception] = {}
         self._manager = self._open_manager()
@@ -91,13 +95,12 @@ class Checkpointer:
             CheckpointNotWrittenError: if this checkpoint or the one before it could not be written. In the second case
                 this one has been begun nevertheless. Older checkpoints are untouched and the run may go on.
         """
-        if metric is not None and self._metric is None:
+        if metric is not None and not self._metric:
             raise ValueError(f"metric is {metric}, expected None where the checkpointer was given no name of a metric")
         self._finish()
         if step not in self.steps():
-            named = {self._metric: float(metric)} if self._metric and metric is not None else {}
-            finite = {name: value for name, value in named.items() if math.isfinite(value)}
-            self._begin(CheckpointRecord(step, array_checksums(state), finite), state, iterator.get_state())
+            value = {self._metric: float(metric)} if metric is not None and math.isfinite(metric) else {}
+            self._begin(CheckpointRecord(step, array_checksums(state), value), state, iterator.get_state())
         self._report()
 
     def restore(self, state: _T, iterator: grain.DatasetIterator, at_most: int | None = None) -> tuple[_T, int] | None:
@@ -174,7 +177,7 @@ class Checkpointer:
     def _begin(self, record: CheckpointRecord, state: Any, position: dict[str, Any]) -> None:
         """Copies the state and begins to write it."""
         items = {STATE: ocp.args.StandardSave(state), DATA: ocp.args.JsonSave(position)}
-        self._values[record.step] = record.metric.get(self._metric or "", math.inf)
+        self._note_value(record.step, record)
         self._in_flight = record
         try:
             self._check_space(state)
@@ -227,7 +230,6 @@ class Checkpointer:
 
     def _open_manager(self) -> checkpoint_managers.CheckpointManager:
         """A manager that knows what is on disk now; orbax does not look again by itself."""
-        quieten_orbax()
         for partial in self._directory.glob(f"*{_PARTIAL}*"):
             shutil.rmtree(partial, ignore_errors=True)
         options = checkpoint_managers.CheckpointManagerOptions(
@@ -268,15 +270,12 @@ class Checkpointer:
         self._reopen_manager()
         return target
 
-    def _recorded_value(self, step: int) -> float:
-        try:
-            record = read_record(self._directory / str(step))
-        except DamagedError:
-            record = None
-        return record.metric.get(self._metric or "", math.inf) if record else math.inf
+    def _note_value(self, step: int, record: CheckpointRecord | None) -> None:
+        if record and self._metric in record.metric:
+            self._values[step] = record.metric[self._metric]
 
     def _best_of(self, steps: Iterable[int]) -> int | None:
-        measured = [step for step in steps if math.isfinite(self._values.get(step, math.inf))]
+        measured = [step for step in steps if step in self._values]
         return min(measured, key=lambda step: (self._values[step], -step), default=None)
 
 

@@ -1,13 +1,8 @@
-"""Checkpoints at a small size: what is kept, every kind of damage, full disks, other devices and kill -9."""
+"""Checkpoints at a small size: what is kept, every kind of damage, and what inference reads."""
 
 import shutil
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import grain
 import jax
@@ -15,12 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 import pytest
-from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from inr_gan_jax.checkpoint import (
     DAMAGED,
     Checkpointer,
-    CheckpointNotWrittenError,
     DamagedCheckpointError,
     latest_step,
     restore_entries,
@@ -30,56 +23,7 @@ from inr_gan_jax.checkpoint import (
 from inr_gan_jax.checkpoint_record import CheckpointRecord
 from inr_gan_jax.checksum import array_checksums
 from inr_gan_jax.errors import UserError
-
-ROOT = Path(__file__).resolve().parents[1]
-
-
-def make_state(step: int) -> dict[str, Any]:
-    """A state whose arrays all depend on the step; the kernel fills several pages of a file."""
-    values = np.random.default_rng(step)
-    return {
-        "params": {"kernel": jnp.asarray(values.standard_normal((64, 64)), jnp.float32)},
-        "moments": (jnp.asarray(values.standard_normal(5), jnp.bfloat16), {}),
-        "mask": jnp.asarray([step % 2 == 0, True]),
-        "key": jnp.asarray([0, 2**32 - 1 - step], jnp.uint32),
-        "step": jnp.int32(step),
-    }
-
-
-def make_iterator() -> grain.DatasetIterator:
-    data = grain.MapDataset.source(list(range(20))).seed(0).shuffle().repeat()
-    return iter(data.to_iter_dataset(grain.ReadOptions(num_threads=1, prefetch_buffer_size=2)).batch(3))
-
-
-def save(checkpoints: Checkpointer, *steps: int, **metric: float) -> None:
-    """Saves states with the data position that belongs to each."""
-    for step in steps:
-        iterator = make_iterator()
-        for _ in range(step):
-            next(iterator)
-        checkpoints.save(step, make_state(step), iterator, **metric)
-    checkpoints.wait()
-
-
-def assert_holds(state: Any, step: int) -> None:
-    jax.tree.map(np.testing.assert_array_equal, state, make_state(step))
-
-
-def restored_step(directory: Path, **options: int) -> int:
-    """Restores, checks state and position against those of the step, and returns it."""
-    checkpoints, iterator = Checkpointer(directory, 3), make_iterator()
-    restored = checkpoints.restore(make_state(0), iterator, **options)
-    checkpoints.close()
-    assert restored is not None
-    assert_holds(*restored)
-    expected = make_iterator()
-    batches = [next(expected) for _ in range(restored[1] + 1)]
-    np.testing.assert_array_equal(next(iterator), batches[-1])
-    return restored[1]
-
-
-def files_in(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+from tests.small_checkpoints import assert_holds, files_in, make_iterator, make_state, restored_step, save
 
 
 @pytest.fixture(scope="module")
@@ -129,9 +73,9 @@ def test_values_of_another_metric_or_not_finite_are_never_best(tmp_path: Path) -
     checkpoints.close()
     checkpoints = Checkpointer(tmp_path, 3, metric="fid")
     assert checkpoints.best_step() is None
-    save(checkpoints, 2, metric=20.0)
-    save(checkpoints, 3, metric=float("nan"))
-    assert checkpoints.best_step() == 2
+    save(checkpoints, 2, metric=float("nan"))
+    save(checkpoints, 3, metric=20.0)
+    assert checkpoints.best_step() == 3
     checkpoints.close()
 
 
@@ -235,7 +179,7 @@ def test_checkpoint_before_a_damaged_one_is_used(kind: str, directory: Path, cap
 
 
 def test_times_that_orbax_keeps_matter_to_nothing(directory: Path) -> None:
-    for step, content in (("1", b""), ("2", b"{}"), ("3", bytes(300))):
+    for step, content in (("1", b""), ("2", b"{}"), ("3", b'{"commit_timestamp_nsecs": 1' + 30 * b"0" + b"}")):
         (directory / step / "_CHECKPOINT_METADATA").write_bytes(content)
     assert restored_step(directory) == 3
 
@@ -257,11 +201,13 @@ def test_several_damaged_ones_are_moved_and_their_steps_saved_again(
     taken.mkdir(parents=True)
     flip(array_file(directory / "3"))
     flip(array_file(directory / "2"))
-    assert restored_step(directory) == 1
+    checkpoints = Checkpointer(directory, 3)
+    state, step = checkpoints.restore(make_state(0), make_iterator()) or (None, 0)
+    assert step == 1
+    assert_holds(state, 1)
     assert sorted(path.name for path in taken.parent.iterdir()) == ["2", "3", "3-1"]
     assert list(taken.iterdir()) == []
     assert capfd.readouterr().out.count("is damaged (state/") == 2
-    checkpoints = Checkpointer(directory, 3)
     save(checkpoints, 2, 3)
     checkpoints.close()
     assert restored_step(directory) == 3
@@ -346,181 +292,3 @@ def test_saved_entries_carry_checksums(tmp_path: Path) -> None:
     flip(array_file(tmp_path / "0"))
     with pytest.raises(DamagedCheckpointError, match="is not what was written"):
         restore_entries(tmp_path, 0, ENTRIES)
-
-
-# Checkpoints that cannot be written
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """An empty disk of half a megabyte."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    try:
-        mounted = subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", "size=512k", "none", disk], capture_output=True, check=False
-        )
-    except FileNotFoundError:
-        pytest.skip("there is no command mount")
-    if mounted.returncode:
-        pytest.skip(f"mounting is not allowed here: {mounted.stderr.decode().strip()}")
-    yield disk
-    subprocess.run(["umount", disk], check=True)
-
-
-def fill(disk: Path, leave: int) -> Path:
-    file = disk / "of-somebody-else"
-    file.write_bytes(bytes(shutil.disk_usage(disk).free - leave))
-    return file
-
-
-def test_disk_without_space_is_not_filled(small_disk: Path) -> None:
-    checkpoints = Checkpointer(small_disk / "checkpoints", 2)
-    save(checkpoints, 1)
-    file = fill(small_disk, leave=8192)
-    with pytest.raises(
-        CheckpointNotWrittenError, match=r"^checkpoint 2 .*\(it needs 0.0 MiB and 0.0 MiB are free\); the"
-    ):
-        save(checkpoints, 2)
-    assert shutil.disk_usage(small_disk).free == 8192
-    file.unlink()
-    save(checkpoints, 2)
-    checkpoints.close()
-    assert restored_step(small_disk / "checkpoints") == 2
-
-
-@pytest.mark.parametrize("leave", [0, 8192, 20480, 57344])
-def test_disk_that_runs_full_meanwhile_costs_only_that_checkpoint(
-    leave: int, small_disk: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
-) -> None:
-    checkpoints = Checkpointer(small_disk / "checkpoints", 2)
-    save(checkpoints, 1)
-    older = files_in(small_disk / "checkpoints")
-    file = fill(small_disk, leave)
-    monkeypatch.setattr(Checkpointer, "_check_space", lambda *_: None)
-    with pytest.raises(CheckpointNotWrittenError) as raised:
-        save(checkpoints, 2)
-    assert "checkpoint 2 could not be written to" in str(raised.value)
-    assert str(raised.value).endswith("(No space left on device); the older ones are intact: 1")
-    assert files_in(small_disk / "checkpoints") == older
-    assert [path.name for path in (small_disk / "checkpoints").iterdir()] == ["1"]
-    assert capfd.readouterr().err == ""
-    file.unlink()
-    save(checkpoints, 2, 3)
-    checkpoints.close()
-    assert restored_step(small_disk / "checkpoints") == 3
-
-
-def test_disk_that_becomes_read_only_costs_only_that_checkpoint(small_disk: Path) -> None:
-    checkpoints = Checkpointer(small_disk / "checkpoints", 2)
-    save(checkpoints, 1)
-    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
-    with pytest.raises(CheckpointNotWrittenError, match="Read-only file system"):
-        save(checkpoints, 2)
-    subprocess.run(["mount", "-o", "remount,rw", small_disk], check=True)
-    save(checkpoints, 2)
-    checkpoints.close()
-    assert restored_step(small_disk / "checkpoints") == 2
-
-
-def test_next_save_reports_a_failure_and_is_done_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    checkpoints = Checkpointer(tmp_path, 2)
-    with monkeypatch.context() as broken:
-        broken.setattr(CheckpointRecord, "write", lambda *_: (_ for _ in ()).throw(OSError(5, "Input/output error")))
-        checkpoints.save(1, make_state(1), make_iterator())
-        time.sleep(0.5)
-    with pytest.raises(
-        CheckpointNotWrittenError, match=r"^checkpoint 1 .*\(Input/output error\); there is no older one"
-    ):
-        checkpoints.save(2, make_state(2), make_iterator())
-    checkpoints.wait()
-    assert checkpoints.steps() == [2]
-    checkpoints.close()
-
-
-def test_closing_reports_a_failure(tmp_path: Path) -> None:
-    (tmp_path / "checkpoints").write_text("a file of that name")
-    checkpoints = Checkpointer(tmp_path / "checkpoints", 2)
-    with pytest.raises(CheckpointNotWrittenError, match="checkpoint 1 could not be written"):
-        save(checkpoints, 1)
-    checkpoints.close()
-
-
-def test_folder_that_is_removed_is_made_again(tmp_path: Path) -> None:
-    checkpoints = Checkpointer(tmp_path / "checkpoints", 1)
-    save(checkpoints, 1)
-    shutil.rmtree(tmp_path / "checkpoints")
-    save(checkpoints, 2, 3)
-    assert checkpoints.steps() == [3]
-    checkpoints.close()
-
-
-# Other devices, and no end at all
-
-
-def spread(state: dict[str, Any], num_devices: int, axis: str | None) -> dict[str, Any]:
-    mesh = jax.make_mesh((num_devices,), ("data",), (AxisType.Auto,), devices=jax.devices()[:num_devices])
-    kernel, whole = NamedSharding(mesh, PartitionSpec(axis)), NamedSharding(mesh, PartitionSpec())
-    shardings = jax.tree.map(lambda leaf: kernel if leaf.shape == (64, 64) else whole, state)
-    return jax.device_put(state, shardings)
-
-
-@pytest.mark.parametrize("axis", [None, "data"])
-def test_state_of_eight_devices_comes_back_on_two_and_on_one(axis: str | None, tmp_path: Path) -> None:
-    checkpoints = Checkpointer(tmp_path, 2)
-    checkpoints.save(5, spread(make_state(5), 8, axis), make_iterator())
-    for num_devices in (8, 2, 1):
-        target = spread(make_state(0), num_devices, axis)
-        state, _ = checkpoints.restore(target, make_iterator()) or (None, 0)
-        assert_holds(state, 5)
-        assert jax.tree.all(jax.tree.map(lambda a, b: a.sharding == b.sharding, state, target))
-    checkpoints.close()
-
-
-CHILD = """
-import sys, pathlib, itertools, jax, numpy
-sys.path.insert(0, sys.argv[2])
-from inr_gan_jax.checkpoint import Checkpointer
-from tests.test_checkpoint import make_iterator, make_state
-checkpoints = Checkpointer(pathlib.Path(sys.argv[1]), 2)
-checkpoints.save(1, make_state(1), make_iterator())
-checkpoints.wait()
-big = make_state(2) | {"big": jax.numpy.asarray(numpy.random.default_rng(0).standard_normal((2000, 1000)))}
-for step in itertools.count(2):
-    checkpoints.save(step, big, make_iterator())
-"""
-
-
-def stopped_while_saving(child: subprocess.Popen, directory: Path) -> Path:
-    """Stops the child at a moment when it has a checkpoint and is writing another; returns the unfinished one."""
-    while child.poll() is None:
-        if list(directory.glob("*.orbax-checkpoint-tmp")) and latest_step(directory):
-            child.send_signal(signal.SIGSTOP)
-            unfinished = list(directory.glob("*.orbax-checkpoint-tmp"))
-            if unfinished:
-                return unfinished[0]
-            child.send_signal(signal.SIGCONT)
-        time.sleep(0.001)
-    raise AssertionError("the child ended")
-
-
-def test_run_killed_while_saving_goes_on_from_what_is_complete(tmp_path: Path) -> None:
-    directory = tmp_path / "checkpoints"
-    child = subprocess.Popen([sys.executable, "-c", CHILD, directory, ROOT])
-    try:
-        unfinished = stopped_while_saving(child, directory)
-    finally:
-        child.kill()
-        assert child.wait() == -signal.SIGKILL
-    newest = latest_step(directory)
-    assert newest is not None
-    assert int(unfinished.name.split(".")[0]) == newest + 1
-    checkpoints = Checkpointer(directory, 2)
-    assert not unfinished.exists()
-    target = make_state(0) if newest == 1 else make_state(0) | {"big": jnp.zeros((2000, 1000))}
-    state, step = checkpoints.restore(target, make_iterator()) or ({}, 0)
-    assert step == newest
-    assert_holds({name: state[name] for name in make_state(0)}, min(newest, 2))
-    save(checkpoints, newest + 1)
-    assert checkpoints.steps()[-1] == newest + 1
-    checkpoints.close()
