@@ -13,28 +13,28 @@ from ml_collections import ConfigDict
 
 def relativistic(config: ConfigDict) -> None:
     """Pairs of a real and a generated image, R1 and R2 in every step, both at the gamma that R1 had (R3GAN)."""
-    gamma = config.loss.r1_gamma
+    gamma = config.to_dict()["loss"]["r1_gamma"]
     config.update({"loss": {"adversarial": "relativistic", "r1_gamma": gamma, "r2_gamma": gamma, "r1_interval": 1}})
 
 
 def hinge(config: ConfigDict) -> None:
     """The hinge loss, with R1 as it was."""
-    config.loss.adversarial = "hinge"
+    config.update({"loss": {"adversarial": "hinge"}})
 
 
 def ada(config: ConfigDict) -> None:
     """Adaptive augmentation, for sets of fewer than about 30,000 images."""
-    config.augment.kind = "ada"
+    config.update({"augment": {"kind": "ada"}})
 
 
 def diffaugment(config: ConfigDict) -> None:
     """Differentiable augmentation: colour, translation, cutout at full strength; cheaper than `ada`."""
-    config.augment.kind = "differentiable"
+    config.update({"augment": {"kind": "differentiable"}})
 
 
 def perceptual(config: ConfigDict) -> None:
     """VGG16 features of generated images drawn to those of real ones; needs --config.loss.vgg16_file."""
-    config.loss.perceptual_weight = 10.0
+    config.update({"loss": {"perceptual_weight": 10.0}})
 
 
 RECIPES: dict[str, Callable[[ConfigDict], None]] = {
@@ -56,4 +56,4 @@ def apply_recipes(config: ConfigDict, names: str) -> None:
         if name not in RECIPES:
             raise ValueError(f"there is no recipe {name!r}, expected one of {', '.join(RECIPES)}")
         RECIPES[name](config)
-        config.name = f"{config.name}-{name}"
+        config.update({"name": f"{config.to_dict()['name']}-{name}"})

@@ -97,7 +97,12 @@ def test_lsun_names_its_categories() -> None:
         ("loss", "adversarial", "wgan", "adversarial is 'wgan', expected one of logistic, relativistic, hinge"),
         ("augment", "policy", ("colour",), r"policy\[0\] is 'colour', expected one of color, translation, cutout"),
         ("augment", "pipeline", "abc", "augment.pipeline is 'abc', expected one of blit, geom"),
-        ("training", "num_microbatches", 4, "num_microbatches is 4, expected a divisor of training.batch_size = 8, each"),
+        (
+            "training",
+            "num_microbatches",
+            4,
+            "num_microbatches is 4, expected a divisor of training.batch_size = 8, each",
+        ),
         ("training", "precision", "float16", "precision is 'float16', expected one of float32, bfloat16"),
         ("guard", "action", "pray", "guard.action is 'pray', expected one of log, stop, roll_back"),
         ("guard", "metric_factor", 1.0, "metric_factor is 1.0, expected more than 1"),

@@ -31,7 +31,7 @@ def with_mean_sign(state: AugmentState, mean_sign: Array, count: int) -> Augment
 
     Args:
         state: before.
-        mean_sign: scalar in [-1, 1], mean of the signs of the outputs; a NaN is left out, for it would stay in p for good.
+        mean_sign: scalar in [-1, 1], mean of the signs of the outputs; a NaN, which would stay in p, is left out.
         count: number of images.
 
     Returns:

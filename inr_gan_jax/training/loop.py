@@ -121,10 +121,10 @@ class _Run:
         self._writer.close()
         self._parts.checkpoints.close()
 
-    def _start(self) -> tuple[TrainState, int]:
-        """The state of the newest checkpoint, or a fresh one, and the number of steps it has done."""
-        restored = self._parts.checkpoints.restore(self._fresh_state(), self._parts.iterator)
-        state, step = restored or (self._fresh_state(), 0)
+    def _start(self, at_most: int | None = None) -> tuple[TrainState, int]:
+        """The state of the newest sound checkpoint, or a fresh one, and the number of steps it has done."""
+        fresh = self._fresh_state()
+        state, step = self._parts.checkpoints.restore(fresh, self._parts.iterator, at_most) or (fresh, 0)
         # What the record says counts: a run may have been killed between going back and its next checkpoint.
         return self._with_rollbacks(state), step
 
@@ -204,9 +204,10 @@ class _Run:
         try:
             self._parts.checkpoints.save(step, self.state, self._parts.iterator, metric)
         except CheckpointNotWrittenError as error:
-            self._progress.say(f"{error}; the run goes on")
             if self._parts.stop.is_requested:
                 raise
+            self._progress.say(f"{error}; the run goes on")
+            return
         self._saved_step = step
 
     def _act(self, alarm: Alarm) -> bool:
@@ -244,10 +245,9 @@ class _Run:
 
     def _go_back(self, target: int, alarm: Alarm) -> None:
         """Takes up the run again at an earlier step, with other random numbers."""
-        self._parts.checkpoints.delete_after(target)
-        if target == 0:
-            self._parts.iterator.set_state(self._first_position)
-        self.state, self._step = self._start()
+        self._parts.iterator.set_state(self._first_position)
+        self.state, self._step = self._start(at_most=target)
+        self._parts.checkpoints.delete_after(self._step)
         self._saved_step = self._step
         self._writer.close()
         self._writer = make_writer(self._parts.workdir, self._step)

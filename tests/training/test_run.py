@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -45,7 +44,9 @@ def command(workdir: Path, *overrides: str, config: str = "configs/digits.py") -
 def environment(data_root: Path) -> dict[str, str]:
     # One device, as a user has; the tests' eight are for sharding.
     flags = "--xla_backend_optimization_level=0"
-    return {**os.environ, "TFDS_DATA_DIR": str(data_root), "XLA_FLAGS": flags}
+    # All starts of one program share what was compiled, small functions too.
+    cache = {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+    return {**os.environ, "TFDS_DATA_DIR": str(data_root), "XLA_FLAGS": flags, **cache}
 
 
 def run(arguments: list[str], data_root: Path) -> subprocess.CompletedProcess:
@@ -110,7 +111,7 @@ def numbers_of(workdir: Path) -> list[dict]:
     return [{k: v for k, v in line.items() if "time" not in k} for line in read_metrics(workdir)]
 
 
-def test_run_that_is_stopped_and_killed_ends_bit_equal(tmp_path: Path, digits_root: Path) -> None:
+def test_run_that_is_stopped_killed_and_damaged_ends_bit_equal(tmp_path: Path, digits_root: Path) -> None:
     length = "--config.training.total_kimg=2.4"
     undisturbed, disturbed = tmp_path / "undisturbed", tmp_path / "disturbed"
     done = run(command(undisturbed, *EVERYTHING, length), digits_root)
@@ -129,80 +130,56 @@ def test_run_that_is_stopped_and_killed_ends_bit_equal(tmp_path: Path, digits_ro
     process.communicate()
     assert process.returncode == -signal.SIGKILL, "the run ended before it could be killed"
 
+    change_a_bit(disturbed / "checkpoints" / str(newest(disturbed)))
     again = run(command(disturbed, *EVERYTHING, length), digits_root)
     assert again.returncode == 0, again.stderr
+    assert "is damaged" in again.stdout
     assert "going on from" in again.stdout
-    first, second = arrays_of(undisturbed), arrays_of(disturbed)
+    assert_same_end(undisturbed, disturbed)
+    starts = [json.loads(line) for line in (disturbed / "starts.jsonl").read_text().splitlines()]
+    assert len(starts) == 3
+    assert {"command", "git_commit", "jax", "devices"} < set(starts[0])
+
+    pictures = [sys.executable, "-m", "inr_gan_jax.inference.gallery", f"--workdir={disturbed}"]
+    assert run(pictures, digits_root).returncode == 0
+    names = {path.name for path in disturbed.iterdir()}
+    assert {"samples.png", "super_resolution.png", "zoom_out.png", "training.png"} <= names
+
+    # Another network is refused, and so is a folder in which nothing is sound; nothing is overwritten.
+    for file in (disturbed / "checkpoints").rglob("*"):
+        if file.is_file():
+            file.write_bytes(b"")
+    before = set(disturbed.rglob("*"))
+    for override, words in (("rank=3", "config.paper.rank is 2 there and 3 here"), ("rank=2", "checkpoint")):
+        refused = run(command(disturbed, *EVERYTHING, length, f"--config.paper.{override}"), digits_root)
+        assert (refused.returncode, refused.stderr.count("\n")) == (2, 1), refused.stderr
+        assert words in refused.stderr
+    assert before <= set(disturbed.rglob("*"))
+
+
+def assert_same_end(one: Path, two: Path) -> None:
+    """Two runs have equal checkpoints, bit by bit, and equal numbers on the way."""
+    first, second = arrays_of(one), arrays_of(two)
     assert first.keys() == second.keys()
     assert len(first) > 50
     for name, array in first.items():
         np.testing.assert_array_equal(array, second[name], err_msg=name)
     assert first["['augment']['p']"] > 0
     assert first["['pl_mean']"] > 0
-    assert numbers_of(undisturbed) == numbers_of(disturbed)
-
-    evaluations = [line for line in read_metrics(undisturbed) if "metric/pixel_fd" in line]
+    assert numbers_of(one) == numbers_of(two)
+    evaluations = [line for line in read_metrics(one) if "metric/pixel_fd" in line]
     assert len(evaluations) == 6
     assert all(line["metric/pixel_fd_floor_halves"] > 0 for line in evaluations)
 
-    # The finished run, asked again, only reports; another network is refused.
-    other = run(command(disturbed, *EVERYTHING, length, "--config.paper.rank=3"), digits_root)
-    assert other.returncode == 2
-    assert "config.paper.rank is 2 there and 3 here" in other.stderr
-    pictures = [sys.executable, "-m", "inr_gan_jax.inference.gallery", f"--workdir={disturbed}"]
-    assert run(pictures, digits_root).returncode == 0
-    names = {path.name for path in disturbed.iterdir()}
-    assert {"samples.png", "super_resolution.png", "zoom_out.png", "training.png"} <= names
 
-
-def test_damaged_checkpoints_are_passed_over_and_all_damaged_is_one_sentence(tmp_path: Path, digits_root: Path) -> None:
-    workdir = tmp_path / "run"
-    done = run(command(workdir, *EVERYTHING, "--config.training.total_kimg=0.8"), digits_root)
-    assert done.returncode == 0, done.stderr
-    everything = tmp_path / "everything"
-    shutil.copytree(workdir, everything)
-    file = max((workdir / "checkpoints" / "100" / "state").rglob("d/*"), key=lambda path: path.stat().st_size)
+def change_a_bit(checkpoint: Path) -> None:
+    file = max((checkpoint / "state").rglob("d/*"), key=lambda path: path.stat().st_size)
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 1
     file.write_bytes(content)
-    again = run(command(workdir, *EVERYTHING, "--config.training.total_kimg=0.8"), digits_root)
-    assert again.returncode == 0, again.stderr
-    assert "checkpoint 100 is damaged" in again.stdout
-    assert "going on from 0.4 kimg" in again.stdout
-    assert newest(workdir) == 100
-
-    for file in (everything / "checkpoints").rglob("*"):
-        if file.is_file():
-            file.write_bytes(b"")
-    before = sorted(path for path in everything.rglob("*"))
-    refused = run(command(everything, *EVERYTHING, "--config.training.total_kimg=0.8"), digits_root)
-    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1), refused.stderr
-    assert set(before) <= set(everything.rglob("*"))
 
 
-def test_sigterm_while_a_checkpoint_is_written(tmp_path: Path, digits_root: Path) -> None:
-    workdir = tmp_path / "run"
-    process = start(workdir, digits_root, "--config.training.total_kimg=80", "--config.training.checkpoint_kimg=0.008",
-                    "--config.training.sample_kimg=0", "--config.training.evaluate_kimg=0")  # fmt: skip
-    wait_until(lambda: newest(workdir) > 3 and any("tmp" in name.name for name in listing(workdir)), process)
-    output = stop_gently(process)
-    steps = round(float(re.findall(r"SIGTERM at ([0-9.]+) kimg", output)[0]) * 1000 / 8)
-    assert abs(newest(workdir) - steps) <= 7  # printed to 0.1 kimg
-    again = run(
-        command(workdir, *EVERYTHING, f"--config.training.total_kimg={(newest(workdir) + 1) * 8 / 1000}"), digits_root
-    )
-    assert again.returncode == 0, again.stderr
-    assert "damaged" not in again.stdout
-
-
-def listing(workdir: Path) -> list[Path]:
-    try:
-        return list((workdir / "checkpoints").iterdir())
-    except OSError:
-        return []
-
-
-def test_sigterm_during_an_evaluation_leaves_it_for_the_next_start(tmp_path: Path, digits_root: Path) -> None:
+def test_sigterm_during_an_evaluation_and_while_a_checkpoint_is_written(tmp_path: Path, digits_root: Path) -> None:
     workdir = tmp_path / "run"
     long = ["--config.evaluation.num_samples=200000", "--config.training.checkpoint_kimg=4"]
     process = start(workdir, digits_root, *long, "--config.training.total_kimg=4")
@@ -213,10 +190,29 @@ def test_sigterm_during_an_evaluation_leaves_it_for_the_next_start(tmp_path: Pat
     stop_gently(process)
     assert time.monotonic() - began < 30
     assert newest(workdir) == 50
-    again = run(command(workdir, *EVERYTHING, "--config.training.total_kimg=0.48"), digits_root)
+    assert not any("metric/pixel_fd" in line for line in read_metrics(workdir))
+
+    process = start(workdir, digits_root, "--config.training.total_kimg=80", "--config.training.checkpoint_kimg=0.008",
+                    "--config.training.sample_kimg=0", "--config.training.evaluate_kimg=0.4")  # fmt: skip
+    wait_until(lambda: newest(workdir) > 53 and any("tmp" in path.name for path in listing(workdir)), process)
+    output = stop_gently(process)
+    # The evaluation that was interrupted came first.
+    assert next(line["step"] for line in read_metrics(workdir) if "metric/pixel_fd" in line) == 50
+    steps = round(float(re.findall(r"SIGTERM at ([0-9.]+) kimg", output)[0]) * 1000 / 8)
+    stopped_at = newest(workdir)
+    assert abs(stopped_at - steps) <= 7  # printed to 0.1 kimg
+    length = f"--config.training.total_kimg={(stopped_at + 1) * 8 / 1000}"
+    again = run(command(workdir, *EVERYTHING, length), digits_root)
     assert again.returncode == 0, again.stderr
-    evaluated = [line["step"] for line in read_metrics(workdir) if "metric/pixel_fd" in line]
-    assert evaluated == [50, 60]
+    assert "damaged" not in again.stdout
+    assert newest(workdir) == stopped_at + 1
+
+
+def listing(workdir: Path) -> list[Path]:
+    try:
+        return list((workdir / "checkpoints").iterdir())
+    except OSError:
+        return []
 
 
 SIGNALS = """
@@ -276,8 +272,14 @@ MISTAKES = {
     "impossible network": (["--config.model=release"], "config.release makes no network: input_resolution is 32"),
     "missing data": (["--config.data.name=digit"], "data set 'digit' is not prepared"),
     "no VGG16": (
-        ["--config.loss.perceptual_weight=10", "--config.data.height=16", "--config.data.width=16",
-         "--config.loss.vgg16_file=/nowhere/vgg16.pth"], "/nowhere/vgg16.pth"),
+        [
+            "--config.loss.perceptual_weight=10",
+            "--config.data.height=16",
+            "--config.data.width=16",
+            "--config.loss.vgg16_file=/nowhere/vgg16.pth",
+        ],
+        "/nowhere/vgg16.pth",
+    ),
     "argument": (["stray"], "unexpected argument 'stray'"),
     "unknown flag": (["--wrkdir=x"], "Unknown command line flag 'wrkdir'"),
 }
