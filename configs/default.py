@@ -93,20 +93,42 @@ def get_config() -> ConfigDict:
                 "label_projection_features": None,  # width of the output that labels select from; None: that before it
                 "label_lr_multiplier": 0.01,  # relative learning rate of the layers behind the embedding
             },
-            "loss": {  # non-saturating logistic, with R1 on real images
-                "r1_gamma": 20.0,  # the penalty is r1_gamma / 2 * |gradient|^2; 0: none
+            "loss": {
+                # logistic: non-saturating; relativistic: pairs of a real and a generated image, as in R3GAN; hinge
+                "adversarial": "logistic",
+                "r1_gamma": 20.0,  # at real images, r1_gamma / 2 * |gradient of the discriminator|^2; 0: none
+                "r2_gamma": 0.0,  # the same at generated images, as R3GAN adds it; 0: none
                 "r1_interval": 1,  # steps between penalties; 1: within the discriminator's step; above: a step apart
+                "pl_weight": 0.0,  # of the path-length penalty of the generator, 2 in StyleGAN2; 0: none
+                # steps between path-length penalties; above 1, rates and betas of the generator are corrected for
+                # the penalty's own steps, as the official code does even when there are none; 1: no correction
+                "pl_interval": 1,
+                "pl_decay": 0.01,  # share of a batch in the running mean of path lengths
+                "pl_batch_shrink": 2,  # path lengths are measured on this fraction of a batch
+                "style_mixing_prob": 0.0,  # share of batches whose layers take two codes; `release` models only
+                # of the VGG16 feature distance between generated and real images in the generator's loss; 0: none
+                "perceptual_weight": 0.0,
+                "vgg16_file": "",  # torchvision's vgg16 weights (.pth or .npz), needed for perceptual_weight
+            },
+            "augment": {  # of the discriminator's input, real and generated alike
+                # none; ada: adaptive strength; fixed: at initial_p; differentiable: the light policy of DiffAugment
+                "kind": "none",
+                "pipeline": "bgc",  # of ada and fixed: blit, geom, color, filter, noise, cutout, bg, bgc, ... bgcfnc
+                "policy": ("color", "translation", "cutout"),  # of differentiable
+                "initial_p": 0.0,  # probability to begin with
+                "target": 0.6,  # ada: wanted mean sign of the discriminator's outputs on real images
+                "interval": 4,  # ada: steps between adjustments
+                "kimg": 500.0,  # ada: duration in which p can go from 0 to 1
             },
             "optimizer": {  # Adam
-                "hypernetwork_lr": 5e-5,  # learning rate of the hypernetwork (mapping, connector, label embedding)
-                "inr_lr": 5e-4,  # of the INR's shared weights
+                "class_embedding_lr": 5e-5,  # learning rate of the embedding of labels (paper)
+                "mapping_lr": 5e-5,  # of the layers from a latent code to the intermediate one
+                "connector_lr": 5e-5,  # of the linear layer that emits an image's own parameters (paper)
+                "inr_lr": 5e-4,  # of the INR's shared weights, and of all else of the generator
                 "discriminator_lr": 3e-3,
                 "beta1": 0.0,
                 "beta2": 0.98,
                 "epsilon": 1e-8,
-                # correct the generator's rate and betas for a regulariser every n steps, as the official code does even
-                # when there is none; 1: no correction
-                "generator_lazy_interval": 1,
                 "decay_kimg": 0.0,  # cosine decay of the learning rates up to here; 0: constant
                 "final_lr_fraction": 1.0,  # of each learning rate, after the decay
             },
@@ -120,7 +142,24 @@ def get_config() -> ConfigDict:
                 "sample_grid": (4, 8),  # rows and columns of a sample grid
                 "evaluate_kimg": 0.0,  # between two evaluations; 0: none
                 "checkpoint_kimg": 100.0,  # between two checkpoints; a killed run loses at most this
-                "keep_checkpoints": 3,  # newest ones to keep
+                "keep_checkpoints": 3,  # newest ones to keep; the best by the metric is kept beside them
+                "keep_every_kimg": 0.0,  # between checkpoints that are kept for good; 0: none
+                "num_microbatches": 1,  # parts that a batch is cut into, one after the other, when it does not fit
+                "precision": "float32",  # of wide layers in training: float32 or bfloat16; docs/training.md says which
+                "remat": False,  # compute the blocks again in the backward pass: less memory, more time
+                "generator_first": False,  # update the generator before the discriminator, as the released code does
+            },
+            "guard": {  # against collapse; looks at the numbers whenever they are logged, and at the metric
+                # log; stop; roll_back: to the last good checkpoint, with other random numbers. A run whose losses are
+                # not finite always stops or goes back.
+                "action": "roll_back",
+                "warmup_kimg": 50.0,  # a generator that has just begun may look collapsed
+                "num_ticks": 3,  # numbers must be bad this many times in a row
+                "max_sign": 0.999,  # mean sign of the discriminator on real images above which it has won
+                "min_contrast": 0.02,  # standard deviation across generated images, of that across real ones
+                "metric_factor": 5.0,  # the metric may rise to this many times its best
+                "max_rollbacks": 2,  # afterwards the run stops
+                "lr_factor": 1.0,  # of all learning rates, after each time of going back
             },
             "evaluation": {
                 "metric": "none",  # pixel_fd: Frechet distance of raw pixels (small pictures only); none

@@ -1,6 +1,7 @@
 """The embedded default: real handwritten digits (8x8, scikit-learn), learnt in minutes on a CPU.
 
     python -m inr_gan_jax.main --config=configs/digits.py
+    python -m inr_gan_jax.main --config=configs/digits.py:relativistic+diffaugment   # recipes: configs/recipes.py
 
 The set travels inside scikit-learn, so nothing is downloaded. Width, learning rates and Fourier scale were chosen by
 trial for two cores; see README for what it reaches.
@@ -8,11 +9,11 @@ trial for two cores; see README for what it reaches.
 
 from ml_collections import ConfigDict
 
-from configs import default
+from configs import default, recipes
 
 
-def get_config() -> ConfigDict:
-    """Returns the configuration of the demo."""
+def get_config(argument: str = "") -> ConfigDict:
+    """Returns the configuration of the demo, with RECIPES joined by `+`."""
     config = default.get_config()
     config.update(
         {
@@ -32,7 +33,8 @@ def get_config() -> ConfigDict:
             "discriminator": {"channel_base": 256, "channel_max": 64},
             "loss": {"r1_gamma": 1.0, "r1_interval": 16},
             "optimizer": {
-                "hypernetwork_lr": 8e-4,
+                "mapping_lr": 8e-4,
+                "connector_lr": 8e-4,
                 "inr_lr": 2e-3,
                 "discriminator_lr": 1e-2,
                 "beta2": 0.99,
@@ -51,6 +53,8 @@ def get_config() -> ConfigDict:
                 "checkpoint_kimg": 10.0,
             },
             "evaluation": {"metric": "pixel_fd", "batch_size": 500},
+            "guard": {"warmup_kimg": 5.0},
         }
     )
+    recipes.apply_recipes(config, argument)
     return config

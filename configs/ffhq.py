@@ -1,4 +1,4 @@
-"""FFHQ, 70,000 faces: a resolution and, behind a comma, a network.
+"""FFHQ, 70,000 faces: a resolution and, behind commas, a network and recipes of training.
 
     python -m inr_gan_jax.main --config=configs/ffhq.py:256,release
     python -m inr_gan_jax.main --config=configs/ffhq.py:1024             # paper only
@@ -13,18 +13,19 @@ tfds has no FFHQ: prepare it as a set named ffhq/256 or ffhq/1024 with a feature
 
 from ml_collections import ConfigDict
 
-from configs import default, networks
+from configs import default, networks, recipes
 
 _RESOLUTIONS = ("256", "1024")
 
 
 def get_config(argument: str = "256") -> ConfigDict:
-    """Returns the configuration of RESOLUTION or RESOLUTION,NETWORK."""
-    resolution, _, network = argument.partition(",")
+    """Returns the configuration of RESOLUTION, RESOLUTION,NETWORK or RESOLUTION,NETWORK,RECIPES."""
+    resolution, network, names = (*argument.split(",", 2), "", "")[:3]
     if resolution not in _RESOLUTIONS:
         raise ValueError(f"configs/ffhq.py has no {resolution!r}, expected one of {', '.join(_RESOLUTIONS)}")
     network = network or "paper"
     config = default.get_config()
     networks.apply_network(config, network, int(resolution), default.ema_half_life(0.999, 8))
     config.update({"name": f"ffhq-{resolution}-{network}", "data": {"name": f"ffhq/{resolution}"}})
+    recipes.apply_recipes(config, names)
     return config

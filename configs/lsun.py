@@ -1,7 +1,7 @@
-"""LSUN 256x256: a category and, behind a comma, a network.
+"""LSUN 256x256: a category and, behind commas, a network and recipes of training.
 
     python -m inr_gan_jax.main --config=configs/lsun.py                     # church, paper
-    python -m inr_gan_jax.main --config=configs/lsun.py:bedroom,release
+    python -m inr_gan_jax.main --config=configs/lsun.py:bedroom,release,relativistic
 
 Categories: church (church_outdoor, 126,227 images), bedroom (3,033,042). Networks: paper, release, bilinear, cips,
 stylegan2, at the hyper-parameters of their authors (configs/networks.py). Meant for accelerators; on a CPU use it with
@@ -15,18 +15,19 @@ LSUN is not downloaded by itself: python -m inr_gan_jax.main says where the prep
 
 from ml_collections import ConfigDict
 
-from configs import default, networks
+from configs import default, networks, recipes
 
 _CATEGORIES = {"church": "church_outdoor", "bedroom": "bedroom"}
 
 
 def get_config(argument: str = "church") -> ConfigDict:
-    """Returns the configuration of CATEGORY or CATEGORY,NETWORK."""
-    category, _, network = argument.partition(",")
+    """Returns the configuration of CATEGORY, CATEGORY,NETWORK or CATEGORY,NETWORK,RECIPES."""
+    category, network, names = (*argument.split(",", 2), "", "")[:3]
     if category not in _CATEGORIES:
         raise ValueError(f"configs/lsun.py has no {category!r}, expected one of {', '.join(_CATEGORIES)}")
     network = network or "paper"
     config = default.get_config()
     networks.apply_network(config, network, 256, default.ema_half_life(0.999, 16))
     config.update({"name": f"lsun-{category}-{network}", "data": {"name": f"lsun/{_CATEGORIES[category]}"}})
+    recipes.apply_recipes(config, names)
     return config

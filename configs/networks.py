@@ -1,8 +1,7 @@
 """The five networks at their published hyper-parameters, as values that a data configuration takes in.
 
 `paper` is the network of arXiv 2011.12026v2. `release`, `bilinear`, `cips` and `stylegan2` are those of the code that
-the published weights and FIDs come from, for 256x256; docs/models.md compares them. Path-length regularisation and
-style mixing, which the official training of `stylegan2` adds, are not part of the training here yet.
+the published weights and FIDs come from, for 256x256; docs/models.md compares them.
 """
 
 from typing import Any
@@ -82,14 +81,15 @@ def apply_network(config: ConfigDict, network: str, resolution: int, ema_half_li
             "model": "release",
             "release": _RELEASE[network],
             "discriminator": {"channel_base": 32768, "conv_clamp": 256.0},
-            "loss": {"r1_gamma": 10.0, "r1_interval": 16},
+            "loss": {"r1_gamma": 10.0, "r1_interval": 16, "pl_interval": 4},
             "optimizer": {
-                "hypernetwork_lr": 0.0025,
+                "mapping_lr": 0.0025,
                 "inr_lr": 0.0025,
                 "discriminator_lr": 0.0025,
                 "beta2": 0.99,
-                "generator_lazy_interval": 4,
             },
-            "training": {"batch_size": 64, "ema_kimg": 20.0, "ema_rampup": 0.05},
+            "training": {"batch_size": 64, "ema_kimg": 20.0, "ema_rampup": 0.05, "generator_first": True},
         }
     )
+    if network == "stylegan2":
+        config.update({"loss": {"pl_weight": 2.0, "style_mixing_prob": 0.9}})

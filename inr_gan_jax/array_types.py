@@ -11,19 +11,28 @@ Legend of the names used in docstrings:
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import jax
+import jax.numpy as jnp
 
 Array = jax.Array
 PRNGKey = jax.Array
 Params = Mapping[str, Any]
 Variables = Mapping[str, Any]
 
+# What the wide layers of a network compute in; parameters are float32 in either case.
+Precision = Literal["float32", "bfloat16"]
+
 
 def along_last(vector: Array, ndim: int) -> Array:
     """Reshapes [size] to rank `ndim` with the entries along the last axis, so that adding it promotes no rank."""
     return vector.reshape((1,) * (ndim - 1) + (-1,))
+
+
+def in_precision(x: Array, precision: Precision) -> Array:
+    """Casts activations to what wide layers compute in; `float32` leaves them, so that float64 stays float64."""
+    return x.astype(jnp.bfloat16) if precision == "bfloat16" else x
 
 
 def check_shape(name: str, array: Array, expected: Sequence[int | None]) -> None:

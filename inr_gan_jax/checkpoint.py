@@ -1,90 +1,325 @@
-"""Checkpoints of a run folder: any pytree of arrays, and the position in the data beside it."""
+"""Checkpoints of a run folder: any pytree of arrays and the position in the data, checked when they are read again."""
 
 import contextlib
-from collections.abc import Iterator, Mapping
+import math
+import shutil
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import grain
 import jax
 import orbax.checkpoint as ocp
+from orbax.checkpoint import checkpoint_managers
 
+from inr_gan_jax.checkpoint_reading import (
+    DATA,
+    STATE,
+    newest_sound,
+    position_file,
+    quieten_orbax,
+    read_checkpoint,
+    reason_of,
+)
+from inr_gan_jax.checkpoint_record import MARK, CheckpointRecord, DamagedError, read_record
+from inr_gan_jax.checksum import array_checksums
 from inr_gan_jax.errors import UserError
 
-_STATE, _DATA = "state", "data"
+# Damaged checkpoints are moved here, beside the folder of the checkpoints.
+DAMAGED = "damaged-checkpoints"
+
+_PARTIAL = ocp.utils.TMP_DIR_SUFFIX
+# Seconds after which nothing is written any more for a checkpoint that failed.
+_LATE_WRITES = 0.5
 
 _T = TypeVar("_T")
 
 
+class CheckpointNotWrittenError(UserError):
+    """A checkpoint could not be written; those before it are as they were, and the next may be written again."""
+
+
+class DamagedCheckpointError(UserError):
+    """A checkpoint is not what was saved."""
+
+
 class Checkpointer:
-    """Writes checkpoints in the background and finds the newest one again.
+    """Writes checkpoints in the background, keeps the ones that matter and finds the newest sound one again.
 
     Args:
-        directory: of the checkpoints; made on the first save.
+        directory: of the checkpoints; made on the first save. What an interrupted save left in it is removed.
         keep: newest checkpoints to keep.
+        keep_every: checkpoints whose step is a multiple of it are kept too; 0 for none.
+        metric: name of the value that `save` is given; the checkpoint with the smallest value is kept too. Values that
+            were saved under another name are not compared. None keeps no best one.
     """
 
-    def __init__(self, directory: Path, keep: int) -> None:
-        options = ocp.CheckpointManagerOptions(max_to_keep=keep, create=True, cleanup_tmp_directories=True)
-        self._manager = ocp.CheckpointManager(directory.absolute(), options=options)
+    def __init__(self, directory: Path, keep: int, *, keep_every: int = 0, metric: str | None = None) -> None:
+        quieten_orbax()
+        self._directory = directory.absolute()
+        self._metric = metric or ""
+        self._policies: list[checkpoint_managers.PreservationPolicy] = [checkpoint_managers.LatestN(keep)]
+        if keep_every:
+            self._policies.append(checkpoint_managers.EveryNSteps(keep_every))
+        if metric:
+            self._policies.append(_KeepBest(self._best_of))
+        self._values: dict[int, float] = {}
+        for step in self.steps() if metric else ():
+            with contextlib.suppress(DamagedError):
+                self._note_value(step, read_record(self._directory / str(step)))
+        self._in_flight: CheckpointRecord | None = None
+        self._not_written: dict[int, Exception] = {}
+        self._manager = self._open_manager()
 
-    def save(self, step: int, state: Any, iterator: grain.DatasetIterator) -> None:
-        """Saves state and data position; returns once both are copied, and writes on in the background."""
-        arguments = {
-            _STATE: ocp.args.StandardSave(state),
-            _DATA: grain.checkpoint.CheckpointSave(iterator),
-        }
-        self._manager.save(step, args=ocp.args.Composite(**arguments))
+    def steps(self) -> list[int]:
+        """Steps of the checkpoints on disk, sound or not, rising."""
+        return _steps_in(self._directory)
 
-    def restore(self, state: _T, iterator: grain.DatasetIterator) -> tuple[_T, int] | None:
-        """Restores the newest checkpoint.
+    def best_step(self) -> int | None:
+        """Step of the checkpoint with the smallest value of the metric, the newest of equal ones; None without any."""
+        return self._best_of(self.steps())
+
+    def save(self, step: int, state: Any, iterator: grain.DatasetIterator, metric: float | None = None) -> None:
+        """Saves state and data position; returns once both are copied, and writes on in the background.
+
+        A step that is on disk already is left as it is: after going back, `delete_after` comes first.
 
         Args:
-            state: gives structure, shapes and placement; its values are not used.
+            step: number of the checkpoint.
+            state: pytree of arrays.
+            iterator: whose position is saved.
+            metric: value of the metric; None where none was measured. One that is not finite never is the best.
+
+        Raises:
+            CheckpointNotWrittenError: if this checkpoint or the one before it could not be written. In the second case
+                this one has been begun nevertheless. Older checkpoints are untouched and the run may go on.
+        """
+        if metric is not None and not self._metric:
+            raise ValueError(f"metric is {metric}, expected None where the checkpointer was given no name of a metric")
+        self._finish()
+        if step not in self.steps():
+            value = {self._metric: float(metric)} if metric is not None and math.isfinite(metric) else {}
+            self._begin(CheckpointRecord(step, array_checksums(state), value), state, iterator.get_state())
+        self._report()
+
+    def restore(self, state: _T, iterator: grain.DatasetIterator, at_most: int | None = None) -> tuple[_T, int] | None:
+        """Restores the newest checkpoint that is sound.
+
+        Every damaged one that is newer is named in one printed sentence and moved beside the folder of the checkpoints.
+
+        Args:
+            state: gives structure, shapes and placement, on any number of devices; its values are not used.
             iterator: set to the saved position.
+            at_most: newest step to consider, for going back; None considers all.
 
         Returns:
             The state and its step, or None when there is no checkpoint.
 
         Raises:
-            UserError: if the newest checkpoint cannot be read.
+            UserError: if all are damaged, or one is of another network; nothing has been moved then.
         """
-        step = self._manager.latest_step()
-        if step is None:
+        self._finish()
+        steps = [step for step in self.steps() if at_most is None or step <= at_most]
+        if not steps:
             return None
-        abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, state)
-        arguments = {
-            _STATE: ocp.args.StandardRestore(abstract),
-            _DATA: grain.checkpoint.CheckpointRestore(iterator),
-        }
-        with _readable(self._manager.directory / str(step)):
-            restored = self._manager.restore(step, args=ocp.args.Composite(**arguments))
-        return restored[_STATE], step
+        target = jax.tree.map(ocp.utils.to_shape_dtype_struct, state)
+
+        def read(path: Path) -> _T:
+            return read_checkpoint(path, target, iterator)
+
+        restored, step, damaged = newest_sound(self._directory, steps, read)
+        for bad, reason in damaged.items():
+            moved = self._move_aside(bad)
+            print(
+                f"checkpoint {bad} is damaged ({reason}), so it was moved to {moved} and checkpoint {step} is used",
+                flush=True,
+            )
+        return restored, step
+
+    def delete_after(self, step: int) -> None:
+        """Deletes the checkpoints that are newer than a step, so that a run that went back can save them anew.
+
+        Raises:
+            UserError: if one cannot be deleted.
+        """
+        self._finish()
+        # The newest first: what is left if this is interrupted is a run that went on less far.
+        for newer in reversed([other for other in self.steps() if other > step]):
+            path = self._directory / str(newer)
+            try:
+                # Renamed first: a folder that is half deleted must not look like a checkpoint.
+                shutil.rmtree(path.rename(path.with_name(path.name + _PARTIAL)))
+            except OSError as error:
+                raise UserError(f"checkpoint {path} cannot be deleted ({error.strerror})") from error
+            self._values.pop(newer, None)
+        self._reopen_manager()
+
+    def wait(self) -> None:
+        """Waits until everything is on disk.
+
+        Raises:
+            CheckpointNotWrittenError: if a checkpoint could not be written.
+        """
+        self._finish()
+        self._report()
 
     def close(self) -> None:
-        """Waits until everything is on disk."""
-        self._manager.wait_until_finished()
+        """Waits until everything is on disk and lets go of it.
+
+        Raises:
+            CheckpointNotWrittenError: if a checkpoint could not be written and neither `save` nor `wait` said so.
+        """
+        self._finish()
         self._manager.close()
+        self._report()
+
+    def _begin(self, record: CheckpointRecord, state: Any, position: dict[str, Any]) -> None:
+        """Copies the state and begins to write it."""
+        items = {STATE: ocp.args.StandardSave(state), DATA: ocp.args.JsonSave(position)}
+        self._note_value(record.step, record)
+        self._in_flight = record
+        try:
+            self._check_space(state)
+            self._manager.save(record.step, args=ocp.args.Composite(**items), custom_metadata=MARK, force=True)
+        except Exception as error:  # orbax and tensorstore raise many kinds
+            self._in_flight = None
+            self._give_up(record.step, error)
+
+    def _complete(self) -> None:
+        """Adds the record to a checkpoint whose files are complete, in the background, before it gets its name."""
+        if self._in_flight:
+            self._in_flight.write(self._directory / f"{self._in_flight.step}{_PARTIAL}")
+
+    def _finish(self) -> None:
+        """Waits for the checkpoint that is being written; keeps what went wrong for `_report`."""
+        try:
+            self._manager.wait_until_finished()
+        except Exception as error:  # whatever the threads of orbax and tensorstore ran into
+            if self._in_flight:
+                self._give_up(self._in_flight.step, error)
+        self._in_flight = None
+
+    def _give_up(self, step: int, error: Exception) -> None:
+        """Notes that a step was not written, and removes what there is of it."""
+        if step not in self.steps():  # it is there when only the deletion of older ones failed
+            self._not_written[step] = error
+            self._values.pop(step, None)
+        # Threads of tensorstore that still write would make the folder again.
+        time.sleep(_LATE_WRITES)
+        self._reopen_manager()
+
+    def _report(self) -> None:
+        """Raises what went wrong, once."""
+        failed, self._not_written = self._not_written, {}
+        if failed:
+            names = f"checkpoint{'s' if len(failed) > 1 else ''} {' and '.join(map(str, failed))}"
+            steps = ", ".join(map(str, self.steps()))
+            left = f"the older ones are intact: {steps}" if steps else "there is no older one"
+            last = list(failed.values())[-1]
+            raise CheckpointNotWrittenError(
+                f"{names} could not be written to {self._directory} ({reason_of(last)}); {left}"
+            ) from last
+
+    def _check_space(self, state: Any) -> None:
+        """Refuses to fill a disk to the brim, which would stop the log files of the run as well."""
+        folder = next(path for path in (self._directory, *self._directory.parents) if path.exists())
+        needed, free = sum(leaf.nbytes for leaf in jax.tree.leaves(state)), shutil.disk_usage(folder).free
+        if free < needed:
+            raise OSError(f"it needs {needed / 2**20:,.1f} MiB and {free / 2**20:,.1f} MiB are free")
+
+    def _open_manager(self) -> checkpoint_managers.CheckpointManager:
+        """A manager that knows what is on disk now; orbax does not look again by itself."""
+        for partial in self._directory.glob(f"*{_PARTIAL}*"):
+            shutil.rmtree(partial, ignore_errors=True)
+        options = checkpoint_managers.CheckpointManagerOptions(
+            preservation_policy=checkpoint_managers.AnyPreservationPolicy(self._policies),
+            create=False,
+            # Or else a damaged file of times would stop the program here.
+            lightweight_initialize=True,
+            # In the background a folder that cannot be made is waited for until a time-out.
+            async_options=ocp.AsyncOptions(
+                create_directories_asynchronously=False, post_finalization_callback=self._complete
+            ),
+        )
+        # Where grain itself would write the position, but in the background, and one file a process.
+        every_process = ocp.options.MultiprocessingOptions(primary_host=None)
+        registry = ocp.DefaultCheckpointHandlerRegistry()
+        registry.add(
+            DATA,
+            ocp.args.JsonSave,
+            ocp.JsonCheckpointHandler(position_file(), multiprocessing_options=every_process),
+        )
+        return checkpoint_managers.CheckpointManager(self._directory, options=options, handler_registry=registry)
+
+    def _reopen_manager(self) -> None:
+        with contextlib.suppress(Exception):  # what it failed at has been noted
+            self._manager.close()
+        self._manager = self._open_manager()
+
+    def _move_aside(self, step: int) -> Path:
+        """Moves a checkpoint out of the folder, to a name that is free."""
+        source, folder = self._directory / str(step), self._directory.parent / DAMAGED
+        names = (f"{step}-{number}" if number else str(step) for number in range(2**31))
+        target = next(folder / name for name in names if not (folder / name).exists())
+        try:
+            folder.mkdir(exist_ok=True)
+            source.rename(target)
+        except OSError as error:
+            raise UserError(f"damaged checkpoint {source} cannot be moved to {target} ({error.strerror})") from error
+        self._reopen_manager()
+        return target
+
+    def _note_value(self, step: int, record: CheckpointRecord | None) -> None:
+        if record and self._metric in record.metric:
+            self._values[step] = record.metric[self._metric]
+
+    def _best_of(self, steps: Iterable[int]) -> int | None:
+        measured = [step for step in steps if step in self._values]
+        return min(measured, key=lambda step: (self._values[step], -step), default=None)
 
 
-@contextlib.contextmanager
-def _readable(path: Any) -> Iterator[None]:
-    """Turns whatever a damaged checkpoint makes the libraries raise into one sentence."""
-    try:
-        yield
-    except Exception as error:  # orbax, tensorstore and grain raise many kinds
-        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-        raise UserError(
-            f"checkpoint {path} cannot be read ({reason}); move it away to go on from the one before it"
-        ) from error
+class _KeepBest(checkpoint_managers.PreservationPolicy):
+    """Keeps the best step; unlike `BestN` of orbax it needs no metric that orbax has read from disk."""
+
+    def __init__(self, best_of: Callable[[Iterable[int]], int | None]) -> None:
+        self._best_of = best_of
+
+    def should_preserve(
+        self, checkpoints: Sequence[checkpoint_managers.PolicyCheckpointInfo], *, context: Any
+    ) -> Sequence[bool]:
+        del context
+        best = self._best_of(info.step for info in checkpoints)
+        return [info.step == best for info in checkpoints]
 
 
 def latest_step(directory: Path) -> int | None:
-    """The step of the newest complete checkpoint in a directory, or None."""
-    if not directory.is_dir():
-        return None
-    steps = [int(path.name) for path in directory.iterdir() if path.name.isdigit()]
-    return max(steps, default=None)
+    """The step of the newest complete checkpoint in a directory, sound or not, or None."""
+    return max(_steps_in(directory), default=None)
+
+
+def restore_newest_entries(directory: Path, entries: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
+    """Restores some entries of the newest state that is sound, and prints a sentence about every damaged one.
+
+    Nothing is moved or written, so a run that is under way is not disturbed.
+
+    Args:
+        directory: of the checkpoints.
+        entries: as for `restore_entries`.
+
+    Returns:
+        The entries, and the step of the checkpoint that they come from.
+
+    Raises:
+        UserError: if there is no checkpoint, all are damaged, or the newest sound one is of another network.
+    """
+    steps = _steps_in(directory)
+    if not steps:
+        raise UserError(f"{directory} holds no checkpoint yet, let the run go on until its first one")
+    restored, step, damaged = newest_sound(directory, steps, lambda path: read_checkpoint(path, _placed(entries)))
+    for bad, reason in damaged.items():
+        print(f"checkpoint {directory / str(bad)} is damaged ({reason}), so checkpoint {step} is used", flush=True)
+    return restored, step
 
 
 def restore_entries(directory: Path, step: int, entries: Mapping[str, Any]) -> dict[str, Any]:
@@ -99,14 +334,14 @@ def restore_entries(directory: Path, step: int, entries: Mapping[str, Any]) -> d
         The entries, on the default device.
 
     Raises:
-        UserError: if the checkpoint cannot be read.
+        DamagedCheckpointError: if the checkpoint cannot be read or is not what was saved.
+        UserError: if it is of another network.
     """
-    sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-    target = dict(entries)
-    restore_args = jax.tree.map(lambda leaf: ocp.ArrayRestoreArgs(sharding=sharding, dtype=leaf.dtype), target)
-    arguments = ocp.args.PyTreeRestore(item=target, restore_args=restore_args, partial_restore=True)
-    with _readable(directory / str(step)), ocp.PyTreeCheckpointer() as checkpointer:
-        return checkpointer.restore(directory.absolute() / str(step) / _STATE, args=arguments)
+    path = directory / str(step)
+    try:
+        return read_checkpoint(path, _placed(entries))
+    except DamagedError as error:
+        raise DamagedCheckpointError(f"checkpoint {path} is damaged ({error})") from error
 
 
 def save_entries(directory: Path, step: int, entries: Mapping[str, Any]) -> None:
@@ -117,5 +352,19 @@ def save_entries(directory: Path, step: int, entries: Mapping[str, Any]) -> None
         step: number of the checkpoint.
         entries: name of each to a pytree of arrays.
     """
+    path = directory.absolute() / str(step)
     with ocp.PyTreeCheckpointer() as checkpointer:
-        checkpointer.save(directory.absolute() / str(step) / _STATE, args=ocp.args.PyTreeSave(dict(entries)))
+        checkpointer.save(path / STATE, args=ocp.args.PyTreeSave(dict(entries)))
+    CheckpointRecord(step, array_checksums(dict(entries))).write(path)
+
+
+def _steps_in(directory: Path) -> list[int]:
+    if not directory.is_dir():
+        return []
+    return sorted(int(path.name) for path in directory.iterdir() if path.name.isdigit())
+
+
+def _placed(entries: Mapping[str, Any]) -> dict[str, Any]:
+    """The shapes of entries with the default device as their place."""
+    sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), dict(entries))

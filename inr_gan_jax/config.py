@@ -130,19 +130,68 @@ class LossConfig:
 
     r1_gamma: float
     r1_interval: int
+    adversarial: Literal["logistic", "relativistic", "hinge"] = "logistic"
+    r2_gamma: float = 0.0
+    pl_weight: float = 0.0
+    pl_interval: int = 1
+    pl_decay: float = 0.01
+    pl_batch_shrink: int = 2
+    style_mixing_prob: float = 0.0
+    perceptual_weight: float = 0.0
+    vgg16_file: str = ""
+
+    @property
+    def has_penalty(self) -> bool:
+        """Whether the discriminator's gradient is penalised, at real or at generated images."""
+        return self.r1_gamma > 0 or self.r2_gamma > 0
+
+    @property
+    def has_lazy_penalty(self) -> bool:
+        """Whether it is, in steps of its own."""
+        return self.has_penalty and self.r1_interval > 1
+
+
+@dataclasses.dataclass(frozen=True)
+class AugmentConfig:
+    """Section `augment`."""
+
+    kind: Literal["none", "ada", "fixed", "differentiable"] = "none"
+    pipeline: Literal["blit", "geom", "color", "filter", "noise", "cutout", "bg", "bgc", "bgcf", "bgcfn", "bgcfnc"] = (
+        "bgc"
+    )
+    policy: tuple[Literal["color", "translation", "cutout"], ...] = ("color", "translation", "cutout")
+    initial_p: float = 0.0
+    target: float = 0.6
+    interval: int = 4
+    kimg: float = 500.0
+
+
+@dataclasses.dataclass(frozen=True)
+class GuardConfig:
+    """Section `guard`."""
+
+    action: Literal["log", "stop", "roll_back"] = "log"
+    warmup_kimg: float = 0.0
+    num_ticks: int = 3
+    max_sign: float = 0.999
+    min_contrast: float = 0.02
+    metric_factor: float = 5.0
+    max_rollbacks: int = 2
+    lr_factor: float = 1.0
 
 
 @dataclasses.dataclass(frozen=True)
 class OptimizerConfig:
     """Section `optimizer`."""
 
-    hypernetwork_lr: float
+    class_embedding_lr: float
+    mapping_lr: float
+    connector_lr: float
     inr_lr: float
     discriminator_lr: float
     beta1: float
     beta2: float
     epsilon: float
-    generator_lazy_interval: int
     decay_kimg: float
     final_lr_fraction: float
 
@@ -161,6 +210,11 @@ class TrainingConfig:
     evaluate_kimg: float
     checkpoint_kimg: float
     keep_checkpoints: int
+    keep_every_kimg: float = 0.0
+    num_microbatches: int = 1
+    precision: Literal["float32", "bfloat16"] = "float32"
+    remat: bool = False
+    generator_first: bool = False
 
     def steps(self, kimg: float) -> int:
         """Turns a duration in kimg into steps; at least 1 for any duration above 0, and 0 for 0."""
@@ -199,6 +253,8 @@ class Config:
     optimizer: OptimizerConfig
     training: TrainingConfig
     evaluation: EvaluationConfig
+    augment: AugmentConfig = AugmentConfig()
+    guard: GuardConfig = GuardConfig()
 
     @classmethod
     def from_config_dict(cls, config: ConfigDict) -> "Config":
@@ -288,13 +344,16 @@ _AT_LEAST_ONE = {
     "paper": ("z_dim", "class_embedding_dim", "mapping_dim", "num_mapping_layers", "rank"),
     "release": ("z_dim", "w_dim", "num_mapping_layers", "channel_base", "channel_max", "rank"),
     "discriminator": ("channel_base", "channel_max", "mbstd_group_size"),
-    "optimizer": ("generator_lazy_interval",),
-    "loss": ("r1_interval",),
-    "training": ("batch_size", "keep_checkpoints"),
+    "loss": ("r1_interval", "pl_interval", "pl_batch_shrink"),
+    "augment": ("interval",),
+    "guard": ("num_ticks",),
+    "training": ("batch_size", "keep_checkpoints", "num_microbatches"),
     "evaluation": ("batch_size",),
 }
 _ABOVE_ZERO = {
-    "optimizer": ("hypernetwork_lr", "inr_lr", "discriminator_lr", "epsilon"),
+    "optimizer": ("class_embedding_lr", "mapping_lr", "connector_lr", "inr_lr", "discriminator_lr", "epsilon"),
+    "augment": ("kimg",),
+    "guard": ("lr_factor",),
     "training": ("total_kimg", "ema_kimg", "log_kimg", "checkpoint_kimg"),
     "release": ("mapping_lr_multiplier", "conv_clamp"),
     "discriminator": ("conv_clamp", "label_lr_multiplier", "label_projection_features"),
@@ -304,10 +363,18 @@ _NOT_NEGATIVE = {
     "paper": ("first_dense_block", "leaky_slope"),
     "release": ("w_avg_decay", "first_dense_lattice"),
     "discriminator": ("mbstd_channels", "num_label_layers"),
-    "loss": ("r1_gamma",),
+    "loss": ("r1_gamma", "r2_gamma", "pl_weight", "perceptual_weight"),
+    "guard": ("warmup_kimg", "min_contrast", "max_rollbacks"),
     "optimizer": ("decay_kimg", "final_lr_fraction"),
-    "training": ("ema_rampup", "sample_kimg", "evaluate_kimg"),
+    "training": ("ema_rampup", "sample_kimg", "evaluate_kimg", "keep_every_kimg"),
 }
+_SHARES = {
+    "loss": ("pl_decay", "style_mixing_prob"),
+    "augment": ("initial_p", "target"),
+    "guard": ("max_sign",),
+}
+# The smallest side that VGG16 halves four times and still sees something of.
+_SMALLEST_PERCEPTUAL_SIDE = 16
 
 
 def _validate(config: Config) -> None:
@@ -324,6 +391,10 @@ def _validate(config: Config) -> None:
                     continue
                 holds = 0 < value < float("inf") if low is None else low <= value < float("inf")
                 _require(holds, f"{section}.{key}", value, expected)
+    for section, keys in _SHARES.items():
+        for key in keys:
+            value = getattr(getattr(config, section), key)
+            _require(0 <= value <= 1, f"{section}.{key}", value, "0 to 1")
     _require(bool(config.name) and "/" not in config.name, "name", config.name, "a file name")
     _require(config.num_devices >= 0, "num_devices", config.num_devices, "0 (all) or more")
     _require(0 <= config.seed < 2**32, "seed", config.seed, "0 to 2**32 - 1")
@@ -342,6 +413,10 @@ def _validate(config: Config) -> None:
         _validate_release(config)
     _validate_discriminator(config)
     _validate_evaluation(config)
+    _validate_losses(config)
+    _validate_batches(config)
+    guard = config.guard
+    _require(guard.metric_factor > 1, "guard.metric_factor", guard.metric_factor, "more than 1")
 
 
 def _validate_blocks(config: Config) -> None:
@@ -398,6 +473,36 @@ def _validate_discriminator(config: Config) -> None:
     group = config.discriminator.mbstd_group_size or batch
     expected = f"a multiple of discriminator.mbstd_group_size = {group}"
     _require(batch < group or batch % group == 0, "training.batch_size", batch, expected)
+
+
+def _validate_losses(config: Config) -> None:
+    loss, augment = config.loss, config.augment
+    if loss.style_mixing_prob:
+        expected = "0, as the paper model has one code for all layers"
+        _require(config.model != "paper", "loss.style_mixing_prob", loss.style_mixing_prob, expected)
+    if loss.pl_weight:
+        expected = "at least 2 with loss.pl_weight above 0, as path length has steps of its own"
+        _require(loss.pl_interval >= 2, "loss.pl_interval", loss.pl_interval, expected)
+    if loss.perceptual_weight:
+        expected = "the path of torchvision's vgg16 weights (.pth or .npz), as loss.perceptual_weight is above 0"
+        _require(bool(loss.vgg16_file), "loss.vgg16_file", loss.vgg16_file, expected)
+        side = min(config.data.height, config.data.width)
+        expected = f"at least {_SMALLEST_PERCEPTUAL_SIDE} with loss.perceptual_weight above 0"
+        _require(side >= _SMALLEST_PERCEPTUAL_SIDE, "data.height", side, expected)
+    _require(len({*augment.policy}) == len(augment.policy), "augment.policy", augment.policy, "each name once")
+
+
+def _validate_batches(config: Config) -> None:
+    """Checks that a batch can be cut into microbatches and laid over devices with its statistics unchanged."""
+    batch, rounds = config.training.batch_size, config.training.num_microbatches
+    group = min(config.discriminator.mbstd_group_size or batch, batch) if config.discriminator.mbstd_channels else 1
+    expected = f"a divisor of training.batch_size = {batch}, each part whole groups of {group} (mbstd_group_size)"
+    _require(batch % (rounds * group) == 0, "training.num_microbatches", rounds, expected)
+    if config.loss.pl_weight:
+        small = batch // config.loss.pl_batch_shrink
+        expected = f"such that training.batch_size = {batch} divides by it and then by {rounds} microbatches"
+        holds = batch % config.loss.pl_batch_shrink == 0 and small > 0 and small % rounds == 0
+        _require(holds, "loss.pl_batch_shrink", config.loss.pl_batch_shrink, expected)
     if config.num_devices:
         expected = f"a multiple of config.num_devices = {config.num_devices}"
         _require(batch % config.num_devices == 0, "training.batch_size", batch, expected)

@@ -31,7 +31,7 @@ def x64() -> Iterator[None]:
         yield
 
 
-def tiny_config(**sections: dict) -> Config:
+def tiny_config(model: str = "paper", **sections: dict) -> Config:
     """The demo at a width that compiles in seconds; sections override keys."""
     values = digits.get_config().to_dict()
     values["paper"].update(z_dim=8, mapping_dim=16, rank=2, features=(8, 8), num_layers=(1, 1))
@@ -39,10 +39,20 @@ def tiny_config(**sections: dict) -> Config:
     values["discriminator"].update(channel_base=64, channel_max=8)
     values["training"].update(batch_size=8, total_kimg=0.064)
     values["evaluation"].update(metric="none", num_samples=64, batch_size=32)
-    values["compilation_cache_dir"] = ""
+    values.update(compilation_cache_dir="", model=model)
     for name, keys in sections.items():
         values[name].update(keys)
     return Config.from_dict(values)
+
+
+def small_release_config(**sections: dict) -> Config:
+    """A run of the `release` model on 8x8 pictures, with factorised modulation and noise."""
+    coordinates = {"max_num_log_features": 32, "use_diagonals": True, "table_channels": 2, "use_cosine": True}
+    release = {
+        "z_dim": 6, "w_dim": 8, "channel_base": 64, "channel_max": 8, "input_resolution": 4, "rank": 2,
+        "coordinates": tuple({"resolution": side, **coordinates} for side in (4, 8)), "use_noise": True,
+    }  # fmt: skip
+    return tiny_config(**{**sections, "release": release}, model="release")
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,8 @@ from inr_gan_jax.training.dry_run import abstract_step
 from tests.conftest import tiny_config
 
 SHIPPED = {"digits": digits.get_config, "lsun": lsun.get_config, "ffhq:1024": lambda: ffhq.get_config("1024")}
+SHIPPED |= {f"digits:{name}": functools.partial(digits.get_config, name) for name in ("relativistic+ada", "hinge")}
+SHIPPED["digits:diffaugment"] = functools.partial(digits.get_config, "diffaugment")
 SHIPPED |= {f"lsun:church,{name}": functools.partial(lsun.get_config, f"church,{name}") for name in networks.NAMES[1:]}
 PUBLISHED_COUNTS = {
     "lsun": (114_344_968, 24_001_089),
@@ -40,6 +42,10 @@ def test_variants_of_a_configuration_are_valid() -> None:
     assert Config.from_config_dict(lsun.get_config("bedroom,cips")).data.name == "lsun/bedroom"
     with pytest.raises(ValueError, match="no network 'vgg', expected one of paper, release"):
         lsun.get_config("church,vgg")
+    with pytest.raises(ValueError, match="no recipe 'r3gan', expected one of relativistic, hinge, ada"):
+        digits.get_config("hinge+r3gan")
+    assert lsun.get_config("church,release,relativistic+ada").name == "lsun-church-release-relativistic-ada"
+    assert Config.from_config_dict(ffhq.get_config("256,cips,hinge")).loss.adversarial == "hinge"
     with pytest.raises(ValueError, match="no published hyper-parameters at 1024"):
         ffhq.get_config("1024,release")
 
@@ -84,6 +90,22 @@ def test_lsun_names_its_categories() -> None:
         ("discriminator", "mbstd_channels", -1, "mbstd_channels is -1, expected 0 or more"),
         ("discriminator", "mbstd_channels", 3, "mbstd_channels is 3, expected 0 or a divisor of the last width, 8"),
         ("evaluation", "metric", "fid", "metric is 'fid', expected one of none, pixel_fd"),
+        ("loss", "style_mixing_prob", 0.9, "style_mixing_prob is 0.9, expected 0, as the paper model has one code"),
+        ("loss", "style_mixing_prob", 1.5, "style_mixing_prob is 1.5, expected 0 to 1"),
+        ("loss", "pl_weight", 2.0, "pl_interval is 1, expected at least 2 with loss.pl_weight above 0"),
+        ("loss", "perceptual_weight", 10.0, "vgg16_file is '', expected the path of torchvision's vgg16 weights"),
+        ("loss", "adversarial", "wgan", "adversarial is 'wgan', expected one of logistic, relativistic, hinge"),
+        ("augment", "policy", ("colour",), r"policy\[0\] is 'colour', expected one of color, translation, cutout"),
+        ("augment", "pipeline", "abc", "augment.pipeline is 'abc', expected one of blit, geom"),
+        (
+            "training",
+            "num_microbatches",
+            4,
+            "num_microbatches is 4, expected a divisor of training.batch_size = 8, each",
+        ),
+        ("training", "precision", "float16", "precision is 'float16', expected one of float32, bfloat16"),
+        ("guard", "action", "pray", "guard.action is 'pray', expected one of log, stop, roll_back"),
+        ("guard", "metric_factor", 1.0, "metric_factor is 1.0, expected more than 1"),
     ],
 )
 def test_impossible_values_are_one_sentence(section: str, key: str, value: Any, message: str) -> None:

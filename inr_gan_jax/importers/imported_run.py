@@ -16,15 +16,16 @@ _SOURCE_FILE = "source.json"
 # How the official code trains; a checkpoint does not say more, so these are its published defaults (25,000 kimg in
 # batches of 64, lazy R1 of weight 10, EMA of 20 kimg).
 _OFFICIAL_TRAINING: dict[str, Any] = {
-    "loss": {"r1_gamma": 10.0, "r1_interval": 16},
+    "loss": {"r1_gamma": 10.0, "r1_interval": 16, "pl_interval": 4},
     "optimizer": {
-        "hypernetwork_lr": 0.0025,
+        "class_embedding_lr": 0.0025,
+        "mapping_lr": 0.0025,
+        "connector_lr": 0.0025,
         "inr_lr": 0.0025,
         "discriminator_lr": 0.0025,
         "beta1": 0.0,
         "beta2": 0.99,
         "epsilon": 1e-8,
-        "generator_lazy_interval": 4,
         "decay_kimg": 0.0,
         "final_lr_fraction": 1.0,
     },
@@ -39,6 +40,7 @@ _OFFICIAL_TRAINING: dict[str, Any] = {
         "evaluate_kimg": 0.0,
         "checkpoint_kimg": 100.0,
         "keep_checkpoints": 3,
+        "generator_first": True,
     },
     "evaluation": {"metric": "none", "num_samples": 10000, "batch_size": 16},
 }

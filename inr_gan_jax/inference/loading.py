@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from inr_gan_jax.array_types import Array, Variables
-from inr_gan_jax.checkpoint import latest_step, restore_entries
+from inr_gan_jax.checkpoint import restore_newest_entries
 from inr_gan_jax.config import Config, ConfigError
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.models.build import build_generator
@@ -35,13 +35,13 @@ class LoadedGenerator:
 
 
 def load_run(workdir: Path) -> LoadedGenerator:
-    """Loads the averaged generator of the newest checkpoint of a run folder.
+    """Loads the averaged generator of the newest checkpoint of a run folder that is sound.
 
     Args:
         workdir: run folder, holding `config.json` and `checkpoints/`.
 
     Raises:
-        UserError: one sentence, if there is no run or no checkpoint.
+        UserError: one sentence, if there is no run, no checkpoint, or none that is sound.
     """
     config_path = workdir / "config.json"
     if not config_path.is_file():
@@ -52,14 +52,11 @@ def load_run(workdir: Path) -> LoadedGenerator:
         raise UserError(f"{config_path} cannot be read ({error})") from error
     except ConfigError as error:
         raise UserError(f"{config_path}: {error}") from error
-    step = latest_step(workdir / "checkpoints")
-    if step is None:
-        raise UserError(f"{workdir / 'checkpoints'} holds no checkpoint yet, let the run go on until its first one")
     generator = build_generator(config)
     shapes = jax.eval_shape(generator.init, jax.random.key(0))
     w_avg = jax.ShapeDtypeStruct((generator.w_dim,), jnp.float32)
     entries = {"ema_params": shapes["params"], "constants": shapes["constants"], "w_avg": w_avg}
-    restored = restore_entries(workdir / "checkpoints", step, entries)
+    restored, step = restore_newest_entries(workdir / "checkpoints", entries)
     return LoadedGenerator(
         generator=generator,
         variables={"params": restored["ema_params"], "constants": restored["constants"]},

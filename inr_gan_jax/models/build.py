@@ -12,29 +12,36 @@ from inr_gan_jax.models.release_inr import ReleaseNetwork
 from inr_gan_jax.models.release_settings import CoordinateSettings, ReleaseSettings
 
 
-def build_generator(config: Config) -> Generator:
+def build_generator(config: Config, for_training: bool = False) -> Generator:
     """Builds the generator of a run.
+
+    Args:
+        config: of the run.
+        for_training: in the run's precision and with its rematerialisation; else in float32 and without.
 
     Raises:
         UserError: for settings of the `release` family that make no network.
     """
     data = config.data
+    execution: dict[str, Any] = _execution(config) if for_training else {}
     if config.model == "paper":
-        settings = paper_settings(config)
+        settings = dataclasses.replace(paper_settings(config), **execution)
         return Generator(
             network=PaperNetwork(settings),
             z_dim=settings.z_dim,
             c_dim=data.num_classes,
             w_dim=settings.mapping_dim,
+            num_ws=1,
             native_viewport=settings.native_viewport,
             channels=data.channels,
         )
-    settings = release_settings(config)
+    settings = dataclasses.replace(release_settings(config), **execution)
     return Generator(
         network=ReleaseNetwork(settings),
         z_dim=settings.z_dim,
         c_dim=data.num_classes,
         w_dim=settings.w_dim,
+        num_ws=settings.num_ws,
         native_viewport=settings.native_viewport,
         channels=data.channels,
         uses_noise=settings.use_noise,
@@ -49,7 +56,13 @@ def build_discriminator(config: Config) -> Discriminator:
         resolution=(config.data.height, config.data.width),
         c_dim=config.data.num_classes,
         **dataclasses.asdict(config.discriminator),
+        **_execution(config),
     )
+
+
+def _execution(config: Config) -> dict[str, Any]:
+    """How a training step executes a network; what it computes is the same but for rounding."""
+    return {"precision": config.training.precision, "remat": config.training.remat}
 
 
 def discriminator_section(network: Discriminator) -> dict[str, Any]:
@@ -81,7 +94,7 @@ def release_settings(config: Config) -> ReleaseSettings:
 def release_section(settings: ReleaseSettings) -> dict[str, Any]:
     """The section `release` of the configuration that builds these settings again."""
     section = dataclasses.asdict(settings)
-    for derived in ("resolution", "channels", "c_dim"):
+    for derived in ("resolution", "channels", "c_dim", "precision", "remat"):
         section.pop(derived)
     return section
 

@@ -7,7 +7,7 @@ from typing import Literal
 import flax.linen as nn
 import jax.numpy as jnp
 
-from inr_gan_jax.array_types import Array
+from inr_gan_jax.array_types import Array, Precision, in_precision
 from inr_gan_jax.models.layers import (
     EqualisedConv,
     EqualisedDense,
@@ -71,6 +71,8 @@ class Discriminator(nn.Module):
         mbstd_channels: channels of the minibatch standard deviation, 0 for none.
         label_projection_features: width of the output that labels select from; None for that of the last layers.
         label_lr_multiplier: relative learning rate of the layers behind the embedding of the label.
+        precision: of the convolutions down to 4x4; statistics, the last layers and the logits stay float32.
+        remat: compute each block again in the backward pass instead of keeping its activations.
 
     Source: arXiv 1912.04958 §4.1 (architectures); conditioning by projection as in arXiv 2006.06676.
     """
@@ -86,6 +88,8 @@ class Discriminator(nn.Module):
     mbstd_channels: int = 1
     label_projection_features: int | None = None
     label_lr_multiplier: float = 0.01
+    precision: Precision = "float32"
+    remat: bool = False
 
     def __post_init__(self) -> None:
         if self.architecture not in typing.get_args(Architecture):
@@ -110,7 +114,7 @@ class Discriminator(nn.Module):
         Raises:
             ValueError: if a conditional discriminator gets no label.
         """
-        x = self._trunk(images)
+        x = self._trunk(in_precision(images, self.precision)).astype(images.dtype)
         if self.mbstd_channels:
             x = append_minibatch_stddev(x, self.mbstd_group_size or len(x), self.mbstd_channels)
         final_channels = self._channels(FINAL_SIDE)
@@ -131,7 +135,8 @@ class Discriminator(nn.Module):
         side = min(self.resolution)
         x = self._from_rgb(images, side, "from_rgb")
         while side > FINAL_SIDE:
-            block = DiscriminatorBlock(
+            block_type = nn.remat(DiscriminatorBlock) if self.remat else DiscriminatorBlock
+            block = block_type(
                 self._channels(side),
                 self._channels(side // 2),
                 self.conv_clamp,

@@ -28,6 +28,7 @@ class Generator:
         z_dim: size of the latent code.
         c_dim: size of the label, 0 for unconditional.
         w_dim: size of an intermediate latent code.
+        num_ws: number of intermediate latent codes of an image.
         native_viewport: the trained picture.
         channels: of the picture.
         uses_noise: whether training draws noise for each image.
@@ -39,6 +40,7 @@ class Generator:
     z_dim: int
     c_dim: int
     w_dim: int
+    num_ws: int
     native_viewport: Viewport
     channels: int
     uses_noise: bool = False
@@ -115,16 +117,18 @@ class Generator:
         return jax.vmap(lambda z, c: self.mapping(variables, z, c))(z, c)
 
     def batch_synthesis(
-        self, variables: Variables, ws: Array, noise_key: PRNGKey | None = None, viewport: Viewport | None = None
+        self, variables: Variables, ws: Array, noise_keys: PRNGKey | None = None, viewport: Viewport | None = None
     ) -> Array:
-        """Draws ws [batch, num_ws, w_dim] as images [batch, height, width, channels]; arguments as in `render`."""
+        """Draws ws [batch, num_ws, w_dim] as images [batch, height, width, channels].
+
+        Arguments are as in `render`, with one key of noise an image: [batch].
+        """
         view = viewport or self.native_viewport
-        keys = None if noise_key is None else jax.random.split(noise_key, ws.shape[0])
 
         def one(ws: Array, key: PRNGKey | None) -> Array:
             return self.render(variables, self.modulation(variables, ws), view, key)
 
-        return jax.vmap(one)(ws, keys)
+        return jax.vmap(one)(ws, noise_keys)
 
     def latents(self, key: PRNGKey, count: int) -> Array:
         """Draws [count, z_dim] standard normal latent codes."""

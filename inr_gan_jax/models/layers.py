@@ -56,7 +56,7 @@ class EqualisedDense(nn.Module):
 
 
 class EqualisedConv(nn.Module):
-    """Convolution with run-time weight scaling and an optional bias.
+    """Convolution with run-time weight scaling and an optional bias, in the precision of its input.
 
     Attributes:
         features: output channels.
@@ -80,7 +80,7 @@ class EqualisedConv(nn.Module):
         in_channels = x.shape[-1]
         side = self.kernel_size
         kernel = self.param("kernel", nn.initializers.normal(1.0), (side, side, in_channels, self.features))
-        kernel = kernel * (1 / math.sqrt(in_channels * side**2))
+        kernel = (kernel * (1 / math.sqrt(in_channels * side**2))).astype(x.dtype)
         y = jax.lax.conv_general_dilated(
             x,
             kernel,
@@ -90,7 +90,7 @@ class EqualisedConv(nn.Module):
         )
         if self.use_bias:
             bias = self.param("bias", nn.initializers.zeros, (self.features,))
-            y = y + along_last(bias, y.ndim)
+            y = y + along_last(bias, y.ndim).astype(y.dtype)
         return y
 
 

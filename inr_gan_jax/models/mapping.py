@@ -75,16 +75,15 @@ def truncate(ws: Array, w_avg: Array, psi: float | Array, cutoff: int | None = N
     return jnp.concatenate([truncated[..., :cutoff, :], ws[..., cutoff:, :]], axis=-2)
 
 
-def updated_w_avg(w_avg: Array, ws: Array, decay: float = 0.995) -> Array:
+def updated_w_avg(w_avg: Array, batch_mean: Array, decay: float = 0.995) -> Array:
     """Moves the running mean of w towards the mean of a batch.
 
     Args:
         w_avg: [w_dim], the mean so far; it starts at 0.
-        ws: [batch, num_ws, w_dim], before any style mixing; the first of each sample counts.
+        batch_mean: [w_dim], mean over a batch of the codes before any style mixing.
         decay: share of the old mean that stays.
 
     Returns:
         [w_dim].
     """
-    batch_mean = jnp.mean(ws[:, 0], axis=0)
     return batch_mean + decay * (w_avg - batch_mean)

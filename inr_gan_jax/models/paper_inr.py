@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from inr_gan_jax.array_types import Array, along_last, check_shape
+from inr_gan_jax.array_types import Array, Precision, along_last, check_shape, in_precision
 from inr_gan_jax.ops.fourier_features import fixed_basis, fourier_features
 from inr_gan_jax.ops.modulation import modulate_sigmoid
 from inr_gan_jax.ops.resample import take_cells
@@ -66,6 +66,8 @@ class PaperSettings:
         leaky_slope: slope of `leaky_relu` below 0.
         equalised_lr: store the shared weights at unit variance and scale them at run time.
         use_diagonal_features: keep diagonals in the fixed basis even at the cost of its high frequencies.
+        precision: of the INR's layers; the hypernetwork, coordinates and colours stay float32.
+        remat: compute each block again in the backward pass instead of keeping its activations.
     """
 
     blocks: tuple[PaperBlock, ...]
@@ -82,6 +84,8 @@ class PaperSettings:
     leaky_slope: float = 0.2
     equalised_lr: bool = False
     use_diagonal_features: bool = False
+    precision: Precision = "float32"
+    remat: bool = False
 
     @property
     def native_viewport(self) -> Viewport:
@@ -311,13 +315,14 @@ class ModulatedDense(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array, modulation: LayerModulation) -> Array:
-        """Maps [..., in_features] to [..., out_features] with the weight of one image."""
+        """Maps [..., in_features] to [..., out_features] with the weight of one image, in the precision of `x`."""
         stddev = 1.0 if self.equalised_lr else self.weight_scale
         kernel = self.param("kernel", nn.initializers.normal(stddev), (self.in_features, self.out_features))
         if self.equalised_lr:
             kernel = kernel * self.weight_scale
         weight = modulate_sigmoid(kernel, modulation.left, modulation.right)
-        return x @ weight + along_last(self.bias_scale * modulation.bias, x.ndim)
+        bias = along_last(self.bias_scale * modulation.bias, x.ndim)
+        return x @ weight.astype(x.dtype) + bias.astype(x.dtype)
 
 
 class PaperINRBlock(nn.Module):
@@ -350,7 +355,8 @@ class PaperINRBlock(nn.Module):
             [*grid.size, features].
         """
         settings, block = self.settings, self.settings.blocks[self.index]
-        embedding = self._embed(grid, modulation.fourier)
+        # Phases reach hundreds of radians, so waves are computed before the precision is lowered.
+        embedding = in_precision(self._embed(grid, modulation.fourier), settings.precision)
         x = None
         if features is not None and modulation.connector is not None:
             low = self._dense(features.shape[-1], block.features, 1.0, 1.0, "connector_low")
@@ -384,7 +390,8 @@ class PaperNetwork(nn.Module):
 
     def setup(self) -> None:
         self.hypernetwork = Hypernetwork(self.settings)
-        self.blocks = [PaperINRBlock(self.settings, index) for index in range(len(self.settings.blocks))]
+        block_type = nn.remat(PaperINRBlock) if self.settings.remat else PaperINRBlock
+        self.blocks = [block_type(self.settings, index) for index in range(len(self.settings.blocks))]
 
     def mapping(self, z: Array, c: Array | None = None) -> Array:
         """Maps z [z_dim] (and c [c_dim]) to ws [1, mapping_dim]: the paper has one code for all layers."""
@@ -430,7 +437,8 @@ class PaperNetwork(nn.Module):
         """[..., features] to [..., channels] by the emitted layer; the more blocks add pictures, the less each."""
         num_pictures = max(1, sum(block.to_rgb for block in self.settings.blocks))
         scale = math.sqrt(2 / features.shape[-1]) / math.sqrt(num_pictures)
-        colours = features @ (scale * modulation.kernel.T)
+        colours = features @ (scale * modulation.kernel.T).astype(features.dtype)
+        colours = colours.astype(modulation.bias.dtype)
         return colours + along_last(_BIAS_SCALE * scale * modulation.bias, colours.ndim)
 
     def __call__(self, z: Array, c: Array | None = None) -> Array:

@@ -4,11 +4,13 @@ The networks inr-gan, inr-gan-bil, cips and stylegan2 are settings of it. Everyt
 with `jax.vmap`.
 """
 
+from typing import Any
+
 import flax.linen as nn
 import jax.numpy as jnp
 from flax import struct
 
-from inr_gan_jax.array_types import Array, check_shape
+from inr_gan_jax.array_types import Array, check_shape, in_precision
 from inr_gan_jax.models.mapping import MappingNetwork
 from inr_gan_jax.models.release_coordinates import (
     CoordinateEmbedding,
@@ -126,9 +128,13 @@ class SynthesisBlock(nn.Module):
         """
         embedding = None
         if self.has_coordinates:
+            # Phases reach hundreds of radians, so waves are computed before the precision is lowered.
             embedding = self.coordinates(grid, modulation.coordinates, self.to_rgb.bias.dtype)
+            embedding = in_precision(embedding, self.settings.precision)
         if x is None:
-            x = embedding if embedding is not None else read_table(self.const, grid.rows, grid.columns)
+            x = embedding
+            if x is None:
+                x = in_precision(read_table(self.const, grid.rows, grid.columns), self.settings.precision)
             embedding = None
         for layer, layer_modulation in zip(self._layers(), modulation.layers, strict=True):
             x = layer(x, embedding, layer_modulation, grid, noise_mode)
@@ -160,7 +166,11 @@ class ReleaseNetwork(nn.Module):
             settings.label_features,
             settings.mapping_features,
         )
-        self.blocks = {str(plan.side): SynthesisBlock(settings, plan) for plan in settings.blocks()}
+        block_type: Any = SynthesisBlock
+        if settings.remat:
+            # The last argument, the noise mode, is a word.
+            block_type = nn.remat(SynthesisBlock, static_argnums=(5,), methods=["__call__"])
+        self.blocks = {str(plan.side): block_type(settings, plan) for plan in settings.blocks()}
 
     def mapping(self, z: Array, c: Array | None = None) -> Array:
         """Maps z [z_dim] (and c [c_dim], one-hot) to ws [num_ws, w_dim], all the same; see `truncate`.

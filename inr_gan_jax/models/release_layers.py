@@ -109,15 +109,18 @@ class SynthesisLayer(nn.Module):
             [*grid.lattice.size, out_features].
         """
         if self.instance_norm:
-            x = x / (jnp.std(x, axis=(0, 1), ddof=1, keepdims=True) + 1e-8)
+            deviation = jnp.std(x.astype(self.bias.dtype), axis=(0, 1), ddof=1, keepdims=True)
+            x = x / (deviation + 1e-8).astype(x.dtype)
         if self.settings.kernel_size == 1:
             x = self._pointwise(x, embedding, modulation, grid)
         else:
             assert isinstance(modulation, StyleModulation), "settings allow factors for kernel size 1 only"
             x = self._convolution(x, modulation.styles, grid)
         if self.settings.use_noise and noise_mode != "none":
-            x = x + self.noise_strength * self._noise(grid, noise_mode, x.dtype)[..., None]
-        return clamp(scaled_leaky_relu(x + along_last(self.bias, 3)), self.settings.conv_clamp)
+            noise = self.noise_strength * self._noise(grid, noise_mode, self.bias.dtype)
+            x = x + noise[..., None].astype(x.dtype)
+        x = x + along_last(self.bias, 3).astype(x.dtype)
+        return clamp(scaled_leaky_relu(x), self.settings.conv_clamp)
 
     def _pointwise(
         self, x: Array, embedding: Array | None, modulation: StyleModulation | FactorModulation, grid: ReleaseGrid
@@ -129,6 +132,7 @@ class SynthesisLayer(nn.Module):
             activation = self.settings.factor_activation
             assert activation is not None, "factors are predicted only with an activation"
             weight = modulate_factors(self.kernel, modulation.left, modulation.right, activation)
+        weight = weight.astype(x.dtype)
         # A pointwise layer commutes with upsampling, so the features pass it at their own, lower resolution.
         x = x @ weight[: self.in_features]
         if self.upsamples:
@@ -140,14 +144,15 @@ class SynthesisLayer(nn.Module):
         transposed = self.upsamples and self.settings.upsampling == "fir"
         if self.upsamples and not transposed:
             x = upsample(self.settings, x, grid)
-        scaled = (x * along_last(styles, 3))[None]
+        scaled = (x * along_last(styles, 3).astype(x.dtype))[None]
+        kernel = self.kernel.astype(x.dtype)
         if transposed:
-            flipped = self.kernel[::-1, ::-1]
+            flipped = kernel[::-1, ::-1]
             # Four times the filter makes up for the inserted zeros.
             x = 4 * fir_filter(_correlate(scaled, flipped, padding=2, dilation=2), (1, 1))[0]
         else:
-            x = _correlate(scaled, self.kernel, padding=1, dilation=1)[0]
-        return x * along_last(demodulation(self.kernel, styles), 3)
+            x = _correlate(scaled, kernel, padding=1, dilation=1)[0]
+        return x * along_last(demodulation(self.kernel, styles), 3).astype(x.dtype)
 
     def _noise(self, grid: ReleaseGrid, noise_mode: NoiseMode, dtype: jnp.dtype) -> Array:
         """[*grid.lattice.size]."""
@@ -199,5 +204,5 @@ class ToRGBLayer(nn.Module):
 
     def __call__(self, x: Array, modulation: StyleModulation) -> Array:
         """Maps [height, width, in_features] to [height, width, channels]."""
-        rgb = x @ (self.kernel * modulation.styles[:, None]) + along_last(self.bias, 3)
-        return clamp(rgb, self.settings.conv_clamp)
+        rgb = x @ (self.kernel * modulation.styles[:, None]).astype(x.dtype)
+        return clamp(rgb.astype(self.bias.dtype) + along_last(self.bias, 3), self.settings.conv_clamp)

@@ -5,6 +5,7 @@ import math
 import typing
 from typing import Literal
 
+from inr_gan_jax.array_types import Precision
 from inr_gan_jax.ops.fourier_features import logarithmic_basis
 from inr_gan_jax.ops.modulation import FactorActivation
 from inr_gan_jax.ops.viewport import Viewport
@@ -135,6 +136,8 @@ class ReleaseSettings:
         conv_clamp: bound of the activations, None for none.
         first_dense_lattice: for the viewport rule `paper`, the first lattice that gets denser; one that matches no
             lattice means all.
+        precision: of the layers; mapping, modulation, coordinates, statistics and colours stay float32.
+        remat: compute each block again in the backward pass instead of keeping its activations.
     """
 
     resolution: int = 256
@@ -162,6 +165,8 @@ class ReleaseSettings:
     use_noise: bool = False
     conv_clamp: float | None = None
     first_dense_lattice: int = 1
+    precision: Precision = "float32"
+    remat: bool = False
 
     def __post_init__(self) -> None:
         for name, choices in (

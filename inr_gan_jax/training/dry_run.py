@@ -1,5 +1,6 @@
 """--dry_run: what a run would be, worked out from shapes alone."""
 
+import functools
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -14,30 +15,36 @@ from inr_gan_jax.data.dataset import check_available, data_root
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.models.build import build_discriminator, build_generator
 from inr_gan_jax.training.optimizers import build_optimizers
+from inr_gan_jax.training.perceptual import load_perceptual, vgg16_distance
+from inr_gan_jax.training.phase_inputs import draw_inputs
 from inr_gan_jax.training.run_folder import check_run_folder
 from inr_gan_jax.training.state import TrainState, init_state
 from inr_gan_jax.training.steps import TrainStep
 
 
-def abstract_step(config: Config) -> tuple[TrainState, dict[str, jax.ShapeDtypeStruct], TrainStep, Any]:
+def abstract_step(
+    config: Config, features: Any = None
+) -> tuple[TrainState, dict[str, jax.ShapeDtypeStruct], TrainStep, Any]:
     """Traces a whole training step without computing or allocating anything.
+
+    Args:
+        config: of the run.
+        features: weights of the network of the perceptual term, or their shapes.
 
     Returns:
         State and batch before the step, the step, and (state, scalars) after it, all as shapes.
     """
-    generator, discriminator = build_generator(config), build_discriminator(config)
+    generator, discriminator = build_generator(config, for_training=True), build_discriminator(config)
     optimizers = build_optimizers(config)
-    step = TrainStep(config, generator, discriminator, optimizers)
+    distance = vgg16_distance if config.loss.perceptual_weight else None
+    step = TrainStep(config, generator, discriminator, optimizers, perceptual=distance)
     state = jax.eval_shape(lambda: init_state(config, generator, discriminator, optimizers))
     data, batch_size = config.data, config.training.batch_size
     batch = {
         "image": jax.ShapeDtypeStruct((batch_size, data.height, data.width, data.channels), jnp.uint8),
         "label": jax.ShapeDtypeStruct((batch_size,), jnp.int32),
     }
-    after = jax.eval_shape(step, state, batch)
-    if step.is_lazy():
-        after = jax.eval_shape(step.regularise, after[0], batch)
-    return state, batch, step, after
+    return state, batch, step, jax.eval_shape(step, state, batch, features)
 
 
 def describe(config: Config, workdir: Path) -> str:
@@ -47,11 +54,12 @@ def describe(config: Config, workdir: Path) -> str:
         UserError: for a run folder that does not fit.
     """
     check_run_folder(workdir, config)
-    state, batch, step, _ = abstract_step(config)
+    features, _ = load_perceptual(config.loss)
+    state, batch, step, _ = abstract_step(config, features)
     sections = [config.to_json().rstrip()]
     for name, params in (("generator", state.generator_params), ("discriminator", state.discriminator_params)):
         sections.append(_parameter_table(name, params))
-    sections.append(_memory_table(state, batch, step))
+    sections.append(_memory_table(state, batch, step, features))
     sections.append(_plan(config, workdir))
     return "\n\n".join(sections)
 
@@ -72,21 +80,22 @@ def _parameter_table(name: str, params: Params) -> str:
     return "\n".join(rows)
 
 
-def _memory_table(state: TrainState, batch: Any, step: TrainStep) -> str:
-    real, labels = jax.eval_shape(step.prepare, batch)
+def _memory_table(state: TrainState, batch: Any, step: TrainStep, features: Any) -> str:
+    images = jax.eval_shape(step.prepare, batch)
+    draw = functools.partial(draw_inputs, step.config, step.generator, step.losses.augmentation)
+    part = step.config.training.batch_size // step.config.training.num_microbatches
+    inputs = jax.eval_shape(lambda images: draw(images, jax.random.key(0)).first(part), images)
 
-    def residuals(loss: Callable[..., Any], params: Params, *constants: Any) -> int:
+    def residuals(loss: Callable[..., Any], params: Params) -> int:
         # What the backward pass keeps is what the closure returned by vjp holds; the parameters are counted elsewhere.
-        def backward_of(params: Params, constants: tuple[Any, ...]) -> Any:
-            return jax.vjp(lambda params: loss(params, *constants, jax.random.key(0))[0], params)[1]
+        def backward_of(params: Params, state: TrainState, inputs: Any) -> Any:
+            return jax.vjp(lambda params: loss(params, state, inputs, features)[0], params)[1]
 
-        return max(0, _num_bytes(jax.eval_shape(backward_of, params, constants)) - _num_bytes(params))
+        return max(0, _num_bytes(jax.eval_shape(backward_of, params, state, inputs)) - _num_bytes(params))
 
-    generator, discriminator, constants = state.generator_params, state.discriminator_params, state.constants
-    variables = {"params": generator, "constants": constants}
     activations = max(
-        residuals(step.generator_loss, generator, constants, discriminator, labels),
-        residuals(step.discriminator_loss, discriminator, variables, real, labels),
+        residuals(step.losses.generator_loss, state.generator_params),
+        residuals(step.losses.discriminator_loss, state.discriminator_params),
     )
     rows = {
         "parameters": _num_bytes((state.generator_params, state.discriminator_params)),

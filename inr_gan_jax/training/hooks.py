@@ -1,7 +1,6 @@
-"""What happens beside the steps: lines of numbers, sample grids, evaluations, checkpoints' schedule."""
+"""What happens beside the steps: sample grids, evaluations, and when all of it is due."""
 
-import sys
-import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,33 +8,22 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 from inr_gan_jax.array_types import Array, Variables
 from inr_gan_jax.config import Config
 from inr_gan_jax.data.dataset import Dataset
 from inr_gan_jax.data.input_pipeline import all_images
-from inr_gan_jax.errors import UserError
 from inr_gan_jax.metrics.pixel_fd import PixelFD
 from inr_gan_jax.models.generator import Generator
 from inr_gan_jax.ops.image_grid import magnify, tile, to_uint8
 from inr_gan_jax.training.metric_writers import MetricWriter
 from inr_gan_jax.training.run_folder import SAMPLES
 from inr_gan_jax.training.state import TrainState
-from inr_gan_jax.training.steps import Scalars
 
 # Streams of random numbers that no training step folds in.
 _SAMPLE_STREAM, _EVALUATION_STREAM = 2**31 - 1, 2**31 - 2
 # Tiles of a sample grid are magnified to about this many pixels, so that small pictures can be seen.
 _SMALLEST_TILE = 64
-_SECONDS_BETWEEN_LINES = 20.0
-_DIVERGED_ADVICE = (
-    "; the checkpoints on disk are finite, but a smaller learning rate or a larger loss.r1_gamma needs a new --workdir"
-)
-
-
-class TrainingDivergedError(UserError):
-    """The numbers of the run stopped being finite."""
 
 
 class Sampler:
@@ -44,20 +32,29 @@ class Sampler:
     Args:
         generator: network.
         config: of the run.
+        check: called before each batch; it may raise to end the drawing.
     """
 
-    def __init__(self, generator: Generator, config: Config) -> None:
-        self._generator, self._config = generator, config
+    def __init__(self, generator: Generator, config: Config, check: Callable[[], None] = lambda: None) -> None:
+        self._generator, self._config, self._check = generator, config, check
         self._images = jax.jit(generator.images)
 
     def __call__(self, variables: Variables, stream: int, count: int) -> np.ndarray:
-        """Draws `count` images of a stream of latent codes: [count, height, width, channels], in [-1, 1]."""
+        """Draws `count` images of a stream of latent codes: [count, height, width, channels], in [-1, 1].
+
+        Raises:
+            FloatingPointError: if they hold numbers that are not finite.
+        """
         size, images = self._config.evaluation.batch_size, []
         key = jax.random.fold_in(jax.random.key(self._config.seed), stream)
         for number in range(-(-count // size)):
+            self._check()
             z = self._generator.latents(jax.random.fold_in(key, number), size)
             images.append(np.asarray(self._images(variables, z, self._labels(number * size, size))))
-        return np.concatenate(images)[:count]
+        drawn = np.concatenate(images)[:count]
+        if not np.all(np.isfinite(drawn)):
+            raise FloatingPointError("generated images hold numbers that are not finite")
+        return drawn
 
     def _labels(self, first: int, count: int) -> Array | None:
         """Every class in turn, so that all are drawn equally often."""
@@ -104,93 +101,14 @@ class Evaluation:
         )
 
 
-def check_finite(state: TrainState, kimg: float) -> None:
-    """Checks the parameters before they are kept; a checkpoint of numbers that are not finite would replace good ones.
-
-    Raises:
-        TrainingDivergedError: if one of them is not finite.
-    """
-    if not bool(_all_finite((state.generator_params, state.discriminator_params, state.ema_params))):
-        raise TrainingDivergedError(f"parameters stopped being finite before {kimg:.1f} kimg{_DIVERGED_ADVICE}")
+def all_finite(state: TrainState) -> bool:
+    """Whether all parameters are; a checkpoint of numbers that are not finite would replace good ones."""
+    return bool(_all_finite((state.generator_params, state.discriminator_params, state.ema_params)))
 
 
 @jax.jit
 def _all_finite(params: Any) -> Array:
     return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(params)]))
-
-
-class ScalarLog:
-    """Gathers scalars on the device and fetches their means once a tick, so that the loop never waits for one step."""
-
-    def __init__(self) -> None:
-        self._kept: dict[str, list[Array]] = {}
-
-    def add(self, scalars: Scalars) -> None:
-        """Keeps the scalars of one step, without waiting for them."""
-        for name, value in scalars.items():
-            self._kept.setdefault(name, []).append(value)
-
-    def means(self, kimg: float) -> dict[str, float]:
-        """Means since the last call.
-
-        Raises:
-            TrainingDivergedError: if one of them is not finite.
-        """
-        fetched = jax.device_get(self._kept)
-        self._kept = {}
-        means = {name: float(np.mean(values)) for name, values in fetched.items()}
-        for name, value in means.items():
-            if not np.isfinite(value):
-                raise TrainingDivergedError(f"{name} became {value} at {kimg:.1f} kimg{_DIVERGED_ADVICE}")
-        return means
-
-
-class Progress:
-    """A bar in a terminal, plain lines elsewhere: kimg, images/s, time left, losses.
-
-    Args:
-        config: of the run.
-        first_step: where the run goes on from.
-    """
-
-    def __init__(self, config: Config, first_step: int) -> None:
-        self._batch, self._total = config.training.batch_size, config.training.total_steps
-        self._first = first_step
-        self._started = self._last_line = time.perf_counter()
-        self._is_terminal = sys.stderr.isatty()
-        self._bar = tqdm(
-            total=self._total * self._batch,
-            initial=first_step * self._batch,
-            unit="img",
-            unit_scale=True,
-            disable=not self._is_terminal,
-        )
-        self._notes: dict[str, str] = {}
-
-    def update(self, step: int, numbers: dict[str, float]) -> None:
-        """Shows where the run is; numbers of earlier calls stay until replaced."""
-        self._notes.update({name.split("/")[-1]: f"{value:.3f}" for name, value in numbers.items()})
-        notes = ", ".join(f"{name} {value}" for name, value in self._notes.items())
-        if self._is_terminal:
-            self._bar.set_postfix_str(notes, refresh=False)
-            self._bar.update(step * self._batch - self._bar.n)
-            return
-        now = time.perf_counter()
-        if now - self._last_line < _SECONDS_BETWEEN_LINES and step < self._total:
-            return
-        self._last_line = now
-        speed = (step - self._first) * self._batch / (now - self._started)
-        left = tqdm.format_interval((self._total - step) * self._batch / max(speed, 1e-9))
-        kimg, total = step * self._batch / 1000, self._total * self._batch / 1000
-        print(f"{kimg:.1f} of {total:.1f} kimg, {speed:.0f} images/s, {left} left, {notes}", flush=True)
-
-    def say(self, text: str) -> None:
-        """Prints a line without breaking the bar."""
-        tqdm.write(text) if self._is_terminal else print(text, flush=True)
-
-    def close(self) -> None:
-        """Ends the bar."""
-        self._bar.close()
 
 
 def write_sample_grid(state: TrainState, sampler: Sampler, config: Config, workdir: Path, writer: MetricWriter) -> None:
@@ -204,3 +122,22 @@ def write_sample_grid(state: TrainState, sampler: Sampler, config: Config, workd
     picture = Image.fromarray(grid[..., 0] if grid.shape[-1] == 1 else grid)
     picture.save(workdir / SAMPLES / f"{images_shown:010d}.png")
     writer.write_images(step, {"samples": grid})
+
+
+class Schedule:
+    """Says which periodic work is due after a step; all of it is due after the last."""
+
+    def __init__(self, config: Config) -> None:
+        settings = config.training
+        self._last = settings.total_steps
+        self._periods = {
+            "log": settings.steps(settings.log_kimg),
+            "sample": settings.steps(settings.sample_kimg),
+            "evaluate": settings.steps(settings.evaluate_kimg),
+            "checkpoint": settings.steps(settings.checkpoint_kimg),
+        }
+
+    def __call__(self, work: str, step: int) -> bool:
+        """Whether this work is due after this step; work with period 0 never is."""
+        period = self._periods[work]
+        return bool(period) and step > 0 and (step % period == 0 or step == self._last)

@@ -2,14 +2,17 @@
 
 import dataclasses
 from collections.abc import Hashable
+from typing import Any
 
+import jax
+import jax.numpy as jnp
 import optax
 
-from inr_gan_jax.array_types import Params
+from inr_gan_jax.array_types import Array, Params
 from inr_gan_jax.config import Config
 
-# What turns a latent code into an image's own parameters, in the one and in the other model.
-_HYPERNETWORKS = ("hypernetwork", "mapping_network")
+# What stands for an infinite gradient.
+_LARGEST_GRADIENT = 1e5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,30 +24,54 @@ class Optimizers:
 
 
 def build_optimizers(config: Config) -> Optimizers:
-    """Builds Adam with one learning rate for the hypernetwork, one for the INR and one for the discriminator.
+    """Builds Adam with a learning rate a part of the generator, and one for the discriminator.
 
-    Where R1 has steps of its own, the discriminator takes (interval + 1) / interval times as many optimizer steps, and
-    its learning rate and betas are corrected so that they act over the same number of images.
+    Where a regulariser has steps of its own, a network takes (interval + 1) / interval times as many optimizer steps,
+    and its learning rate and betas are corrected so that they act over the same number of images.
 
     Source: learning-rate groups arXiv 2011.12026; correction arXiv 1912.04958, appendix B (lazy regularisation).
     """
     settings, loss = config.optimizer, config.loss
-    generator_correction = _lazy_correction(settings.generator_lazy_interval)
-    per_group: dict[Hashable, optax.GradientTransformation] = {
-        "hypernetwork": _adam(config, settings.hypernetwork_lr, generator_correction),
-        "inr": _adam(config, settings.inr_lr, generator_correction),
+    correction = _lazy_correction(loss.pl_interval)
+    # The schedule counts optimizer steps; path lengths take some of their own.
+    per_batch = 1 / correction if loss.pl_weight else 1.0
+    rates = {
+        "class_embedding": settings.class_embedding_lr,
+        "mapping": settings.mapping_lr,
+        "connector": settings.connector_lr,
+        "inr": settings.inr_lr,
     }
-    correction = _lazy_correction(loss.r1_interval) if loss.r1_gamma > 0 else 1.0
+    per_group: dict[Hashable, optax.GradientTransformation] = {
+        name: _adam(config, rate, correction, per_batch) for name, rate in rates.items()
+    }
+    correction = _lazy_correction(loss.r1_interval) if loss.has_penalty else 1.0
     return Optimizers(
-        generator=optax.multi_transform(per_group, _generator_groups),
-        # Lazy R1 takes optimizer steps of its own, which the schedule has to count.
-        discriminator=_adam(config, settings.discriminator_lr, correction, steps_per_batch=1 / correction),
+        generator=optax.multi_transform(per_group, generator_groups),
+        discriminator=_adam(config, settings.discriminator_lr, correction, 1 / correction),
     )
 
 
-def _generator_groups(params: Params) -> dict[str, str]:
-    """Names the learning-rate group of each top-level entry of the generator's parameters."""
-    return {name: "hypernetwork" if name in _HYPERNETWORKS else "inr" for name in params}
+def generator_groups(params: Params) -> dict[str, Any]:
+    """Names the learning-rate group of the generator's parameters, as a prefix of their tree."""
+    groups: dict[str, Any] = {}
+    for name, entries in params.items():
+        if name == "hypernetwork":
+            groups[name] = {key: key if key in ("class_embedding", "connector") else "mapping" for key in entries}
+        else:
+            groups[name] = "mapping" if name == "mapping_network" else "inr"
+    return groups
+
+
+def cleaned(gradients: Params) -> tuple[Params, Array]:
+    """Makes gradients finite, 0 for what is no number and a large one for infinity, and counts what was not.
+
+    Source: the training loop of arXiv 2006.06676.
+    """
+    counts = [jnp.sum(~jnp.isfinite(leaf)) for leaf in jax.tree.leaves(gradients)]
+    finite = jax.tree.map(
+        lambda leaf: jnp.nan_to_num(leaf, nan=0.0, posinf=_LARGEST_GRADIENT, neginf=-_LARGEST_GRADIENT), gradients
+    )
+    return finite, jnp.sum(jnp.stack(counts))
 
 
 def _lazy_correction(interval: int) -> float:
@@ -53,7 +80,7 @@ def _lazy_correction(interval: int) -> float:
 
 
 def _adam(
-    config: Config, learning_rate: float, correction: float, steps_per_batch: float = 1.0
+    config: Config, learning_rate: float, correction: float, steps_per_batch: float
 ) -> optax.GradientTransformation:
     settings = config.optimizer
     rate: float | optax.Schedule = learning_rate * correction

@@ -1,9 +1,16 @@
 """The folder of a run: whose it is, and what lies in it."""
 
 import dataclasses
+import importlib.metadata
 import json
+import platform
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
+
+import jax
 
 from inr_gan_jax.config import Config
 from inr_gan_jax.errors import UserError
@@ -11,11 +18,14 @@ from inr_gan_jax.errors import UserError
 CONFIG_FILE = "config.json"
 CHECKPOINTS = "checkpoints"
 SAMPLES = "samples"
+STARTS_FILE = "starts.jsonl"
 
+_PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
 # A run may go on with other values of these: they change when it ends and what it tells, not what it computes.
-_FREE_KEYS = {"num_devices", "one_cpu_thread", "compilation_cache_dir", "training", "evaluation", "data"}
+_FREE_KEYS = {"num_devices", "one_cpu_thread", "compilation_cache_dir", "guard", "training", "evaluation", "data"}
 _FREE_TRAINING_KEYS = {
-    "total_kimg", "log_kimg", "sample_kimg", "evaluate_kimg", "checkpoint_kimg", "keep_checkpoints", "sample_grid",
+    "total_kimg", "log_kimg", "sample_kimg", "evaluate_kimg", "checkpoint_kimg", "keep_checkpoints", "keep_every_kimg",
+    "sample_grid", "remat",
 }  # fmt: skip
 _FREE_DATA_KEYS = {"data_dir", "num_threads", "prefetch"}
 
@@ -71,6 +81,30 @@ def make_run_folder(workdir: Path, config: Config) -> None:
         partial.replace(workdir / CONFIG_FILE)
     except OSError as error:
         raise UserError(f"workdir {workdir} cannot be written ({error.strerror})") from error
+
+
+def record_start(workdir: Path) -> None:
+    """Appends to `starts.jsonl` what was started: command, versions, git commit, devices."""
+    versions = {name: importlib.metadata.version(name) for name in _PACKAGES}
+    line = {
+        "unix_time": time.time(),
+        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "git_commit": _git_commit(),
+        "python": platform.python_version(),
+        **versions,
+        "devices": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
+    }
+    with (workdir / STARTS_FILE).open("a") as file:
+        file.write(json.dumps(line) + "\n")
+
+
+def _git_commit() -> str | None:
+    """The commit of the code that runs, with a mark if files differ from it; None outside of a repository."""
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
 
 
 def _identity(config: dict[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import optax
 from flax import struct
 
 from inr_gan_jax.array_types import Array, Params, PRNGKey, Variables
+from inr_gan_jax.augment.controller import AugmentState, init_augment_state
 from inr_gan_jax.config import Config
 from inr_gan_jax.models.discriminator import Discriminator
 from inr_gan_jax.models.generator import Generator
@@ -18,23 +19,35 @@ class TrainState(struct.PyTreeNode):
     Attributes:
         step: int32 scalar, steps done.
         key_data: raw data of the random key that all draws of the run are folded from; never changes.
+        num_rollbacks: int32 scalar, how often the run went back to an earlier checkpoint; each time, all draws are
+            others and learning rates are multiplied by `guard.lr_factor`.
         generator_params: trained parameters of the generator.
         discriminator_params: trained parameters of the discriminator.
         ema_params: average of the generator's parameters; samples come from it.
         constants: what the generator keeps fixed, such as random bases; empty for most networks.
         w_avg: [w_dim], running mean of the intermediate latent codes, for truncation.
+        pl_mean: scalar, running mean of the path lengths.
+        augment: strength of the augmentation and the signs that it adapts to.
         generator_opt, discriminator_opt: states of the optimizers.
     """
 
     step: Array
     key_data: Array
+    num_rollbacks: Array
     generator_params: Params
     discriminator_params: Params
     ema_params: Params
     constants: Params
     w_avg: Array
+    pl_mean: Array
+    augment: AugmentState
     generator_opt: optax.OptState
     discriminator_opt: optax.OptState
+
+    @property
+    def variables(self) -> Variables:
+        """What the trained generator draws with."""
+        return {"params": self.generator_params, "constants": self.constants}
 
     @property
     def ema_variables(self) -> Variables:
@@ -43,7 +56,8 @@ class TrainState(struct.PyTreeNode):
 
     def step_key(self) -> PRNGKey:
         """The random key of the coming step."""
-        return jax.random.fold_in(jax.random.wrap_key_data(self.key_data), self.step)
+        key = jax.random.fold_in(jax.random.wrap_key_data(self.key_data), self.num_rollbacks)
+        return jax.random.fold_in(key, self.step)
 
 
 def init_state(
@@ -59,12 +73,15 @@ def init_state(
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         key_data=jax.random.key_data(run_key),
+        num_rollbacks=jnp.zeros((), jnp.int32),
         generator_params=params,
         discriminator_params=discriminator_params,
         # A copy, because the state is donated to the step and a buffer cannot be donated twice.
         ema_params=jax.tree.map(jnp.copy, params),
         constants=variables["constants"],
         w_avg=jnp.zeros(generator.w_dim),
+        pl_mean=jnp.zeros(()),
+        augment=init_augment_state(config.augment.initial_p),
         generator_opt=optimizers.generator.init(params),
         discriminator_opt=optimizers.discriminator.init(discriminator_params),
     )

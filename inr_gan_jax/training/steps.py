@@ -1,8 +1,12 @@
-"""The training step: pure functions of state and batch, one a phase.
+"""The training step: a pure function of state and batch, of up to four phases.
 
-A step shows one batch of real images: the discriminator is updated on it and on fresh generated images, then the
-generator against the new discriminator. Where R1 is lazy, every `r1_interval`-th step is followed by one on
-the penalty.
+    generator       against the discriminator
+    path_length     lazy regulariser of the generator, every `pl_interval` steps
+    discriminator   on real and on generated images, with R1 and R2 where they are not lazy
+    penalty         lazy R1 and R2 of the discriminator, every `r1_interval` steps
+
+Each phase has random numbers and an optimizer step of its own, and sees what the phases before it have done.
+Source: order and weights are those of the training loop of arXiv 2006.06676.
 """
 
 import dataclasses
@@ -13,21 +17,19 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from inr_gan_jax import losses
-from inr_gan_jax.array_types import Array, Params, PRNGKey, Variables
+from inr_gan_jax.array_types import Array, Params
+from inr_gan_jax.augment import controller
 from inr_gan_jax.config import Config
 from inr_gan_jax.models.discriminator import Discriminator
 from inr_gan_jax.models.generator import Generator
 from inr_gan_jax.models.mapping import updated_w_avg
-from inr_gan_jax.training.optimizers import Optimizers
+from inr_gan_jax.training.optimizers import Optimizers, cleaned
+from inr_gan_jax.training.phase_inputs import PhaseInputs, draw_inputs
+from inr_gan_jax.training.phase_losses import PHASES, Phase, PhaseLosses, Scalars
 from inr_gan_jax.training.state import TrainState
 
-# Noise is drawn from another key than the latent codes.
-_NOISE_STREAM = 1
-
-Scalars = dict[str, Array]
 Batch = Mapping[str, Array]
-StepFunction = Callable[[TrainState, Batch], tuple[TrainState, Scalars]]
+PhaseScalars = dict[Phase, Scalars]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +41,7 @@ class TrainStep:
         generator, discriminator: networks.
         optimizers: of the two.
         batch_sharding: placement of everything that has a batch axis; None leaves it to the compiler.
+        perceptual: distance [batch] between generated and real images by features, given weights; None for none.
     """
 
     config: Config
@@ -46,135 +49,112 @@ class TrainStep:
     discriminator: Discriminator
     optimizers: Optimizers
     batch_sharding: Any = None
+    perceptual: Callable[[Any, Array, Array], Array] | None = None
 
-    def __call__(self, state: TrainState, batch: Batch) -> tuple[TrainState, Scalars]:
+    @property
+    def losses(self) -> PhaseLosses:
+        """What the phases minimise."""
+        return PhaseLosses(self.config, self.generator, self.discriminator, self.batch_sharding, self.perceptual)
+
+    def intervals(self) -> dict[Phase, int]:
+        """The phases of the run in order, each with the number of steps between two of it."""
+        loss = self.config.loss
+        generator: dict[Phase, int] = {"generator": 1}
+        if loss.pl_weight:
+            generator["path_length"] = loss.pl_interval
+        discriminator: dict[Phase, int] = {"discriminator": 1}
+        if loss.has_lazy_penalty:
+            discriminator["penalty"] = loss.r1_interval
+        first, second = generator, discriminator
+        if not self.config.training.generator_first:
+            first, second = second, first
+        return {**first, **second}
+
+    def __call__(
+        self, state: TrainState, batch: Batch, features: Params | None = None, z: Mapping[str, Array] | None = None
+    ) -> tuple[TrainState, PhaseScalars]:
         """Does one step.
 
         Args:
             state: before the step.
             batch: `image`, uint8 [batch, height, width, channels], and `label`, int32 [batch].
+            features: weights of the network of the perceptual term.
+            z: latent codes [batch, z_dim] of each phase, to take instead of fresh ones.
 
         Returns:
-            The state after the step, and scalars to log.
+            The state after the step, and the scalars of each phase to log; those of a phase that is not due are 0.
         """
-        real, labels = self.prepare(batch)
-        discriminator_key, generator_key = jax.random.split(state.step_key())
-        state, discriminator_scalars = self.discriminator_phase(state, real, labels, discriminator_key)
-        state, generator_scalars = self.generator_phase(state, labels, generator_key)
-        state = state.replace(ema_params=self.averaged(state), step=state.step + 1)
-        return state, {**discriminator_scalars, **generator_scalars}
+        images = self.prepare(batch, state.w_avg.dtype)
+        key, start, scalars = state.step_key(), state.step, {}
+        for phase, interval in self.intervals().items():
+            codes = None if z is None else z[phase]
 
-    def prepare(self, batch: Batch) -> tuple[Array, Array | None]:
+            def run(state: TrainState, phase: Phase = phase, codes: Array | None = codes) -> Any:
+                phase_key = jax.random.fold_in(key, PHASES.index(phase))
+                inputs = draw_inputs(self.config, self.generator, self.losses.augmentation, images, phase_key, codes)
+                return self.run_phase(phase, state, self.losses.placed(inputs), features)
+
+            state, scalars[phase] = run(state) if interval == 1 else _now_and_then(run, start % interval == 0, state)
+        augment = self.losses.augmentation.adapted(state.augment, start + 1)
+        if self.config.augment.kind == "ada":
+            scalars["discriminator"]["augment/p"] = augment.p
+        return state.replace(ema_params=self.averaged(state), augment=augment, step=start + 1), scalars
+
+    def prepare(self, batch: Batch, dtype: Any = jnp.float32) -> tuple[Array, Array | None]:
         """Turns a batch into images in [-1, 1] and one-hot labels (None for an unconditional run)."""
         num_classes = self.config.data.num_classes
-        labels = jax.nn.one_hot(batch["label"], num_classes) if num_classes else None
-        return batch["image"].astype(jnp.float32) / 127.5 - 1, labels
+        labels = jax.nn.one_hot(batch["label"], num_classes, dtype=dtype) if num_classes else None
+        return batch["image"].astype(dtype) / 127.5 - 1, labels
 
-    def discriminator_phase(
-        self, state: TrainState, real: Array, labels: Array | None, key: PRNGKey
+    def run_phase(
+        self, phase: Phase, state: TrainState, inputs: PhaseInputs, features: Params | None = None
     ) -> tuple[TrainState, Scalars]:
-        """Updates the discriminator on real and on generated images."""
-        variables = {"params": state.generator_params, "constants": state.constants}
-        gradients, (scalars, ws) = self.discriminator_gradients(
-            state.discriminator_params, variables, real, labels, key
-        )
-        return self._update_discriminator(self._with_ws(state, ws), gradients), scalars
-
-    def discriminator_gradients(
-        self, params: Params, generator_variables: Variables, real: Array, labels: Array | None, key: PRNGKey
-    ) -> tuple[Params, tuple[Scalars, Array]]:
-        """Gradients of the discriminator's loss; scalars to log; ws [batch, num_ws, w_dim] of the generated images."""
-        return jax.grad(self.discriminator_loss, has_aux=True)(params, generator_variables, real, labels, key)
-
-    def discriminator_loss(
-        self, params: Params, generator_variables: Variables, real: Array, labels: Array | None, key: PRNGKey
-    ) -> tuple[Array, tuple[Scalars, Array]]:
-        """Logistic loss, with R1 added when it belongs to the same step."""
-        fake, ws = self._generate(generator_variables, labels, key)
-        real_logits, fake_logits = self._score(params, real, labels), self._score(params, fake, labels)
-        loss = losses.discriminator_loss(real_logits, fake_logits)
-        scalars = {"loss/discriminator": loss, "logits/real": real_logits.mean(), "logits/fake": fake_logits.mean()}
-        settings = self.config.loss
-        if settings.r1_gamma and settings.r1_interval == 1:
-            scalars["loss/r1"] = losses.r1_penalty(lambda images: self._score(params, images, labels), real)
-            loss = loss + settings.r1_gamma / 2 * scalars["loss/r1"]
-        return loss, (scalars, ws)
-
-    def regularise(self, state: TrainState, batch: Batch) -> tuple[TrainState, Scalars]:
-        """Does the lazy R1 step: `r1_interval` times as hard, on the real images of the step before.
+        """Updates one network by one phase.
 
         Returns:
-            The state with the discriminator updated, and the penalty.
-
-        Source: arXiv 1912.04958, appendix B (lazy regularisation).
+            The state with the network, its optimizer and the running means of the phase updated, and scalars to log.
         """
-        real, labels = self.prepare(batch)
-        weight = self.config.loss.r1_gamma / 2 * self.config.loss.r1_interval
-
-        def loss_of(params: Params) -> tuple[Array, Array]:
-            penalty = losses.r1_penalty(lambda images: self._score(params, images, labels), real)
-            return weight * penalty, penalty
-
-        gradients, penalty = jax.grad(loss_of, has_aux=True)(state.discriminator_params)
-        return self._update_discriminator(state, gradients), {"loss/r1": penalty}
-
-    def is_lazy(self) -> bool:
-        """Whether R1 has steps of its own."""
-        return self.config.loss.r1_interval > 1 and self.config.loss.r1_gamma > 0
-
-    def generator_phase(self, state: TrainState, labels: Array | None, key: PRNGKey) -> tuple[TrainState, Scalars]:
-        """Updates the generator against the discriminator."""
-        gradients, (scalars, ws) = self.generator_gradients(
-            state.generator_params, state.constants, state.discriminator_params, labels, key
-        )
-        state = self._with_ws(state, ws)
-        updates, optimizer = self.optimizers.generator.update(gradients, state.generator_opt, state.generator_params)
-        params = optax.apply_updates(state.generator_params, updates)
-        return state.replace(generator_params=params, generator_opt=optimizer), scalars
-
-    def generator_gradients(
-        self, params: Params, constants: Params, discriminator_params: Params, labels: Array | None, key: PRNGKey
-    ) -> tuple[Params, tuple[Scalars, Array]]:
-        """Gradients of the generator's loss; scalars to log; ws [batch, num_ws, w_dim] of the images."""
-        return jax.grad(self.generator_loss, has_aux=True)(params, constants, discriminator_params, labels, key)
-
-    def generator_loss(
-        self, params: Params, constants: Params, discriminator_params: Params, labels: Array | None, key: PRNGKey
-    ) -> tuple[Array, tuple[Scalars, Array]]:
-        """Non-saturating loss."""
-        images, ws = self._generate({"params": params, "constants": constants}, labels, key)
-        loss = losses.generator_loss(self._score(discriminator_params, images, labels))
-        return loss, ({"loss/generator": loss}, ws)
+        gradients, (scalars, w) = self.losses.gradients(phase, state, inputs, features)
+        state, numbers = self._updated(phase, state, gradients)
+        if phase == "path_length":
+            state = state.replace(pl_mean=scalars["path_length/mean"])
+        if phase != "penalty":
+            state = state.replace(w_avg=updated_w_avg(state.w_avg, w, self.generator.w_avg_decay))
+        if "logits/sign_real" in scalars:
+            count = inputs.real.shape[0]
+            state = state.replace(augment=controller.with_mean_sign(state.augment, scalars["logits/sign_real"], count))
+        return state, {**scalars, **numbers}
 
     def averaged(self, state: TrainState) -> Params:
         """The average of the generator's parameters, with the newest ones taken in."""
-        settings = self.config.training
-        images_shown = (state.step * settings.batch_size).astype(jnp.float32)
-        half_life = jnp.asarray(settings.ema_kimg * 1000)
+        settings, dtype = self.config.training, state.w_avg.dtype
+        images_shown = (state.step * settings.batch_size).astype(dtype)
+        half_life = jnp.asarray(settings.ema_kimg * 1000, dtype)
         if settings.ema_rampup:
             half_life = jnp.minimum(half_life, images_shown * settings.ema_rampup)
         keep = 0.5 ** (settings.batch_size / jnp.maximum(half_life, 1e-8))
         return jax.tree.map(lambda old, new: new + keep * (old - new), state.ema_params, state.generator_params)
 
-    def _update_discriminator(self, state: TrainState, gradients: Params) -> TrainState:
-        updates, optimizer = self.optimizers.discriminator.update(
-            gradients, state.discriminator_opt, state.discriminator_params
-        )
-        params = optax.apply_updates(state.discriminator_params, updates)
-        return state.replace(discriminator_params=params, discriminator_opt=optimizer)
+    def _updated(self, phase: Phase, state: TrainState, gradients: Params) -> tuple[TrainState, Scalars]:
+        """Takes the optimizer step of a phase."""
+        network = "generator" if phase in ("generator", "path_length") else "discriminator"
+        optimizer, params = getattr(self.optimizers, network), getattr(state, f"{network}_params")
+        gradients, num_bad = cleaned(gradients)
+        updates, memory = optimizer.update(gradients, getattr(state, f"{network}_opt"), params)
+        if self.config.guard.lr_factor != 1:
+            factor = self.config.guard.lr_factor ** state.num_rollbacks.astype(state.w_avg.dtype)
+            updates = jax.tree.map(lambda update: update * factor, updates)
+        changed = {f"{network}_params": optax.apply_updates(params, updates), f"{network}_opt": memory}
+        numbers = {f"gradient_norm/{phase}": optax.tree.norm(gradients), f"not_finite/{phase}": num_bad}
+        return state.replace(**changed), numbers
 
-    def _with_ws(self, state: TrainState, ws: Array) -> TrainState:
-        return state.replace(w_avg=updated_w_avg(state.w_avg, ws, self.generator.w_avg_decay))
 
-    def _generate(self, variables: Variables, labels: Array | None, key: PRNGKey) -> tuple[Array, Array]:
-        """Fresh images [batch, height, width, channels] and their ws [batch, num_ws, w_dim]."""
-        z = self.generator.latents(key, self.config.training.batch_size)
-        if self.batch_sharding is not None:
-            z = jax.lax.with_sharding_constraint(z, self.batch_sharding)
-        ws = self.generator.batch_mapping(variables, z, labels)
-        return self.generator.batch_synthesis(variables, ws, jax.random.fold_in(key, _NOISE_STREAM)), ws
-
-    def _score(self, params: Params, images: Array, labels: Array | None) -> Array:
-        logits = self.discriminator.apply({"params": params}, images, labels)
-        assert isinstance(logits, jax.Array), "the discriminator returns one array"
-        return logits
+def _now_and_then(
+    run: Callable[[TrainState], tuple[TrainState, Scalars]], is_due: Array, state: TrainState
+) -> tuple[TrainState, Scalars]:
+    """Runs a phase if it is due; else leaves the state, with zeros as scalars."""
+    run = jax.jit(run)  # traced once for both uses
+    shapes = jax.eval_shape(run, state)[1]
+    return jax.lax.cond(
+        is_due, run, lambda state: (state, jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)), state
+    )

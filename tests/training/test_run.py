@@ -2,11 +2,12 @@
 
 import json
 import os
-import shutil
+import re
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +43,10 @@ def command(workdir: Path, *overrides: str, config: str = "configs/digits.py") -
 
 def environment(data_root: Path) -> dict[str, str]:
     # One device, as a user has; the tests' eight are for sharding.
-    return {**os.environ, "TFDS_DATA_DIR": str(data_root), "XLA_FLAGS": ""}
+    flags = "--xla_backend_optimization_level=0"
+    # All starts of one program share what was compiled, small functions too.
+    cache = {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+    return {**os.environ, "TFDS_DATA_DIR": str(data_root), "XLA_FLAGS": flags, **cache}
 
 
 def run(arguments: list[str], data_root: Path) -> subprocess.CompletedProcess:
@@ -64,58 +68,183 @@ def arrays_of(workdir: Path) -> dict[str, np.ndarray]:
     return dict(np.load(target))
 
 
-def test_killed_run_goes_on_and_ends_bit_equal(tmp_path: Path, digits_root: Path) -> None:
-    length = ["--config.training.total_kimg=6.4", "--config.optimizer.decay_kimg=6.4"]
-    undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
-    done = run(command(undisturbed, *TINY, *length), digits_root)
+# Augmentation, path lengths and accumulation carry state of their own.
+EVERYTHING = [
+    *TINY,
+    "--config.augment.kind=ada",
+    "--config.augment.kimg=2",
+    "--config.loss.pl_weight=2",
+    "--config.loss.pl_interval=4",
+    "--config.training.num_microbatches=2",
+    "--config.optimizer.decay_kimg=2.4",
+]
+
+
+def start(workdir: Path, data_root: Path, *overrides: str) -> subprocess.Popen:
+    return subprocess.Popen(
+        command(workdir, *EVERYTHING, *overrides), cwd=ROOT, env=environment(data_root),
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+
+
+def wait_until(condition: Callable[[], bool], process: subprocess.Popen) -> None:
+    deadline = time.monotonic() + 240
+    while not condition():
+        assert process.poll() is None, f"the run ended before it could be stopped: {process.communicate()[0]}"
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+
+
+def stop_gently(process: subprocess.Popen) -> str:
+    process.send_signal(signal.SIGTERM)
+    output = process.communicate(timeout=60)[0]
+    assert process.returncode == 0, output
+    assert "stopped by SIGTERM" in output
+    return output
+
+
+def newest(workdir: Path) -> int:
+    return latest_step(workdir / "checkpoints") or 0
+
+
+def numbers_of(workdir: Path) -> list[dict]:
+    return [{k: v for k, v in line.items() if "time" not in k} for line in read_metrics(workdir)]
+
+
+def test_run_that_is_stopped_killed_and_damaged_ends_bit_equal(tmp_path: Path, digits_root: Path) -> None:
+    length = "--config.training.total_kimg=2.4"
+    undisturbed, disturbed = tmp_path / "undisturbed", tmp_path / "disturbed"
+    done = run(command(undisturbed, *EVERYTHING, length), digits_root)
     assert done.returncode == 0, done.stderr
     assert "pixel Fréchet distance" in done.stdout
 
-    process = subprocess.Popen(
-        command(killed, *TINY, *length), cwd=ROOT, env=environment(digits_root),
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    deadline = time.monotonic() + 240
-    while (latest_step(killed / "checkpoints") or 0) < 150 and process.poll() is None:
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL, "the run ended before it could be killed"
+    process = start(disturbed, digits_root, length)
+    wait_until(lambda: newest(disturbed) >= 50, process)
+    stop_gently(process)
+    stopped_at = newest(disturbed)
+    assert 50 <= stopped_at < 300
 
-    again = run(command(killed, *TINY, *length), digits_root)
+    process = start(disturbed, digits_root, length)
+    wait_until(lambda: newest(disturbed) > stopped_at + 50, process)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL, "the run ended before it could be killed"
+
+    change_a_bit(disturbed / "checkpoints" / str(newest(disturbed)))
+    again = run(command(disturbed, *EVERYTHING, length), digits_root)
     assert again.returncode == 0, again.stderr
+    assert "is damaged" in again.stdout
     assert "going on from" in again.stdout
-    first, second = arrays_of(undisturbed), arrays_of(killed)
+    assert_same_end(undisturbed, disturbed)
+    starts = [json.loads(line) for line in (disturbed / "starts.jsonl").read_text().splitlines()]
+    assert len(starts) == 3
+    assert {"command", "git_commit", "jax", "devices"} < set(starts[0])
+
+    pictures = [sys.executable, "-m", "inr_gan_jax.inference.gallery", f"--workdir={disturbed}"]
+    assert run(pictures, digits_root).returncode == 0
+    names = {path.name for path in disturbed.iterdir()}
+    assert {"samples.png", "super_resolution.png", "zoom_out.png", "training.png"} <= names
+
+    # Another network is refused, and so is a folder in which nothing is sound; nothing is overwritten.
+    for file in (disturbed / "checkpoints").rglob("*"):
+        if file.is_file():
+            file.write_bytes(b"")
+    before = set(disturbed.rglob("*"))
+    for override, words in (("rank=3", "config.paper.rank is 2 there and 3 here"), ("rank=2", "checkpoint")):
+        refused = run(command(disturbed, *EVERYTHING, length, f"--config.paper.{override}"), digits_root)
+        assert (refused.returncode, refused.stderr.count("\n")) == (2, 1), refused.stderr
+        assert words in refused.stderr
+    assert before <= set(disturbed.rglob("*"))
+
+
+def assert_same_end(one: Path, two: Path) -> None:
+    """Two runs have equal checkpoints, bit by bit, and equal numbers on the way."""
+    first, second = arrays_of(one), arrays_of(two)
     assert first.keys() == second.keys()
     assert len(first) > 50
     for name, array in first.items():
         np.testing.assert_array_equal(array, second[name], err_msg=name)
-    numbers = [
-        [{k: v for k, v in line.items() if k != "unix_time"} for line in read_metrics(d)] for d in (undisturbed, killed)
-    ]
-    assert numbers[0] == numbers[1]
-
-    evaluations = [line for line in read_metrics(undisturbed) if "metric/pixel_fd" in line]
-    assert len(evaluations) == 16
+    assert first["['augment']['p']"] > 0
+    assert first["['pl_mean']"] > 0
+    assert numbers_of(one) == numbers_of(two)
+    evaluations = [line for line in read_metrics(one) if "metric/pixel_fd" in line]
+    assert len(evaluations) == 6
     assert all(line["metric/pixel_fd_floor_halves"] > 0 for line in evaluations)
 
-    # A damaged checkpoint is one sentence, and the run before it is still there.
-    damaged = tmp_path / "damaged"
-    shutil.copytree(killed, damaged)
-    for file in (damaged / "checkpoints" / str(latest_step(damaged / "checkpoints")) / "state").rglob("*"):
-        if file.is_file():
-            file.write_bytes(b"")
-    refused = run(command(damaged, *TINY, *length), digits_root)
-    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1), refused.stderr
-    assert "cannot be read" in refused.stderr
 
-    # The finished run, asked again, only reports; asked for more, it goes on.
-    other = run(command(killed, *TINY, *length, "--config.paper.rank=3"), digits_root)
-    assert other.returncode == 2
-    assert "config.paper.rank is 2 there and 3 here" in other.stderr
-    pictures = [sys.executable, "-m", "inr_gan_jax.inference.gallery", f"--workdir={killed}"]
-    assert run(pictures, digits_root).returncode == 0
-    assert {"samples.png", "super_resolution.png", "zoom_out.png", "training.png"} <= {p.name for p in killed.iterdir()}
+def change_a_bit(checkpoint: Path) -> None:
+    file = max((checkpoint / "state").rglob("d/*"), key=lambda path: path.stat().st_size)
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+
+def test_sigterm_during_an_evaluation_and_while_a_checkpoint_is_written(tmp_path: Path, digits_root: Path) -> None:
+    workdir = tmp_path / "run"
+    long = ["--config.evaluation.num_samples=200000", "--config.training.checkpoint_kimg=4"]
+    process = start(workdir, digits_root, *long, "--config.training.total_kimg=4")
+    # The numbers of the tick come before the evaluation of the same step.
+    wait_until(lambda: any(line["step"] == 50 for line in read_metrics(workdir)), process)
+    time.sleep(0.5)
+    began = time.monotonic()
+    stop_gently(process)
+    assert time.monotonic() - began < 30
+    assert newest(workdir) == 50
+    assert not any("metric/pixel_fd" in line for line in read_metrics(workdir))
+
+    process = start(workdir, digits_root, "--config.training.total_kimg=80", "--config.training.checkpoint_kimg=0.008",
+                    "--config.training.sample_kimg=0", "--config.training.evaluate_kimg=0.4")  # fmt: skip
+    wait_until(lambda: newest(workdir) > 53 and any("tmp" in path.name for path in listing(workdir)), process)
+    output = stop_gently(process)
+    # The evaluation that was interrupted came first.
+    assert next(line["step"] for line in read_metrics(workdir) if "metric/pixel_fd" in line) == 50
+    steps = round(float(re.findall(r"SIGTERM at ([0-9.]+) kimg", output)[0]) * 1000 / 8)
+    stopped_at = newest(workdir)
+    assert abs(stopped_at - steps) <= 7  # printed to 0.1 kimg
+    length = f"--config.training.total_kimg={(stopped_at + 1) * 8 / 1000}"
+    again = run(command(workdir, *EVERYTHING, length), digits_root)
+    assert again.returncode == 0, again.stderr
+    assert "damaged" not in again.stdout
+    assert newest(workdir) == stopped_at + 1
+
+
+def listing(workdir: Path) -> list[Path]:
+    try:
+        return list((workdir / "checkpoints").iterdir())
+    except OSError:
+        return []
+
+
+SIGNALS = """
+import os, signal, sys, threading, time
+from inr_gan_jax.training.interruption import StopRequest
+with StopRequest() as stop:
+    stop.has_progress = sys.argv[1] == "progress"
+    for number in range(int(sys.argv[2])):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.3)
+    print("requested" if stop.is_requested else "not requested")
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["progress", "0"], 0, "not requested"),
+        (["progress", "1"], 0, "requested"),
+        (["progress", "2"], 143, ""),
+        (["nothing", "1"], 0, "nothing is lost"),
+    ],
+)
+def test_second_sigterm_ends_the_program_and_one_before_the_first_step_too(
+    arguments: list[str], code: int, words: str
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", SIGNALS, *arguments], capture_output=True, text=True, cwd=ROOT, check=False, timeout=60
+    )
+    assert done.returncode == code
+    assert words in done.stdout
+    assert ("not requested" in done.stdout) == (words == "not requested")
 
 
 def test_dry_run_describes_and_touches_no_disk(tmp_path: Path) -> None:
@@ -142,6 +271,15 @@ MISTAKES = {
     "resolution": (["--config.data.height=6"], "data.height is 6, expected 4, 8, 16"),
     "impossible network": (["--config.model=release"], "config.release makes no network: input_resolution is 32"),
     "missing data": (["--config.data.name=digit"], "data set 'digit' is not prepared"),
+    "no VGG16": (
+        [
+            "--config.loss.perceptual_weight=10",
+            "--config.data.height=16",
+            "--config.data.width=16",
+            "--config.loss.vgg16_file=/nowhere/vgg16.pth",
+        ],
+        "/nowhere/vgg16.pth",
+    ),
     "argument": (["stray"], "unexpected argument 'stray'"),
     "unknown flag": (["--wrkdir=x"], "Unknown command line flag 'wrkdir'"),
 }
@@ -185,7 +323,10 @@ def test_divergence_stops_and_keeps_only_finite_checkpoints(tmp_path: Path, digi
     done = run(command(tmp_path / "run", *TINY, *wild, "--config.training.total_kimg=3.2"), digits_root)
     assert done.returncode == 2, done.stdout + done.stderr
     assert "stopped being finite" in done.stderr
+    assert "after going back 2 times" in done.stderr
     assert latest_step(tmp_path / "run" / "checkpoints") is None
+    report = [json.loads(line) for line in (tmp_path / "run" / "guard.jsonl").read_text().splitlines()]
+    assert [line["action"] for line in report] == ["roll_back", "roll_back", "stop"]
 
 
 def test_gallery_of_no_run_is_one_sentence(tmp_path: Path) -> None:

@@ -1,21 +1,23 @@
 """The training step: what it computes, and that the number of devices does not matter."""
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from inr_gan_jax import losses
 from inr_gan_jax.config import Config
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.models.build import build_discriminator, build_generator
-from inr_gan_jax.training.optimizers import build_optimizers
+from inr_gan_jax.training.optimizers import build_optimizers, cleaned
+from inr_gan_jax.training.phase_inputs import PhaseInputs, draw_inputs
+from inr_gan_jax.training.phase_losses import Phase
 from inr_gan_jax.training.sharding import make_shardings
 from inr_gan_jax.training.state import TrainState, init_state
 from inr_gan_jax.training.steps import TrainStep
-from tests.conftest import tiny_config
+from tests.conftest import small_release_config, tiny_config
 
 
 def build(config: Config, num_devices: int = 1) -> tuple[TrainStep, TrainState]:
@@ -34,26 +36,34 @@ def batch_of(config: Config, num_devices: int = 1) -> dict:
     return jax.device_put(arrays, make_shardings(num_devices, size).batch)
 
 
-def all_gradients(step: TrainStep, state: TrainState, batch: dict) -> tuple:
-    real, labels = step.prepare(batch)
-    key = state.step_key()
-    variables = {"params": state.generator_params, "constants": state.constants}
-    ours = step.discriminator_gradients(state.discriminator_params, variables, real, labels, key)
-    return *ours, *step.generator_gradients(
-        state.generator_params, state.constants, state.discriminator_params, labels, key
+def inputs_of(step: TrainStep, state: TrainState, batch: dict) -> PhaseInputs:
+    augmentation = step.losses.augmentation
+    return draw_inputs(
+        step.config, step.generator, augmentation, step.prepare(batch, state.w_avg.dtype), state.step_key()
     )
+
+
+def gradients_of(step: TrainStep, state: TrainState, batch: dict, *phases: Phase) -> dict:
+    """Gradients, scalars and mean codes of phases, all on the same random numbers."""
+
+    def compute(state: TrainState, batch: dict) -> dict:
+        inputs = inputs_of(step, state, batch)
+        return {phase: step.losses.gradients(phase, state, inputs) for phase in phases}
+
+    return jax.device_get(jax.jit(compute)(state, batch))
+
+
+def assert_close(one: Any, two: Any, tolerance: float) -> None:
+    for first, second in zip(jax.tree.leaves(one), jax.tree.leaves(two), strict=True):
+        assert np.abs(first - second).max() <= tolerance * max(1.0, np.abs(first).max())
 
 
 def test_gradients_are_the_same_on_one_and_on_eight_devices() -> None:
     config = tiny_config(training={"batch_size": 16}, loss={"r1_interval": 1}, data={"num_classes": 10})
-    results = []
-    for count in (1, 8):
-        step, state = build(config, count)
-        results.append(
-            jax.device_get(jax.jit(lambda s, b, step=step: all_gradients(step, s, b))(state, batch_of(config, count)))
-        )
-    for one, eight in zip(*map(jax.tree.leaves, results), strict=True):
-        assert np.abs(one - eight).max() <= 1e-6 * max(1.0, np.abs(one).max())
+    one, eight = (
+        gradients_of(*build(config, count), batch_of(config, count), "discriminator", "generator") for count in (1, 8)
+    )
+    assert_close(one, eight, 1e-6)
 
 
 def test_eight_devices_each_hold_their_share_of_the_batch() -> None:
@@ -77,12 +87,19 @@ class Stepped:
 @pytest.fixture(scope="module")
 def stepped() -> Stepped:
     config = tiny_config(
-        optimizer={"hypernetwork_lr": 1e-3, "inr_lr": 3e-3, "discriminator_lr": 7e-3, "decay_kimg": 0.0},
+        optimizer={
+            "mapping_lr": 1e-3,
+            "connector_lr": 1e-3,
+            "inr_lr": 3e-3,
+            "discriminator_lr": 7e-3,
+            "decay_kimg": 0.0,
+        },
         loss={"r1_interval": 1, "r1_gamma": 3.0},
     )
     step, state = build(config)
     after, scalars = jax.jit(step)(state, batch_of(config))
-    return Stepped(config, step, jax.device_get(state), jax.device_get(after), jax.device_get(scalars))
+    numbers = {name: value for of_phase in scalars.values() for name, value in of_phase.items()}
+    return Stepped(config, step, jax.device_get(state), jax.device_get(after), jax.device_get(numbers))
 
 
 def test_step_changes_everything_but_the_key(stepped: Stepped) -> None:
@@ -92,7 +109,9 @@ def test_step_changes_everything_but_the_key(stepped: Stepped) -> None:
     for name in ("generator_params", "discriminator_params"):
         pairs = zip(jax.tree.leaves(getattr(before, name)), jax.tree.leaves(getattr(after, name)), strict=True)
         assert all(np.abs(old - new).max() > 0 for old, new in pairs), name
-    assert set(stepped.scalars) == {"loss/discriminator", "loss/generator", "loss/r1", "logits/real", "logits/fake"}
+    assert {"loss/discriminator", "loss/generator", "loss/r1", "logits/sign_real", "images/contrast"} < {
+        *stepped.scalars
+    }
     assert all(np.isfinite(value) for value in stepped.scalars.values())
 
 
@@ -105,31 +124,137 @@ def test_each_step_draws_other_latents() -> None:
 
 def test_r1_in_the_same_step_adds_half_gamma_times_the_penalty(stepped: Stepped) -> None:
     step, state = stepped.step, stepped.before
-    real, labels = step.prepare(batch_of(stepped.config))
-    key, _ = jax.random.split(state.step_key())
-    variables = {"params": state.generator_params, "constants": state.constants}
-    arguments = (state.discriminator_params, variables, real, labels, key)
-    total, (scalars, _) = jax.jit(step.discriminator_loss)(*arguments)
-    assert float(scalars["loss/r1"]) == pytest.approx(float(stepped.scalars["loss/r1"]), rel=1e-4)
+    inputs = inputs_of(step, state, batch_of(stepped.config))
+    total, (scalars, _) = jax.jit(step.losses.discriminator_loss)(state.discriminator_params, state, inputs)
     assert float(total) == pytest.approx(float(scalars["loss/discriminator"] + 1.5 * scalars["loss/r1"]), rel=1e-5)
 
 
-def test_lazy_r1_moves_only_the_discriminator_and_by_the_penalty() -> None:
-    config = tiny_config(loss={"r1_interval": 16, "r1_gamma": 3.0})
+def test_lazy_penalties_move_only_the_discriminator_and_by_both_gammas() -> None:
+    config = tiny_config(loss={"r1_interval": 16, "r1_gamma": 3.0, "r2_gamma": 5.0})
     step, state = build(config)
-    assert step.is_lazy()
-    batch = batch_of(config)
-    after, scalars = jax.jit(step.regularise)(state, batch)
-    real, _ = step.prepare(batch)
-
-    def score(images: jax.Array) -> jax.Array:
-        return step.discriminator.apply({"params": state.discriminator_params}, images)
-
-    assert float(scalars["loss/r1"]) == pytest.approx(
-        float(jax.jit(lambda: losses.r1_penalty(score, real))()), rel=1e-5
-    )
-    assert jax.tree.all(jax.tree.map(np.array_equal, after.generator_params, state.generator_params))
+    assert step.intervals() == {"discriminator": 1, "penalty": 16, "generator": 1}
+    inputs = inputs_of(step, state, batch_of(config))
+    total, (scalars, _) = jax.jit(step.losses.penalty_loss)(state.discriminator_params, state, inputs)
+    half = 1.5 * scalars["loss/r1"] + 2.5 * scalars["loss/r2"]
+    assert float(total) == pytest.approx(float(16 * half), rel=1e-5)
+    assert float(scalars["loss/r1"]) != float(scalars["loss/r2"]) > 0
+    after, numbers = jax.jit(lambda state, inputs: step.run_phase("penalty", state, inputs))(state, inputs)
+    assert float(numbers["loss/r1"]) == pytest.approx(float(scalars["loss/r1"]), rel=1e-5)
+    for name in ("generator_params", "w_avg", "pl_mean"):
+        assert jax.tree.all(jax.tree.map(np.array_equal, getattr(after, name), getattr(state, name)))
     assert not jax.tree.all(jax.tree.map(np.array_equal, after.discriminator_params, state.discriminator_params))
+
+
+def test_released_order_and_intervals_of_the_phases() -> None:
+    config = tiny_config(loss={"pl_weight": 2.0, "pl_interval": 4}, training={"generator_first": True})
+    step, _ = build(config)
+    assert list(step.intervals().items()) == [
+        ("generator", 1), ("path_length", 4), ("discriminator", 1), ("penalty", 16)
+    ]  # fmt: skip
+
+
+ALL_PHASES: tuple[Phase, ...] = ("generator", "path_length", "discriminator", "penalty")
+
+
+def everything_config(**training: Any) -> Config:
+    """A small run with style mixing, path lengths, both penalties and augmentation."""
+    return small_release_config(
+        loss={"pl_weight": 2.0, "pl_interval": 4, "style_mixing_prob": 0.9, "r2_gamma": 1.0, "r1_interval": 16},
+        augment={"kind": "fixed", "pipeline": "color", "initial_p": 0.5},
+        training={"batch_size": 32, **training},
+    )
+
+
+def test_four_parts_of_eight_have_the_gradients_of_a_batch_of_32(x64: None) -> None:
+    results = []
+    for rounds in (1, 4):
+        config = everything_config(num_microbatches=rounds)
+        step, state = build(config)
+        state = state.replace(pl_mean=jnp.asarray(0.7))
+        results.append(gradients_of(step, state, batch_of(config), *ALL_PHASES))
+    for whole, parts in zip(*(jax.tree.leaves(result) for result in results), strict=True):
+        # Contrast is a deviation across a part; all else is a mean over the batch.
+        if whole.shape:
+            assert np.abs(whole - parts).max() <= 1e-9 * max(np.abs(whole).max(), 1e-3)
+    for phase in ALL_PHASES:
+        whole, parts = (result[phase][1][0] for result in results)
+        names = [name for name in whole if name.startswith(("loss", "logits", "path"))]
+        if phase == "path_length":  # its value is not that of the whole, its gradient is
+            names.remove("loss/path_length")
+        assert {name: pytest.approx(whole[name], rel=1e-9) for name in names} == {name: parts[name] for name in names}
+
+
+def test_rematerialisation_changes_no_bit(x64: None) -> None:
+    results = []
+    for remat in (False, True):
+        config = everything_config(remat=remat)
+        step, state = build(config)
+        text = str(jax.make_jaxpr(lambda s, b, step=step: step(s, b))(state, batch_of(config)))
+        assert ("remat" in text or "checkpoint" in text) == remat
+        results.append(gradients_of(step, state, batch_of(config), "generator", "discriminator"))
+    assert jax.tree.all(jax.tree.map(np.array_equal, *results))
+
+
+@pytest.mark.parametrize("model", ["paper", "release"])
+def test_bfloat16_keeps_float32_parameters_and_nearly_the_gradients(model: str) -> None:
+    results = []
+    for precision in ("float32", "bfloat16"):
+        training = {"precision": precision, "batch_size": 16}
+        config = tiny_config(training=training) if model == "paper" else small_release_config(training=training)
+        step, state = build(config)
+        text = str(jax.make_jaxpr(lambda s, b, step=step: step(s, b))(state, batch_of(config)))
+        assert ("bf16" in text) == (precision == "bfloat16")
+        results.append(gradients_of(step, state, batch_of(config), "generator", "discriminator"))
+    exact, low = results
+    assert all(leaf.dtype == np.float32 for leaf in jax.tree.leaves(low))
+    for phase in ("generator", "discriminator"):
+        one, two = (np.concatenate([leaf.ravel() for leaf in jax.tree.leaves(r[phase][0])]) for r in (exact, low))
+        assert 0 < np.linalg.norm(one - two) < 0.1 * np.linalg.norm(one)
+
+
+def test_gradients_that_are_not_finite_are_replaced_and_counted() -> None:
+    gradients = {"a": jnp.array([1.0, jnp.nan, -jnp.inf]), "b": jnp.array([jnp.inf])}
+    clean, count = cleaned(gradients)
+    assert int(count) == 3
+    np.testing.assert_array_equal(clean["a"], np.array([1.0, 0.0, -1e5], np.float32))
+    np.testing.assert_array_equal(clean["b"], np.array([1e5], np.float32))
+
+
+def test_mixed_styles_take_the_first_layers_from_one_code_and_the_rest_from_the_other() -> None:
+    config = everything_config()
+    step, state = build(config)
+    inputs = inputs_of(step, state, batch_of(config))
+    assert inputs.codes.num_first is not None
+    assert len({int(number) for number in inputs.codes.num_first}) == 1
+    mixing = inputs.replace(codes=inputs.codes.replace(num_first=jnp.full(32, 2)))
+    ws, w = jax.jit(step.losses.codes_of)(state.variables, mixing)
+    first = step.generator.batch_mapping(state.variables, inputs.codes.z)
+    second = step.generator.batch_mapping(state.variables, inputs.codes.mixing_z)
+    np.testing.assert_allclose(ws[:, :2], first[:, :2], rtol=1e-5)
+    np.testing.assert_allclose(ws[:, 2:], second[:, 2:], rtol=1e-5)
+    np.testing.assert_allclose(w, first[:, 0].mean(axis=0), rtol=1e-4, atol=1e-6)
+
+
+def test_perceptual_term_adds_its_weight_times_the_distance() -> None:
+    config = tiny_config(data={"height": 16, "width": 16}, loss={"perceptual_weight": 10.0, "vgg16_file": "vgg16.npz"})
+    step, state = build(config)
+    step = dataclasses.replace(step, perceptual=lambda weights, a, b: weights * jnp.abs(a - b).mean(axis=(1, 2, 3)))
+    inputs = inputs_of(step, state, batch_of(config))
+    total, (scalars, _) = jax.jit(step.losses.generator_loss)(state.generator_params, state, inputs, jnp.asarray(0.5))
+    expected = scalars["loss/generator"] + 10 * scalars["loss/perceptual"]
+    assert float(total) == pytest.approx(float(expected), rel=1e-5)
+    assert float(scalars["loss/perceptual"]) > 0
+
+
+def test_each_time_of_going_back_draws_other_numbers_and_scales_the_rates() -> None:
+    config = tiny_config(guard={"lr_factor": 0.25}, optimizer={"discriminator_lr": 1e-3, "decay_kimg": 0.0})
+    step, state = build(config)
+    later = state.replace(num_rollbacks=state.num_rollbacks + 1)
+    assert not np.array_equal(*(jax.random.key_data(s.step_key()) for s in (state, later)))
+    inputs = inputs_of(step, state, batch_of(config))
+    move = jax.jit(lambda s: step.run_phase("discriminator", s, inputs)[0].discriminator_params["final_conv"]["bias"])
+    lengths = [float(np.abs(move(s)).max()) for s in (state, later)]  # biases start at 0
+    assert lengths[1] == pytest.approx(0.25 * lengths[0], rel=1e-5)
 
 
 def test_average_has_the_stated_half_life() -> None:

@@ -1,0 +1,56 @@
+"""The augmentation of a run: which one, and how its strength adapts."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from inr_gan_jax.array_types import Array, PRNGKey
+from inr_gan_jax.augment import controller, differentiable, pipeline
+from inr_gan_jax.augment.controller import AugmentState
+from inr_gan_jax.augment.differentiable import DifferentiableSettings
+from inr_gan_jax.config import AugmentConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class Augmentation:
+    """What the discriminator sees instead of images.
+
+    Attributes:
+        config: section `augment`.
+        batch_size: images a step.
+    """
+
+    config: AugmentConfig
+    batch_size: int
+
+    def draw(self, key: PRNGKey, shape: tuple[int, int, int, int]) -> Any:
+        """Random numbers for images of [batch, height, width, channels], each with a leading batch axis."""
+        if self.config.kind == "none":
+            return None
+        if self.config.kind == "differentiable":
+            return differentiable.draw(self._policies, key, shape[0], shape[1:])
+        return pipeline.draw(pipeline.PIPELINES[self.config.pipeline], key, shape[0], shape[1:])
+
+    def __call__(self, images: Array, draws: Any, p: Array) -> Array:
+        """Augments images [batch, height, width, channels]; `p` scales the probability of each augmentation."""
+        if self.config.kind == "none":
+            return images
+        if self.config.kind == "differentiable":
+            return differentiable.augment(self._policies, images, draws, jnp.ones_like(p))
+        return pipeline.augment(pipeline.PIPELINES[self.config.pipeline], images, draws, p)
+
+    @property
+    def _policies(self) -> DifferentiableSettings:
+        return DifferentiableSettings(self.config.policy)
+
+    def adapted(self, state: AugmentState, steps_done: Array) -> AugmentState:
+        """The strength after a step; it changes every `interval` steps of an adaptive augmentation."""
+        config = self.config
+        if config.kind != "ada":
+            return state
+        images = self.batch_size * config.interval
+        changed = controller.updated(state, target=config.target, images_per_update=images, kimg=config.kimg)
+        is_due = steps_done % config.interval == 0
+        return jax.tree.map(lambda new, old: jnp.where(is_due, new, old), changed, state)

@@ -1,0 +1,196 @@
+"""The losses of the phases of a step, as functions of the parameters that the phase trains."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, Literal, get_args
+
+import jax
+import jax.numpy as jnp
+
+from inr_gan_jax import losses
+from inr_gan_jax.array_types import Array, Params, Variables
+from inr_gan_jax.config import Config
+from inr_gan_jax.models.discriminator import Discriminator
+from inr_gan_jax.models.generator import Generator
+from inr_gan_jax.training.augmentation import Augmentation
+from inr_gan_jax.training.microbatches import mean_over_parts
+from inr_gan_jax.training.phase_inputs import PhaseInputs
+from inr_gan_jax.training.state import TrainState
+
+Scalars = dict[str, Array]
+Phase = Literal["generator", "path_length", "discriminator", "penalty"]
+PHASES: tuple[Phase, ...] = get_args(Phase)
+
+# Gradients; scalars to log, and the mean of w [w_dim] over the batch, of the generated images.
+Gradients = tuple[Params, tuple[Scalars, Array]]
+
+
+@dataclasses.dataclass(frozen=True)
+class PhaseLosses:
+    """The losses of one run and the networks that they are of.
+
+    Attributes:
+        config: of the run.
+        generator, discriminator: networks.
+        batch_sharding: placement of everything that has a batch axis; None leaves it to the compiler.
+        perceptual: distance [batch] between generated and real images by features, given weights; None for none.
+    """
+
+    config: Config
+    generator: Generator
+    discriminator: Discriminator
+    batch_sharding: Any = None
+    perceptual: Callable[[Any, Array, Array], Array] | None = None
+
+    @property
+    def augmentation(self) -> Augmentation:
+        """Of the discriminator's input."""
+        return Augmentation(self.config.augment, self.config.training.batch_size)
+
+    def gradients(
+        self, phase: Phase, state: TrainState, inputs: PhaseInputs, features: Params | None = None
+    ) -> Gradients:
+        """Gradients of the loss of a phase with respect to the network that it trains, part by part of the batch."""
+        if phase == "path_length":
+            return self._path_length_gradients(state, inputs)
+        if phase == "generator":
+            loss, params = self.generator_loss, state.generator_params
+        else:
+            loss = self.discriminator_loss if phase == "discriminator" else self.penalty_loss
+            params = state.discriminator_params
+        batch = inputs.real.shape[0]
+        group = min(self.config.discriminator.mbstd_group_size or batch, batch)
+
+        def of_part(part: PhaseInputs) -> Gradients:
+            return jax.grad(loss, has_aux=True)(params, state, self.placed(part), features)
+
+        return mean_over_parts(of_part, inputs, self.config.training.num_microbatches, group)
+
+    def generator_loss(
+        self, params: Params, state: TrainState, inputs: PhaseInputs, features: Params | None = None
+    ) -> tuple[Array, tuple[Scalars, Array]]:
+        """Adversarial loss of the generator, and the perceptual term where it has a weight."""
+        adversarial = losses.ADVERSARIAL_LOSSES[self.config.loss.adversarial]
+        images, w = self._generate({"params": params, "constants": state.constants}, inputs)
+        fake_logits = self._score(state.discriminator_params, state, images, inputs, inputs.fake_augment)
+        real_logits = None
+        if adversarial.is_relativistic:
+            real_logits = self._score(state.discriminator_params, state, inputs.real, inputs, inputs.real_augment)
+        loss = adversarial.generator(fake_logits, real_logits)
+        scalars = {"loss/generator": loss, "images/contrast": _contrast(images) / (_contrast(inputs.real) + 1e-8)}
+        if self.perceptual is not None:
+            scalars["loss/perceptual"] = jnp.mean(self.perceptual(features, images, inputs.real))
+            loss = loss + self.config.loss.perceptual_weight * scalars["loss/perceptual"]
+        return loss, (scalars, w)
+
+    def discriminator_loss(
+        self, params: Params, state: TrainState, inputs: PhaseInputs, features: Params | None = None
+    ) -> tuple[Array, tuple[Scalars, Array]]:
+        """Adversarial loss of the discriminator, with the penalties added when they belong to the same step."""
+        del features
+        images, w = self._generate(state.variables, inputs)
+        real_logits = self._score(params, state, inputs.real, inputs, inputs.real_augment)
+        fake_logits = self._score(params, state, images, inputs, inputs.fake_augment)
+        loss = losses.ADVERSARIAL_LOSSES[self.config.loss.adversarial].discriminator(real_logits, fake_logits)
+        scalars = {"loss/discriminator": loss, "logits/real": real_logits.mean(), "logits/fake": fake_logits.mean()}
+        scalars["logits/sign_real"] = jnp.mean(jnp.sign(real_logits))
+        if self.config.loss.has_penalty and not self.config.loss.has_lazy_penalty:
+            penalty, more = self._penalties(params, state, inputs, images)
+            loss, scalars = loss + penalty, {**more, **scalars}
+        return loss, (scalars, w)
+
+    def penalty_loss(
+        self, params: Params, state: TrainState, inputs: PhaseInputs, features: Params | None = None
+    ) -> tuple[Array, tuple[Scalars, Array]]:
+        """Lazy R1 and R2, `r1_interval` times as hard.
+
+        Source: arXiv 1912.04958, appendix B (lazy regularisation).
+        """
+        del features
+        images = self._generate(state.variables, inputs)[0] if self.config.loss.r2_gamma else None
+        penalty, scalars = self._penalties(params, state, inputs, images)
+        return self.config.loss.r1_interval * penalty, (scalars, jnp.zeros_like(state.w_avg))
+
+    def _penalties(
+        self, params: Params, state: TrainState, inputs: PhaseInputs, fake: Array | None
+    ) -> tuple[Array, Scalars]:
+        """R1 and R2, each times half its gamma."""
+        settings = self.config.loss
+        scalars, total = {}, jnp.zeros((), inputs.real.dtype)
+        if settings.r1_gamma:
+            scalars["loss/r1"], logits = losses.gradient_penalty(
+                lambda images: self._score(params, state, images, inputs, inputs.real_augment), inputs.real
+            )
+            scalars["logits/sign_real"] = jnp.mean(jnp.sign(logits))
+            total = total + settings.r1_gamma / 2 * scalars["loss/r1"]
+        if settings.r2_gamma and fake is not None:
+            scalars["loss/r2"], _ = losses.gradient_penalty(
+                lambda images: self._score(params, state, images, inputs, inputs.fake_augment), fake
+            )
+            total = total + settings.r2_gamma / 2 * scalars["loss/r2"]
+        return total, scalars
+
+    def _path_length_gradients(self, state: TrainState, inputs: PhaseInputs) -> Gradients:
+        """Gradients of the path-length penalty, `pl_interval` times as hard, on a share of the batch."""
+        settings, rounds = self.config.loss, self.config.training.num_microbatches
+        inputs = inputs.first(inputs.real.shape[0] // settings.pl_batch_shrink)
+
+        def lengths(params: Params, part: PhaseInputs) -> tuple[Array, Array]:
+            variables = {"params": params, "constants": state.constants}
+            ws, w = self.codes_of(variables, part)
+            return losses.path_lengths(lambda codes: self._draw(variables, codes, part), ws, part.direction), w
+
+        batch_mean = None
+        if rounds > 1:
+            # The penalty of one image depends on the lengths of all.
+            batch_mean = mean_over_parts(
+                lambda part: jnp.mean(lengths(state.generator_params, self.placed(part))[0]), inputs, rounds, 1
+            )
+
+        def loss(params: Params, part: PhaseInputs) -> tuple[Array, tuple[Scalars, Array]]:
+            values, w = lengths(params, part)
+            penalty, mean = losses.path_length_penalty(values, state.pl_mean, settings.pl_decay, batch_mean)
+            scalars = {"loss/path_length": penalty, "path_length/mean": mean}
+            return settings.pl_interval * settings.pl_weight * penalty, (scalars, w)
+
+        def of_part(part: PhaseInputs) -> Gradients:
+            return jax.grad(loss, has_aux=True)(state.generator_params, self.placed(part))
+
+        return mean_over_parts(of_part, inputs, rounds, 1)
+
+    def placed(self, inputs: PhaseInputs) -> PhaseInputs:
+        """Lays the batch over the devices."""
+        if self.batch_sharding is None:
+            return inputs
+        return jax.lax.with_sharding_constraint(inputs, self.batch_sharding)
+
+    def _generate(self, variables: Variables, inputs: PhaseInputs) -> tuple[Array, Array]:
+        """Fresh images [batch, height, width, channels] and the mean [w_dim] of their w."""
+        ws, w = self.codes_of(variables, inputs)
+        return self._draw(variables, ws, inputs), w
+
+    def _draw(self, variables: Variables, ws: Array, inputs: PhaseInputs) -> Array:
+        return self.generator.batch_synthesis(variables, ws, inputs.codes.noise_keys)
+
+    def codes_of(self, variables: Variables, inputs: PhaseInputs) -> tuple[Array, Array]:
+        """Ws [batch, num_ws, w_dim], with styles mixed, and the mean [w_dim] of w before mixing."""
+        codes = inputs.codes
+        ws = self.generator.batch_mapping(variables, codes.z, inputs.labels)
+        w = jnp.mean(ws[:, 0], axis=0)
+        if codes.mixing_z is not None and codes.num_first is not None:
+            others = self.generator.batch_mapping(variables, codes.mixing_z, inputs.labels)
+            is_first = jnp.arange(ws.shape[1])[None, :] < codes.num_first[:, None]
+            ws = jnp.where(is_first[..., None], ws, others)
+        return ws, w
+
+    def _score(self, params: Params, state: TrainState, images: Array, inputs: PhaseInputs, draws: Any) -> Array:
+        """Logits [batch] of augmented images."""
+        images = self.augmentation(images, draws, state.augment.p)
+        logits = self.discriminator.apply({"params": params}, images, inputs.labels)
+        assert isinstance(logits, jax.Array), "the discriminator returns one array"
+        return logits
+
+
+def _contrast(images: Array) -> Array:
+    """Standard deviation across the batch, averaged over pixels: 0 when all images are the same."""
+    return jnp.mean(jnp.std(images, axis=0))

@@ -1,0 +1,127 @@
+"""The ADA pipeline equals the recorded tensors of the official implementation."""
+
+import dataclasses
+import functools
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.scipy.special import erfinv
+
+from inr_gan_jax.augment.geometry import LOW_PASS
+from inr_gan_jax.augment.pipeline import PIPELINES, AugmentSettings, Draw, Draws, augment, draw
+from inr_gan_jax.augment.transforms import filter_bank
+from tests.golden_release import channels_last, compiled, golden_file, noise_floors, relative_error
+
+TOLERANCE = 1e-9
+# Everything that is on in one program; an augmentation that is not tried is given a chance of 1, so it never happens.
+SETTINGS = PIPELINES["bgcfnc"]
+GROUPS = {
+    "blit": ("xflip", "rotate90", "xint"),
+    "geom": ("scale", "pre_rotation", "post_rotation", "aniso", "xfrac"),
+    "color": ("brightness", "contrast", "lumaflip", "hue", "saturation"),
+}
+GROUPS["bg"] = GROUPS["blit"] + GROUPS["geom"]
+GROUPS["bgc"] = GROUPS["bg"] + GROUPS["color"]
+GROUPS["bgcf"] = (*GROUPS["bgc"], "imgfilter")
+SINGLE = ("xflip", "rotate90", "xint", "scale", "rotate", "aniso", "xfrac", *GROUPS["color"], "imgfilter", "cutout")
+UNIFORM = ("xflip", "rotate90", "xint", "pre_rotation", "post_rotation", "lumaflip", "hue", "cutout")
+
+cases = pytest.mark.parametrize(
+    ("name", "percentile"), [(name, percentile) for name in (*SINGLE, *GROUPS) for percentile in ("0.1", "0.5", "0.9")]
+)
+
+
+@pytest.fixture(autouse=True)
+def double_precision() -> Iterator[None]:
+    with jax.enable_x64(True):
+        yield
+
+
+@functools.cache
+def golden() -> dict[str, np.ndarray]:
+    """Recorded inputs, and outputs of the computation in float64."""
+    return dict(np.load(golden_file("ada.npz"))) | dict(np.load(golden_file("ada.f64.npz")))
+
+
+def draw_shapes(settings: AugmentSettings, shape: tuple[int, ...]) -> Draws:
+    return jax.eval_shape(lambda: draw(settings, jax.random.key(0), shape[0], shape[1:]))
+
+
+def draws_at(names: tuple[str, ...], percentile: float) -> Draws:
+    """What the official debugging switch draws: all at one percentile, normal numbers without the factor sqrt(2)."""
+
+    def drawn(name: str, shapes: Draw) -> Draw:
+        value = percentile if name in UNIFORM else float(erfinv(2 * percentile - 1))
+        value = 0.5 if name == "post_rotation" else value
+        chance = 0.0 if name in names else 1.0
+        pixels = None if shapes.pixels is None else np.zeros(shapes.pixels.shape)
+        return Draw(np.full(shapes.strength.shape, value), np.full(shapes.chance.shape, chance), pixels)
+
+    images = golden()["images"]
+    shapes = draw_shapes(SETTINGS, channels_last(images).shape)
+    return {name: drawn(name, leaves) for name, leaves in shapes.items()}
+
+
+@compiled
+def outputs_and_gradients(images: jax.Array, cotangent: jax.Array, draws: Draws, p: jax.Array) -> Any:
+    outputs, pull_back = jax.vjp(lambda batch: augment(SETTINGS, batch, draws, p), images)
+    return outputs, pull_back(cotangent)[0]
+
+
+@functools.cache
+def augmented(name: str, percentile: str, p: float = 1.0) -> Any:
+    names = ("pre_rotation",) if name == "rotate" else GROUPS.get(name, (name,))
+    images, cotangent = (jnp.asarray(channels_last(golden()[key])) for key in ("images", "cotangent"))
+    return outputs_and_gradients(images, cotangent, draws_at(names, float(percentile)), jnp.asarray(p))
+
+
+@functools.cache
+def random_run() -> tuple[jax.Array, Draws, float]:
+    """Images, draws and p of the recorded run; it drew strength and chance in turn, in the order of the pipeline."""
+    log = iter([golden()[key] for key in sorted(golden()) if key.startswith("rand/draw")])
+    shapes = draw_shapes(PIPELINES["bgc"], (8, 32, 32, 3))
+    order = (*GROUPS["blit"], "scale", "pre_rotation", "aniso", "post_rotation", "xfrac", *GROUPS["color"])
+    draws = {name: Draw(next(log).reshape(shapes[name].strength.shape), next(log).reshape(8)) for name in order}
+    assert next(log, None) is None
+    return jnp.asarray(channels_last(golden()["rand/images"])), draws, float(golden()["rand/p"])
+
+
+@cases
+def test_images_equal_the_recorded(name: str, percentile: str) -> None:
+    outputs, _ = augmented(name, percentile)
+    assert outputs.dtype == jnp.float64
+    assert relative_error(outputs, channels_last(golden()[f"{name}/{percentile}"])) <= TOLERANCE
+
+
+@cases
+def test_gradients_equal_the_recorded(name: str, percentile: str) -> None:
+    _, gradients = augmented(name, percentile)
+    assert relative_error(gradients, channels_last(golden()[f"vjp/{name}/{percentile}"])) <= TOLERANCE
+
+
+def test_p_of_zero_is_the_identity() -> None:
+    outputs, _ = augmented("bgcf", "0.9", p=0.0)
+    assert relative_error(outputs, channels_last(golden()["images"])) <= 1e-11
+
+
+def test_random_run_equals_the_recorded() -> None:
+    images, draws, p = random_run()
+    settings = dataclasses.replace(PIPELINES["bgc"], shared_margin=True)
+    ours = compiled(lambda batch: augment(settings, batch, draws, p))(images.astype(jnp.float64))
+    assert relative_error(ours, channels_last(golden()["rand/out"])) <= TOLERANCE
+
+
+def test_random_run_in_float32_is_within_its_noise_with_margins_of_its_own() -> None:
+    images, draws, p = random_run()
+    ours = compiled(lambda batch: augment(PIPELINES["bgc"], batch, draws, p))(images)
+    assert ours.dtype == jnp.float32
+    assert relative_error(ours, channels_last(golden()["rand/out"])) <= 4 * noise_floors("ada")["rand"]
+
+
+def test_filters_equal_the_recorded() -> None:
+    assert relative_error(LOW_PASS, golden()["Hz_geom"]) <= 1e-15
+    assert relative_error(filter_bank(), golden()["Hz_fbank"]) <= 1e-12
