@@ -68,7 +68,8 @@ def evaluate(request: Request) -> Iterator[MetricResult]:
     """Computes metrics of a checkpoint and appends each to the output as soon as it is ready.
 
     Raises:
-        UserError: one sentence, before an image is drawn, for whatever is missing or does not fit.
+        UserError: one sentence, before an image is drawn, for whatever is missing or does not fit; and when the
+            generator's images are not finite.
     """
     protocols = [parse_protocol(name) for name in request.metrics]
     loaded = load_checkpoint(request.checkpoint)
@@ -84,9 +85,12 @@ def evaluate(request: Request) -> Iterator[MetricResult]:
     labels = read_labels(dataset) if dataset is not None and loaded.generator.c_dim else None
     devices = batch_devices(request.settings.num_devices)
     generated = generated_by(loaded, devices, request.truncation, labels)
-    for result in suite.each(generated, request.seed):
-        append_line(output, jsonl_line(result, loaded))
-        yield result
+    try:
+        for result in suite.each(generated, request.seed):
+            append_line(output, jsonl_line(result, loaded))
+            yield result
+    except FloatingPointError as error:
+        raise UserError(f"{request.checkpoint} cannot be evaluated: {error}") from error
 
 
 def load_checkpoint(path: Path) -> LoadedGenerator:

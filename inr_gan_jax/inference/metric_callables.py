@@ -47,12 +47,15 @@ def generated_by(
         drawn = jax.random.randint(key, (count,), 0, len(labels))
         return jax.nn.one_hot(jnp.asarray(labels)[drawn], generator.c_dim)
 
+    def synthesise(variables: Variables, ws: Array, noise_key: PRNGKey) -> Array:
+        return generator.batch_synthesis(variables, ws, jax.random.split(noise_key, len(ws)))
+
     @jax.jit
     def draw(variables: Variables, w_avg: Array, z: Array, c: Array | None, noise_key: PRNGKey) -> Array:
         ws = generator.batch_mapping(variables, z, c)
         if truncation.psi != 1:
             ws = truncate(ws, w_avg, truncation.psi, truncation.cutoff)
-        return generator.batch_synthesis(variables, ws, noise_key)
+        return synthesise(variables, ws, noise_key)
 
     def sample_images(key: PRNGKey, count: int) -> Array:
         latent_key, label_key, noise_key = jax.random.split(key, 3)
@@ -71,7 +74,7 @@ def generated_by(
         z_dim=generator.z_dim,
         variables=loaded.variables,
         mapping=generator.batch_mapping,
-        synthesise=generator.batch_synthesis,
+        synthesise=synthesise,
         draw_labels=draw_labels,
     )
     record = {"truncation_psi": truncation.psi, "truncation_cutoff": truncation.cutoff, "kimg": loaded.kimg}

@@ -93,10 +93,20 @@ def generated_batches(sample_images: SampleImages, key: PRNGKey, count: int, bat
 
     Yields:
         [batch, height, width, channels], uint8.
+
+    Raises:
+        FloatingPointError: if they hold numbers that are not finite, which would pass for black as bytes.
     """
     for index, start in enumerate(range(0, count, batch_size)):
-        images = quantised(sample_images(jax.random.fold_in(key, index), batch_size))
-        yield np.asarray(images)[: count - start]
+        images = sample_images(jax.random.fold_in(key, index), batch_size)
+        if not bool(_all_finite(images)):
+            raise FloatingPointError("generated images hold numbers that are not finite")
+        yield np.asarray(quantised(images))[: count - start]
+
+
+@jax.jit
+def _all_finite(images: Array) -> Array:
+    return jnp.all(jnp.isfinite(images))
 
 
 def collect(

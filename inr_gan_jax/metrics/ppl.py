@@ -156,9 +156,14 @@ def compared_images(images: Array, crops: bool) -> Array:
 def path_length(distances: np.ndarray) -> float:
     """The mean of the distances [count] from their 1st to their 99th percentile, both order statistics, inclusive.
 
+    Raises:
+        FloatingPointError: if they are not all finite.
+
     Source: arXiv 1812.04948's code.
     """
     distances = np.asarray(distances, np.float64)
+    if not np.isfinite(distances).all():
+        raise FloatingPointError("path lengths hold numbers that are not finite")
     low = np.percentile(distances, _LOWEST, method="lower")
     high = np.percentile(distances, _HIGHEST, method="higher")
     return float(distances[(distances >= low) & (distances <= high)].mean())

@@ -71,6 +71,12 @@ def test_generated_images_are_drawn_in_whole_batches_and_cut() -> None:
     assert len({jax.random.key_data(key).tobytes() for key, _ in asked}) == 3
 
 
+def test_images_that_are_not_finite_are_no_black_ones() -> None:
+    broken = generated_batches(lambda key, count: jnp.full((count, 4, 4, 3), jnp.nan), jax.random.key(0), 4, 4)
+    with pytest.raises(FloatingPointError, match="not finite"):
+        next(broken)
+
+
 def test_images_are_quantised_as_stylegan_does() -> None:
     values = jnp.array([-2, -1, -0.99999, 0, 127 / 127.5, 1, 2, 0.5 / 127.5 - 1e-6, -0.5 / 127.5 + 1e-6])
     np.testing.assert_array_equal(quantised(values), [0, 0, 0, 128, 255, 255, 255, 128, 127])

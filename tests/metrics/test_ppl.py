@@ -77,6 +77,11 @@ def test_outliers_are_left_out_by_order_statistics() -> None:
     assert path_length(np.random.default_rng(0).permutation(distances)) == np.sort(distances)[9:991].mean()
 
 
+def test_length_of_distances_that_are_not_finite_is_refused() -> None:
+    with pytest.raises(FloatingPointError, match="not finite"):
+        path_length(np.array([1, np.nan, 2]))
+
+
 def test_slerp_stays_on_the_sphere_and_ends_at_its_ends(x64: None) -> None:
     a, b = (jax.random.normal(jax.random.key(seed), (3, 5)) for seed in (0, 1))
     for t, end in ((0.0, a), (1.0, b)):
