@@ -194,7 +194,7 @@ def main() -> None:
         print(table({part: results[part]}), flush=True)
     machine = {"cores": os.cpu_count(), "machine": platform.machine(), "python": platform.python_version()}
     if options.output:
-        record = {"command": " ".join(sys.argv[1:]), "machine": machine, "count": options.count, "results": results}
+        record = {"machine": machine, "count": options.count, "results": results}
         options.output.write_text(json.dumps(record, indent=2) + "\n")
 
 

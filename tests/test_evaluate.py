@@ -17,7 +17,6 @@ from inr_gan_jax.checkpoint import save_entries
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.evaluate import Request
 from inr_gan_jax.inference.metric_callables import Truncation, generated_by
-from inr_gan_jax.inference.official import load_official
 from inr_gan_jax.metrics.devices import batch_devices
 from inr_gan_jax.metrics.settings import MetricResult, MetricSettings
 from inr_gan_jax.models.build import build_generator
@@ -34,8 +33,10 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory, digits_root: Path) -> P
     config = tiny_config(data={"data_dir": str(digits_root), "num_classes": 10})
     (folder / "config.json").write_text(config.to_json())
     generator = build_generator(config)
-    variables = jax.jit(generator.init)(jax.random.key(0))
-    entries = {"ema_params": variables["params"], "constants": {}, "w_avg": jnp.zeros(generator.w_dim)}
+    rng = np.random.default_rng(0)
+    shapes = jax.eval_shape(generator.init, jax.random.key(0))["params"]
+    params = jax.tree.map(lambda leaf: rng.normal(0, 0.3, leaf.shape).astype(np.float32), shapes)
+    entries = {"ema_params": params, "constants": {}, "w_avg": jnp.zeros(generator.w_dim)}
     save_entries(folder / "checkpoints", 100, entries)
     return folder
 
@@ -82,14 +83,23 @@ def test_report_puts_floors_beside_a_distance(evaluated: tuple[dict[str, MetricR
     assert f"{result.floors['halves']:.6f} halves" in line
 
 
+def pictures(run_folder: Path, num_devices: int, psi: float) -> np.ndarray:
+    source = generated_by(
+        evaluate.load_checkpoint(run_folder), batch_devices(num_devices), Truncation(psi), np.array([3])
+    )
+    return np.asarray(source.sample_images(jax.random.key(0), 5))
+
+
 def test_number_of_devices_changes_no_picture(run_folder: Path) -> None:
-    loaded, labels = evaluate.load_checkpoint(run_folder), np.arange(10)
-    drawn = [
-        generated_by(loaded, batch_devices(count), Truncation(), labels).sample_images(jax.random.key(0), 5)
-        for count in (1, 8)
-    ]
-    np.testing.assert_allclose(drawn[1], drawn[0], atol=1e-5)
-    assert drawn[0].shape == (5, 8, 8, 1)
+    one, eight = (pictures(run_folder, num_devices, 1.0) for num_devices in (1, 8))
+    assert one.shape == (5, 8, 8, 1)
+    assert np.abs(one[0] - one[1]).max() > 1e-3
+    np.testing.assert_allclose(eight, one, atol=1e-5)
+
+
+def test_truncation_to_nothing_gives_the_mean_picture(run_folder: Path) -> None:
+    drawn = pictures(run_folder, 2, 0.0)
+    np.testing.assert_allclose(drawn[1:], drawn[:-1], atol=1e-5)
 
 
 def test_truncation_is_part_of_the_name(
@@ -137,11 +147,9 @@ def test_command_ends_in_one_sentence(run_folder: Path) -> None:
     assert done.stderr.count("\n") == 1
 
 
-def test_official_pickle_is_sampled_and_truncated() -> None:
-    loaded = load_official(golden_file("tiny-inr-gan-32.pkl"))
-    labels = np.array([1, 1]) if loaded.generator.c_dim else None
-    source = generated_by(loaded, batch_devices(2), Truncation(0.0), labels)
-    images = source.sample_images(jax.random.key(0), 3)
-    assert images.shape == (3, 32, 32, 3)
-    # At psi 0 every code is the mean one; this network has no noise.
-    np.testing.assert_allclose(images[0], images[2], atol=1e-5)
+def test_official_pickle_is_loaded_with_its_averaged_generator() -> None:
+    loaded = evaluate.load_checkpoint(golden_file("tiny-inr-gan-32.pkl"))
+    with np.load(golden_file("tiny-inr-gan-32.npz")) as arrays:
+        np.testing.assert_array_equal(loaded.w_avg, arrays["G/mapping.w_avg"])
+    assert loaded.generator.size == (32, 32)
+    assert loaded.config.data.name == "tiny-inr-gan-32"

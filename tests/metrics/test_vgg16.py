@@ -85,12 +85,12 @@ def test_gradient_of_the_distance_is_its_slope(params: Any, x64: None) -> None:
     generated, real = images(np.float64)[:, :16, :16]
 
     @jax.jit
-    def distance(step: Any) -> Any:
+    def distance(step: Any, params: Any) -> Any:
         # Towards the real image the slope is steep, so that the kinks of ReLU beside it do not count.
         return perceptual_distance(params, (generated + step * (real - generated))[None], real[None], (1.0, 1.0))[0]
 
-    slope = (distance(1e-7) - distance(-1e-7)) / 2e-7
-    np.testing.assert_allclose(jax.jit(jax.grad(distance))(0.0), slope, rtol=1e-6)
+    slope = (distance(1e-7, params) - distance(-1e-7, params)) / 2e-7
+    np.testing.assert_allclose(jax.jit(jax.grad(distance))(0.0, params), slope, rtol=1e-6)
 
 
 def test_earlier_last_tap_leaves_the_later_ones_out(params: Any) -> None:
