@@ -183,8 +183,8 @@ def test_sigterm_during_an_evaluation_and_while_a_checkpoint_is_written(tmp_path
     workdir = tmp_path / "run"
     long = ["--config.evaluation.num_samples=200000", "--config.training.checkpoint_kimg=4"]
     process = start(workdir, digits_root, *long, "--config.training.total_kimg=4")
-    # The numbers of the tick come before the evaluation of the same step.
-    wait_until(lambda: any(line["step"] == 50 for line in read_metrics(workdir)), process)
+    # The sample grid comes right before the evaluation of the same step.
+    wait_until((workdir / "samples" / "0000000400.png").exists, process)
     time.sleep(0.5)
     began = time.monotonic()
     stop_gently(process)
