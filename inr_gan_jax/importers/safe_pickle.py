@@ -96,7 +96,7 @@ def read_official_checkpoint(
     """
     with open_checkpoint(path) as source:
         root = _decode_official(source)
-        loader = _ArrayLoader(source.size)
+        loader = ArrayLoader(source.size)
         plans = {name: _plan_network(root, name, loader) for name in networks}
         augment_p = _augment_strength(root.get("augment_pipe"), loader)
         training_set = _plain(root.get("training_set_kwargs", {}), "training_set_kwargs")
@@ -130,9 +130,9 @@ def read_torch_state_dict(path: str | os.PathLike[str]) -> dict[str, np.ndarray]
             root = decode_legacy(source.span(), source, allowed, Budget())
         if not isinstance(root, dict):
             raise CheckpointFormatError(f"the file holds a {type(root).__name__} instead of a state_dict")
-        loader = _ArrayLoader(source.size)
+        loader = ArrayLoader(source.size)
         tensors: dict[str, TensorRecord] = {}
-        for name, tensor in _flatten(root, "", _Counter(), 0):
+        for name, tensor in _flatten(root, "", EntryCounter(), 0):
             if name in tensors:
                 raise CheckpointFormatError(f"the state_dict has two tensors of the name {shown(name)}")
             loader.reserve(name, tensor)
@@ -149,13 +149,13 @@ class _NetworkPlan:
     parameters: dict[str, TensorRecord]
     buffers: dict[str, TensorRecord]
 
-    def load(self, loader: "_ArrayLoader") -> NetworkSnapshot:
+    def load(self, loader: "ArrayLoader") -> NetworkSnapshot:
         tensors = {**self.parameters, **self.buffers}
         arrays = {name: loader.load(tensor) for name, tensor in tensors.items()}
         return NetworkSnapshot(self.class_name, self.init_kwargs, arrays, frozenset(self.parameters))
 
 
-class _ArrayLoader:
+class ArrayLoader:
     """Reads tensors, each one once, and refuses arrays that are out of proportion to the file."""
 
     def __init__(self, file_size: int) -> None:
@@ -184,7 +184,7 @@ class _ArrayLoader:
         return self._arrays[id(tensor)]
 
 
-class _Counter:
+class EntryCounter:
     """Bounds the entries that a walk over a decoded graph visits."""
 
     def __init__(self) -> None:
@@ -223,7 +223,7 @@ def _sha256(path: pathlib.Path, source: ByteSource) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _plan_network(root: Mapping[Any, Any], name: str, loader: _ArrayLoader) -> _NetworkPlan:
+def _plan_network(root: Mapping[Any, Any], name: str, loader: ArrayLoader) -> _NetworkPlan:
     record = root.get(name)
     if type(record) is not StandIn:
         found = sorted(shown(key) for key, value in root.items() if type(value) is StandIn)[:3]
@@ -231,7 +231,7 @@ def _plan_network(root: Mapping[Any, Any], name: str, loader: _ArrayLoader) -> _
             f"the file has no network {shown(name)}, it has {', '.join(found) or 'none at all'}"
         )
     plan = _NetworkPlan(record.class_name, _init_kwargs(record, name), {}, {})
-    for kind, tensor_name, tensor in _walk_module(record, "", _Counter(), 0):
+    for kind, tensor_name, tensor in _walk_module(record, "", EntryCounter(), 0):
         if tensor_name in plan.parameters or tensor_name in plan.buffers:
             raise CheckpointFormatError(f"{name} has two tensors of the name {shown(tensor_name)}")
         loader.reserve(f"{name}.{tensor_name}", tensor)
@@ -249,7 +249,9 @@ def _init_kwargs(record: StandIn, name: str) -> dict[str, Any]:
     return init_kwargs
 
 
-def _walk_module(record: Any, prefix: str, counter: _Counter, depth: int) -> Iterator[tuple[str, str, TensorRecord]]:
+def _walk_module(
+    record: Any, prefix: str, counter: EntryCounter, depth: int
+) -> Iterator[tuple[str, str, TensorRecord]]:
     """Yields ('_parameters' or '_buffers', dotted name, tensor) in the order of a state_dict."""
     counter.visit(prefix or "the network", depth)
     if type(record) is not StandIn or not isinstance(record.state, dict):
@@ -280,7 +282,9 @@ def _named_entries(entries: Any, where: str) -> Iterator[tuple[str, Any]]:
         yield key, value
 
 
-def _flatten(root: Mapping[Any, Any], prefix: str, counter: _Counter, depth: int) -> Iterator[tuple[str, TensorRecord]]:
+def _flatten(
+    root: Mapping[Any, Any], prefix: str, counter: EntryCounter, depth: int
+) -> Iterator[tuple[str, TensorRecord]]:
     counter.visit(prefix or "the state_dict", depth)
     for key, value in root.items():
         counter.visit(f"{prefix}{key if type(key) is str else shown(key)}", depth)
@@ -293,10 +297,10 @@ def _flatten(root: Mapping[Any, Any], prefix: str, counter: _Counter, depth: int
             raise CheckpointFormatError(f"the entry {name} is a {type(value).__name__} instead of a tensor")
 
 
-def _augment_strength(record: Any, loader: _ArrayLoader) -> float | None:
+def _augment_strength(record: Any, loader: ArrayLoader) -> float | None:
     if record is None:
         return None
-    tensors = {name: tensor for _, name, tensor in _walk_module(record, "", _Counter(), 0)}
+    tensors = {name: tensor for _, name, tensor in _walk_module(record, "", EntryCounter(), 0)}
     strength = tensors.get("p")
     if strength is None or strength.size != () or strength.storage.kind.dtype.kind != "f":
         raise CheckpointFormatError("the augment_pipe has no scalar p")
@@ -304,9 +308,9 @@ def _augment_strength(record: Any, loader: _ArrayLoader) -> float | None:
     return float(loader.load(strength))
 
 
-def _plain(value: Any, where: str, counter: _Counter | None = None, depth: int = 0) -> Any:
+def _plain(value: Any, where: str, counter: EntryCounter | None = None, depth: int = 0) -> Any:
     """Copies decoded containers and scalars into plain Python ones; refuses anything else."""
-    counter = counter or _Counter()
+    counter = counter or EntryCounter()
     counter.visit(where, depth)
     if isinstance(value, dict):
         return {key: _plain(item, f"{where}.{key}", counter, depth + 1) for key, item in value.items()}

@@ -26,40 +26,45 @@ def decode_zip(source: ByteSource, allowed: Globals, budget: Budget) -> Any:
     Raises:
         CheckpointFormatError: The archive is damaged, compressed, or lacks a member that it needs.
     """
-    members = _members(source)
+    members = zip_members(source)
     pickles = [name for name in members if name == "data.pkl" or name.endswith("/data.pkl")]
     if len(pickles) != 1:
         raise CheckpointFormatError(f"the zip archive holds {len(pickles)} data.pkl instead of one")
     prefix = pickles[0].removesuffix("data.pkl")
-    _check_byte_order(members.get(f"{prefix}byteorder"))
+    stream = _member_span(source, members[pickles[0]])
+    byte_order = members.get(f"{prefix}byteorder")
+    if byte_order is not None:
+        _check_byte_order(_member_span(source, byte_order))
 
     def locate(key: str, length: int) -> ByteSpan:
-        span = members.get(f"{prefix}data/{key}")
+        member = members.get(f"{prefix}data/{key}")
+        span = None if member is None else _member_span(source, member)
         if span is None or span.length != length:
             found = "nothing" if span is None else f"{span.length} bytes"
             raise CheckpointFormatError(f"the storage {shown(key)} claims {length} bytes, the archive holds {found}")
         return span
 
-    stream = members[pickles[0]]
     if stream.length > MAX_PICKLE_BYTES:
         raise CheckpointFormatError(f"data.pkl has {stream.length} bytes, more than {MAX_PICKLE_BYTES}")
     return PickleMachine(source_of_bytes(stream.read()), allowed, budget, StorageTable(locate).load_persistent).run()
 
 
-def _check_byte_order(member: ByteSpan | None) -> None:
-    if member is not None and (member.length != len("little") or member.read() != b"little"):
+def _check_byte_order(member: ByteSpan) -> None:
+    if member.length != len("little") or member.read() != b"little":
         raise CheckpointFormatError("the byte order of the archive is not little-endian")
 
 
-def _members(source: ByteSource) -> dict[str, ByteSpan]:
+def zip_members(source: ByteSource) -> dict[str, zipfile.ZipInfo]:
+    """The directory of an archive. Members that nobody asks for, such as the code of TorchScript, are never looked at.
+
+    Raises:
+        CheckpointFormatError: The archive is damaged.
+    """
     _check_directory_size(source)
     try:
         # zipfile reads from `source.file`, whose position nobody else needs before data.pkl is decoded.
         with zipfile.ZipFile(source.file) as archive:
-            entries = archive.infolist()
-        return {entry.filename: _member_span(source, entry) for entry in entries}
-    except CheckpointFormatError:
-        raise
+            return {entry.filename: entry for entry in archive.infolist()}
     except _ZIP_ERRORS as error:
         raise CheckpointFormatError(f"the zip archive is damaged ({type(error).__name__})") from error
 

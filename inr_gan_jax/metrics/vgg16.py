@@ -13,12 +13,15 @@ from jax import lax
 
 from inr_gan_jax.array_types import Array, Params, along_last, check_shape
 from inr_gan_jax.metrics.layers import convolve_relu, max_pool
-from inr_gan_jax.metrics.weight_files import Shapes, channels_last, read_weights
+from inr_gan_jax.metrics.weight_files import Shapes, WeightsFile, channels_last, read_weights
+from inr_gan_jax.ops.tf1_resize import tf1_resize
 
 WEIGHTS_SOURCE = (
-    "the state_dict of torchvision's vgg16 (https://download.pytorch.org/models/vgg16-397923af.pth) as .pth, .npz or "
-    ".safetensors"
+    "the state_dict of torchvision's vgg16 (https://download.pytorch.org/models/vgg16-397923af.pth, sha256 "
+    "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0) as .pth, .npz or .safetensors"
 )
+SIDE = 224
+NUM_FEATURES = 4096
 TAPS = ("relu1_2", "relu2_2", "relu3_3", "relu4_3", "relu5_3")
 
 # Index in torchvision's `features` and width of the convolutions of each block; a 2x2 max pool lies between blocks.
@@ -29,6 +32,7 @@ _BLOCKS = (
     ((17, 512), (19, 512), (21, 512)),
     ((24, 512), (26, 512), (28, 512)),
 )
+_DENSE_LAYERS = ("classifier.0", "classifier.3")
 # ImageNet's mean and deviation, for images in [-1, 1].
 _SHIFT = np.array([-0.030, -0.088, -0.188])
 _SCALE = np.array([0.458, 0.448, 0.450])
@@ -44,11 +48,22 @@ def convolution_shapes() -> Shapes:
     return shapes
 
 
-def load_vgg16(path: str | os.PathLike[str]) -> Params:
-    """Reads the convolutions of VGG16; the fully connected layers may be in the file or not.
+def dense_shapes() -> Shapes:
+    """Names and shapes of the first two fully connected layers in torchvision's state_dict."""
+    inputs = 512 * 7 * 7
+    shapes: dict[str, tuple[int, ...]] = {}
+    for name in _DENSE_LAYERS:
+        shapes[f"{name}.weight"], shapes[f"{name}.bias"] = (NUM_FEATURES, inputs), (NUM_FEATURES,)
+        inputs = NUM_FEATURES
+    return shapes
+
+
+def load_vgg16(path: str | os.PathLike[str], with_dense_layers: bool = False) -> Params:
+    """Reads the convolutions of VGG16, and its first two fully connected layers if asked for.
 
     Args:
         path: torchvision's vgg16, .pth, .npz or .safetensors.
+        with_dense_layers: needed for `vgg16_fc2` only; 480 MB.
 
     Returns:
         Layer -> {"kernel", "bias"}, NumPy arrays in float32, on no device yet.
@@ -56,7 +71,13 @@ def load_vgg16(path: str | os.PathLike[str]) -> Params:
     Raises:
         UserError: one sentence, if the file is missing, damaged, hostile or of another network.
     """
-    return channels_last(read_weights(path, convolution_shapes(), WEIGHTS_SOURCE).arrays)
+    return channels_last(read_vgg16(path, with_dense_layers).arrays)
+
+
+def read_vgg16(path: str | os.PathLike[str], with_dense_layers: bool) -> WeightsFile:
+    """As `load_vgg16`, in PyTorch's layout, with the digest of the file."""
+    shapes = {**convolution_shapes(), **(dense_shapes() if with_dense_layers else {})}
+    return read_weights(path, shapes, WEIGHTS_SOURCE)
 
 
 def normalised(images: Array) -> Array:
@@ -93,14 +114,46 @@ def vgg16_taps(
     smallest = 2 ** (num_taps - 1)
     if min(images.shape[1:3]) < smallest:
         raise ValueError(f"images have shape {images.shape}, expected sides of at least {smallest} pixels for {last}")
-    features, taps = normalised(images), {}
-    for name, block in zip(TAPS[:num_taps], _BLOCKS, strict=False):
-        if taps:
-            features = max_pool(features, 2, 2)
+    return dict(zip(TAPS, taps_of_normalised(params, normalised(images), num_taps, precision), strict=False))
+
+
+def taps_of_normalised(
+    params: Params,
+    images: Array,
+    num_taps: int = len(TAPS),
+    precision: lax.PrecisionLike = lax.Precision.HIGHEST,
+) -> list[Array]:
+    """The first taps of images [batch, height, width, 3] that `normalised` has mapped already."""
+    taps: list[Array] = []
+    for block in _BLOCKS[:num_taps]:
+        features = max_pool(taps[-1], 2, 2) if taps else images
         for index, _ in block:
             features = convolve_relu(features, params[f"features.{index}"], padding=1, precision=precision)
-        taps[name] = features
+        taps.append(features)
     return taps
+
+
+def vgg16_fc2(params: Params, images: Array) -> Array:
+    """Computes the features that precision and recall are measured in.
+
+    Args:
+        params: of `load_vgg16` with the fully connected layers.
+        images: [batch, height, width, 3], RGB in [0, 255], of any size; resized to 224x224 as TensorFlow 1 does.
+
+    Returns:
+        [batch, 4096], the second fully connected layer after its ReLU.
+
+    Source: arXiv 1904.06991 §3; arXiv 1409.1556, configuration D.
+    """
+    inputs = normalised(tf1_resize(images, (SIDE, SIDE)) / 127.5 - 1)
+    maps = max_pool(taps_of_normalised(params, inputs)[-1], 2, 2)
+    # PyTorch flattens channels first.
+    features = maps.transpose(0, 3, 1, 2).reshape(len(maps), -1)
+    for name in _DENSE_LAYERS:
+        kernel, bias = (jnp.asarray(params[name][key], images.dtype) for key in ("kernel", "bias"))
+        features = jnp.matmul(features, kernel, precision=lax.Precision.HIGHEST) + along_last(bias, 2)
+        features = jnp.maximum(features, 0)
+    return features
 
 
 def perceptual_distance(

@@ -4,11 +4,12 @@ Read are state_dicts of torch.save (.pth, .pt; the zip format and the older one)
 layouts are those of PyTorch in all of them: kernels [out, in, height, width], matrices [out, in].
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import os
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,24 @@ def read_weights(path: str | os.PathLike[str], shapes: Shapes, source: str) -> W
     path = Path(path).expanduser()
     sha256 = file_sha256(path, source)
     return WeightsFile(path, sha256, checked_arrays(path, _read_arrays(path, shapes), shapes, source))
+
+
+def array_names(path: str | os.PathLike[str], source: str) -> frozenset[str]:
+    """The names of the arrays in a small file of any of the formats.
+
+    Raises:
+        UserError: as `read_weights`.
+    """
+    path = Path(path).expanduser()
+    file_sha256(path, source)
+    with _explained(path):
+        if path.suffix == ".npz":
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+                return frozenset(archive.files)
+        if path.suffix == ".safetensors":
+            with safe_open(path, framework="numpy") as file:
+                return frozenset(file.keys())
+    return frozenset(read_torch_state_dict(path))
 
 
 def file_sha256(path: Path, source: str) -> str:
@@ -120,16 +139,23 @@ def _unreadable(path: Path, error: OSError) -> UserError:
     return UserError(f"{path}: cannot be read ({error.strerror or type(error).__name__})")
 
 
-def _read_arrays(path: Path, shapes: Shapes) -> dict[str, np.ndarray]:
+@contextlib.contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Turns what a damaged .npz or .safetensors makes the libraries raise into one sentence."""
     try:
+        yield
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    except (SafetensorError, *_NPZ_ERRORS) as error:
+        raise UserError(f"{path}: not a {path.suffix} file of arrays ({error})") from error
+
+
+def _read_arrays(path: Path, shapes: Shapes) -> dict[str, np.ndarray]:
+    with _explained(path):
         if path.suffix == ".npz":
             return _read_npz(path, shapes)
         if path.suffix == ".safetensors":
             return _read_safetensors(path, shapes)
-    except OSError as error:
-        raise _unreadable(path, error) from error
-    except (SafetensorError, zipfile.error, *_NPZ_ERRORS) as error:
-        raise UserError(f"{path}: not a {path.suffix} file of arrays ({error})") from error
     return read_torch_state_dict(path)
 
 

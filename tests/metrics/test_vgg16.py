@@ -10,7 +10,14 @@ import numpy as np
 import pytest
 
 from inr_gan_jax.errors import UserError
-from inr_gan_jax.metrics.vgg16 import TAPS, convolution_shapes, load_vgg16, perceptual_distance, vgg16_taps
+from inr_gan_jax.metrics.vgg16 import (
+    TAPS,
+    convolution_shapes,
+    load_vgg16,
+    perceptual_distance,
+    vgg16_fc2,
+    vgg16_taps,
+)
 from tests.importers.official_format import state_dict_of, write_torch_zip
 from tests.metrics import golden
 
@@ -105,3 +112,31 @@ def test_number_of_tap_weights_is_checked(params: Any, tap_weights: tuple[float,
 def test_missing_file_says_which_one_is_needed(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"absent\.pth does not exist, expected the state_dict of torchvision's vgg16"):
         load_vgg16(tmp_path / "absent.pth")
+
+
+def test_dense_features_equal_a_plain_computation(params: Any) -> None:
+    rng = np.random.default_rng(0)
+    sizes = {"classifier.0": (512 * 7 * 7, 6), "classifier.3": (6, 4)}
+    dense = {
+        name: {"kernel": rng.normal(size=size).astype(np.float32), "bias": rng.normal(size=size[1]).astype(np.float32)}
+        for name, size in sizes.items()
+    }
+    pixels = jnp.asarray(rng.uniform(0, 255, (1, 224, 224, 3)), jnp.float32)
+
+    @jax.jit
+    def compute(params: Any, pixels: Any) -> Any:
+        return vgg16_fc2({**params, **dense}, pixels), vgg16_taps(params, pixels / 127.5 - 1)["relu5_3"]
+
+    ours, maps = jax.device_get(compute(params, pixels))
+    pooled = maps.reshape(7, 2, 7, 2, 512).max(axis=(1, 3))
+    # PyTorch flattens channels first.
+    expected = pooled.transpose(2, 0, 1).reshape(-1).astype(np.float64)
+    for entries in dense.values():
+        expected = np.maximum(expected @ entries["kernel"] + entries["bias"], 0)
+    assert (expected > 0).any()
+    np.testing.assert_allclose(ours[0], expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
+
+
+def test_dense_layers_are_read_where_they_are_asked_for(weights_path: Path) -> None:
+    with pytest.raises(UserError, match=r"has no array 'classifier\.0\.weight'"):
+        load_vgg16(weights_path, with_dense_layers=True)

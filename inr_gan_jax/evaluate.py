@@ -1,0 +1,202 @@
+"""Metrics of a checkpoint, by the names of their protocols (docs/metrics.md).
+
+    python -m inr_gan_jax.evaluate --checkpoint=runs/digits --metrics=frechet_digits10k_full
+    python -m inr_gan_jax.evaluate --checkpoint=churches.pkl --metrics=fid50k_full,pr50k3_full \
+        --data_name=lsun/church_outdoor --inception_weights=inception-2015-12-05.pt --vgg16_weights=vgg16-397923af.pth
+
+Results are printed and appended to metrics.jsonl of the run, or to <file>.metrics.jsonl beside a pickle.
+"""
+
+import dataclasses
+import json
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from absl import flags
+
+from inr_gan_jax.command_line import run
+from inr_gan_jax.config import DataConfig
+from inr_gan_jax.data.dataset import Dataset, open_dataset
+from inr_gan_jax.data.random_access import read_images, read_labels
+from inr_gan_jax.errors import UserError
+from inr_gan_jax.inference.loading import LoadedGenerator, load_run
+from inr_gan_jax.inference.metric_callables import Truncation, generated_by
+from inr_gan_jax.inference.official import load_official
+from inr_gan_jax.metrics.devices import batch_devices
+from inr_gan_jax.metrics.feature_networks import WEIGHTS_OPTIONS
+from inr_gan_jax.metrics.path_measure import LPIPS_HEADS
+from inr_gan_jax.metrics.protocols import EXAMPLES, Protocol, parse_protocol
+from inr_gan_jax.metrics.real_images import RealImages
+from inr_gan_jax.metrics.real_statistics import DEFAULT_CACHE
+from inr_gan_jax.metrics.registry import MetricSuite
+from inr_gan_jax.metrics.settings import MetricResult, MetricSettings
+
+_OPTIONS = (*WEIGHTS_OPTIONS.values(), LPIPS_HEADS)
+# Key of the section `data` -> flag.
+_DATA_FLAGS = {"name": "data_name", "split": "data_split", "data_dir": "data_dir"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """What to evaluate.
+
+    Attributes:
+        checkpoint: run folder, or official network pickle.
+        metrics: names of protocols.
+        settings: weights, batch size, cache.
+        truncation: of sampled images.
+        seed: of the latent codes.
+        data: keys of the section `data` that differ from those of the run.
+        output: file to append to; None: metrics.jsonl of the run, or a file of that ending beside a pickle.
+    """
+
+    checkpoint: Path
+    metrics: Sequence[str]
+    settings: MetricSettings
+    truncation: Truncation = dataclasses.field(default_factory=Truncation)
+    seed: int = 0
+    data: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    output: Path | None = None
+
+
+def evaluate(request: Request) -> Iterator[MetricResult]:
+    """Computes metrics of a checkpoint and appends each to the output as soon as it is ready.
+
+    Raises:
+        UserError: one sentence, before an image is drawn, for whatever is missing or does not fit; and when the
+            generator's images are not finite.
+    """
+    protocols = [parse_protocol(name) for name in request.metrics]
+    loaded = load_checkpoint(request.checkpoint)
+    if loaded.config.compilation_cache_dir:
+        cache = str(Path(loaded.config.compilation_cache_dir).expanduser())
+        jax.config.update("jax_compilation_cache_dir", cache)
+    output = request.output or output_path(request.checkpoint)
+    if not output.absolute().parent.is_dir():
+        raise UserError(f"{output} cannot be written (no folder {output.absolute().parent})")
+    config = dataclasses.replace(loaded.config.data, **request.data)
+    dataset = open_dataset(config) if _needs_data(protocols, loaded) else None
+    suite = MetricSuite(protocols, real_images(dataset, config) if dataset else None, request.settings)
+    labels = read_labels(dataset) if dataset is not None and loaded.generator.c_dim else None
+    devices = batch_devices(request.settings.num_devices)
+    generated = generated_by(loaded, devices, request.truncation, labels)
+    try:
+        for result in suite.each(generated, request.seed):
+            append_line(output, jsonl_line(result, loaded))
+            yield result
+    except FloatingPointError as error:
+        raise UserError(f"{request.checkpoint} cannot be evaluated: {error}") from error
+
+
+def load_checkpoint(path: Path) -> LoadedGenerator:
+    """Loads a run folder, or the official pickle that a path names.
+
+    Raises:
+        UserError: if it is neither.
+    """
+    return load_official(path) if path.is_file() else load_run(path)
+
+
+def real_images(dataset: Dataset, config: DataConfig) -> RealImages:
+    """A prepared split as the metrics see it, at the size of the run."""
+
+    def read(indices: np.ndarray) -> np.ndarray:
+        return read_images(dataset, config, indices)
+
+    return RealImages(f"{config.name}, {config.split}", len(dataset), read)
+
+
+def report_lines(result: MetricResult) -> list[str]:
+    """A line a number, the first with the floors that it stands beside."""
+    lines = [f"{name:<28} {value:.6f}" for name, value in result.values.items()]
+    if result.floors:
+        floors = ", ".join(f"{value:.6f} {name}" for name, value in result.floors.items())
+        lines[0] += f"  (real against real: {floors})"
+    return lines
+
+
+def jsonl_line(result: MetricResult, loaded: LoadedGenerator) -> dict[str, Any]:
+    """A line of metrics.jsonl. Numbers of truncated images have the truncation in their names."""
+    psi = result.record["truncation_psi"]
+    suffix = "" if psi == 1 or result.protocol.kind == "path_length" else f"_psi{psi:g}"
+    values = {f"evaluation/{name}{suffix}": value for name, value in result.values.items() if math.isfinite(value)}
+    step = round(loaded.kimg * 1000 / loaded.config.training.batch_size)
+    return {"step": step, "kimg": loaded.kimg, "unix_time": time.time(), **values, "record": dict(result.record)}
+
+
+def output_path(checkpoint: Path) -> Path:
+    """Where results are appended when no other file is named."""
+    return checkpoint.with_suffix(".metrics.jsonl") if checkpoint.is_file() else checkpoint / "metrics.jsonl"
+
+
+def append_line(path: Path, line: Mapping[str, Any]) -> None:
+    """Appends a line to a file.
+
+    Raises:
+        UserError: if it cannot be written.
+    """
+    try:
+        with path.open("a") as file:
+            file.write(json.dumps(line) + "\n")
+    except OSError as error:
+        raise UserError(f"{path} cannot be written ({error.strerror})") from error
+
+
+def _needs_data(protocols: Sequence[Protocol], loaded: LoadedGenerator) -> bool:
+    kinds = {protocol.kind for protocol in protocols}
+    return bool(kinds - {"path_length", "inception_score"}) or loaded.generator.c_dim > 0
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Entry point."""
+    del arguments
+    values = flags.FLAGS.flag_values_dict()
+    names = {option.flag: option.flag.removesuffix("_weights") for option in _OPTIONS}
+    settings = MetricSettings(
+        weights={name: values[flag] for flag, name in names.items() if values[flag]},
+        batch_size=values["batch_size"],
+        num_devices=values["num_devices"],
+        cache_dir=Path(values["metrics_cache_dir"]) if values["metrics_cache_dir"] else None,
+        path_precision=values["path_precision"],
+    )
+    request = Request(
+        checkpoint=Path(values["checkpoint"]).expanduser(),
+        metrics=[name.strip() for name in values["metrics"]],
+        settings=settings,
+        truncation=Truncation(values["truncation_psi"], values["truncation_cutoff"]),
+        seed=values["seed"],
+        data={key: values[flag] for key, flag in _DATA_FLAGS.items() if values[flag]},
+        output=Path(values["output"]).expanduser() if values["output"] else None,
+    )
+    for result in evaluate(request):
+        print("\n".join(report_lines(result)), flush=True)
+    print(f"appended to {request.output or output_path(request.checkpoint)}")
+
+
+def define_flags() -> None:
+    """Defines the flags of the command."""
+    flags.DEFINE_string("checkpoint", None, "Run folder, or an official network pickle.", required=True)
+    flags.DEFINE_list("metrics", None, f"Names of protocols, such as {', '.join(EXAMPLES)}.", required=True)
+    flags.DEFINE_float("truncation_psi", 1.0, "Truncation of sampled images; 1: none.", 0.0)
+    flags.DEFINE_integer("truncation_cutoff", None, "Codes to truncate, from the first on; all by default.", 0)
+    flags.DEFINE_integer("seed", 0, "Seed of the latent codes.", 0, 2**32 - 1)
+    flags.DEFINE_integer("batch_size", 64, "Images at a time over all devices.", 1)
+    flags.DEFINE_integer("num_devices", 0, "Devices that share a batch; 0: all.", 0)
+    flags.DEFINE_string("data_name", None, "Real images; the set of the run by default.")
+    flags.DEFINE_string("data_split", None, "Split of the real images; that of the run by default.")
+    flags.DEFINE_string("data_dir", None, "Where prepared sets lie; as in the run by default.")
+    flags.DEFINE_string("metrics_cache_dir", DEFAULT_CACHE, "Where statistics of real images are kept; '': nowhere.")
+    flags.DEFINE_string("output", None, "File to append to; metrics.jsonl of the run by default.")
+    flags.DEFINE_enum("path_precision", "float32", ["float32", "float64"], "Of path lengths.")
+    for option in _OPTIONS:
+        flags.DEFINE_string(option.flag, None, f"File of weights; ${option.variable} by default.")
+
+
+if __name__ == "__main__":
+    define_flags()
+    run(main)

@@ -1,0 +1,94 @@
+"""Path lengths of a generator, batch by batch over devices."""
+
+import contextlib
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from inr_gan_jax.array_types import Array
+from inr_gan_jax.metrics import lpips
+from inr_gan_jax.metrics.devices import BatchDevices
+from inr_gan_jax.metrics.feature_networks import WEIGHTS_OPTIONS, WeightsOption
+from inr_gan_jax.metrics.ppl import PathDraws, PathGenerator, PathProtocol, draw_paths, path_distances, path_length
+from inr_gan_jax.metrics.progress import Progress
+from inr_gan_jax.metrics.settings import MetricSettings
+
+# Of the heads that the feature maps are weighted by.
+LPIPS_HEADS = WeightsOption("lpips_vgg_heads", "INR_GAN_LPIPS_VGG_HEADS", lpips.HEADS_SOURCE.format(name="vgg"))
+
+
+class PathMeasure:
+    """Measures path lengths by LPIPS (vgg).
+
+    Args:
+        settings: weights, batch size and precision.
+
+    Attributes:
+        sha256: digests of the files of weights, by what they are.
+        precision: of the generator and of the distances.
+
+    Raises:
+        UserError: for a file of weights that is missing or wrong.
+    """
+
+    def __init__(self, settings: MetricSettings) -> None:
+        backbone = WEIGHTS_OPTIONS["vgg16"].resolve(settings.weights.get("vgg16"))
+        heads = LPIPS_HEADS.resolve(settings.weights.get(LPIPS_HEADS.flag))
+        self._params, self.sha256 = lpips.load_lpips("vgg", backbone, heads)
+        self._batch_size = settings.batch_size
+        self.precision = settings.path_precision
+
+    def __call__(
+        self, path: PathProtocol, count: int, generator: PathGenerator, seed: int, devices: BatchDevices
+    ) -> float:
+        """Computes the length over `count` paths; batch i is drawn with fold_in(key(seed), i)."""
+        key, batch, distances = jax.random.key(seed), self._batch_size, []
+        with self._types(), Progress("paths", count) as progress:
+            compute = self._program(path, generator, devices)
+            for index, start in enumerate(range(0, count, batch)):
+                size = min(batch, count - start)
+                draws = draw_paths(path, generator, jax.random.fold_in(key, index), batch)
+                distances.append(np.asarray(compute(_spread(draws, devices)))[:size])
+                progress.add(size)
+        return path_length(np.concatenate(distances))
+
+    def _program(
+        self, path: PathProtocol, generator: PathGenerator, devices: BatchDevices
+    ) -> Callable[[PathDraws], Array]:
+        """From the draws of a batch to its distances."""
+        trees = (generator.variables, self._params)
+        weights = jax.device_put(jax.tree.map(self._cast, trees), devices.replicated)
+
+        @jax.jit
+        def compute(weights: Any, draws: PathDraws) -> Array:
+            variables, params = weights
+
+            def distance(first: Array, second: Array) -> Array:
+                return lpips.lpips("vgg", params, first, second)
+
+            return path_distances(path, generator, variables, distance, draws)
+
+        return functools.partial(compute, weights)
+
+    def _types(self) -> contextlib.AbstractContextManager[Any]:
+        """Double precision where it is asked for."""
+        return jax.enable_x64(True) if self.precision == "float64" else contextlib.nullcontext()
+
+    def _cast(self, leaf: Any) -> Any:
+        return jnp.asarray(leaf, self.precision) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
+
+
+def _spread(draws: PathDraws, devices: BatchDevices) -> PathDraws:
+    """The draws over the devices, filled up by the last path to a multiple of their number."""
+    missing = devices.fitting(len(draws.t)) - len(draws.t)
+
+    def fill(leaf: Array) -> Array:
+        return jax.device_put(jnp.concatenate([leaf, jnp.repeat(leaf[-1:], missing, axis=0)]), devices.batch)
+
+    key = jax.device_put(draws.noise_key, devices.replicated)
+    c = None if draws.c is None else fill(draws.c)
+    return PathDraws(fill(draws.z0), fill(draws.z1), fill(draws.t), c, key)

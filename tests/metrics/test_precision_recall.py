@@ -1,0 +1,52 @@
+"""Precision and recall against recorded values of exact neighbours, and against plain loops."""
+
+import numpy as np
+import pytest
+
+from inr_gan_jax.metrics.precision_recall import neighbour_radii, precision_recall, squared_distances
+from tests.metrics import golden
+
+
+@pytest.mark.parametrize("num_neighbours", [3, 5])
+def test_shares_equal_the_recorded_ones(num_neighbours: int) -> None:
+    recorded = golden.load("metrics")
+    shares = precision_recall(recorded["gen"], recorded["real"], num_neighbours, tile=333)
+    counts = recorded[f"pr.exact_k{num_neighbours}.counts"]
+    assert (round(shares.precision * 2000), round(shares.recall * 1500)) == tuple(counts)
+
+
+def test_radii_equal_the_recorded_ones() -> None:
+    recorded = golden.load("metrics")
+    for name, key in (("real", "pr.radius_real_k3"), ("gen", "pr.radius_gen_k3")):
+        np.testing.assert_allclose(neighbour_radii(recorded[name], 3), recorded[key], rtol=1e-10)
+
+
+@pytest.mark.parametrize("tile", [2, 5, 64])
+def test_tiles_equal_plain_loops(tile: int) -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(23, 3)), rng.normal(0.7, 1, size=(17, 3))
+
+    def radii(points: np.ndarray) -> np.ndarray:
+        # The nearest is the point itself.
+        return np.array([np.sort(np.linalg.norm(points - point, axis=1))[2] for point in points])
+
+    def share(points: np.ndarray, manifold: np.ndarray) -> float:
+        size = radii(manifold)
+        return float(np.mean([(np.linalg.norm(manifold - point, axis=1) <= size).any() for point in points]))
+
+    shares = precision_recall(x, y, num_neighbours=2, tile=tile)
+    np.testing.assert_allclose(neighbour_radii(x, 2, tile), radii(x), rtol=1e-10)
+    assert (shares.precision, shares.recall) == (share(x, y), share(y, x))
+
+
+def test_equal_points_have_radius_zero_and_lie_within_each_other() -> None:
+    points = np.repeat(np.random.default_rng(0).normal(100, 1, size=(4, 2)), 5, axis=0)
+    np.testing.assert_array_equal(np.diag(squared_distances(points, points)) >= 0, True)
+    shares = precision_recall(points, points, num_neighbours=3, tile=3)
+    assert shares.precision == 1
+    assert shares.recall == 1
+
+
+def test_too_few_vectors_for_the_neighbours_are_refused() -> None:
+    with pytest.raises(ValueError, match="3 neighbours of 3 vectors"):
+        neighbour_radii(np.zeros((3, 2)), 3)

@@ -1,0 +1,147 @@
+"""Metrics of checkpoints, from run folder or official pickle to a line of metrics.jsonl."""
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from inr_gan_jax import evaluate
+from inr_gan_jax.checkpoint import save_entries
+from inr_gan_jax.errors import UserError
+from inr_gan_jax.evaluate import Request
+from inr_gan_jax.inference.metric_callables import Truncation, generated_by
+from inr_gan_jax.inference.official import load_official
+from inr_gan_jax.metrics.devices import batch_devices
+from inr_gan_jax.metrics.settings import MetricResult, MetricSettings
+from inr_gan_jax.models.build import build_generator
+from tests.conftest import tiny_config
+from tests.golden_release import golden_file
+
+NAMES = ("frechet_digits40_full", "kernel_digits40_full")
+
+
+@pytest.fixture(scope="module")
+def run_folder(tmp_path_factory: pytest.TempPathFactory, digits_root: Path) -> Path:
+    """A run of an untrained generator."""
+    folder = tmp_path_factory.mktemp("run")
+    config = tiny_config(data={"data_dir": str(digits_root), "num_classes": 10})
+    (folder / "config.json").write_text(config.to_json())
+    generator = build_generator(config)
+    variables = jax.jit(generator.init)(jax.random.key(0))
+    entries = {"ema_params": variables["params"], "constants": {}, "w_avg": jnp.zeros(generator.w_dim)}
+    save_entries(folder / "checkpoints", 100, entries)
+    return folder
+
+
+def request(run_folder: Path, cache: Path, **changes: object) -> Request:
+    settings = MetricSettings(batch_size=12, num_devices=1, cache_dir=cache)
+    return dataclasses.replace(Request(run_folder, NAMES, settings), **changes)
+
+
+@pytest.fixture(scope="module")
+def evaluated(run_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, MetricResult], list[dict]]:
+    """Results of one device, and the lines that were appended to a file of one line."""
+    folder = tmp_path_factory.mktemp("evaluated")
+    output = folder / "lines.jsonl"
+    output.write_text('{"step": 1}\n')
+    results = list(evaluate.evaluate(request(run_folder, folder, output=output)))
+    lines = [json.loads(text) for text in output.read_text().splitlines()]
+    return {result.protocol.name: result for result in results}, lines
+
+
+def test_results_are_appended_with_their_records(evaluated: tuple[dict[str, MetricResult], list[dict]]) -> None:
+    results, (before, *lines) = evaluated
+    assert before == {"step": 1}
+    assert results.keys() == set(NAMES)
+    values = {name: value for line in lines for name, value in line.items() if name.startswith("evaluation/")}
+    assert values == {f"evaluation/{name}": v for result in results.values() for name, v in result.values.items()}
+    assert {(line["step"], line["kimg"]) for line in lines} == {(100, 0.8)}
+    record = lines[0]["record"]
+    assert record["truncation_psi"] == 1
+    assert record["real"]["count"] == 1797
+
+
+def test_untrained_generator_is_farther_than_real_images(
+    evaluated: tuple[dict[str, MetricResult], list[dict]],
+) -> None:
+    result = evaluated[0][NAMES[0]]
+    assert result.value > 2 * result.floors["resampled"] > 0
+
+
+def test_report_puts_floors_beside_a_distance(evaluated: tuple[dict[str, MetricResult], list[dict]]) -> None:
+    result = evaluated[0][NAMES[0]]
+    (line,) = evaluate.report_lines(result)
+    assert f"{result.value:.6f}" in line
+    assert f"{result.floors['halves']:.6f} halves" in line
+
+
+def test_number_of_devices_changes_no_picture(run_folder: Path) -> None:
+    loaded, labels = evaluate.load_checkpoint(run_folder), np.arange(10)
+    drawn = [
+        generated_by(loaded, batch_devices(count), Truncation(), labels).sample_images(jax.random.key(0), 5)
+        for count in (1, 8)
+    ]
+    np.testing.assert_allclose(drawn[1], drawn[0], atol=1e-5)
+    assert drawn[0].shape == (5, 8, 8, 1)
+
+
+def test_truncation_is_part_of_the_name(
+    run_folder: Path, evaluated: tuple[dict[str, MetricResult], list[dict]]
+) -> None:
+    result = evaluated[0][NAMES[0]]
+    truncated = dataclasses.replace(result, record={**result.record, "truncation_psi": 0.5})
+    line = evaluate.jsonl_line(truncated, evaluate.load_checkpoint(run_folder))
+    assert line["evaluation/frechet_digits40_full_psi0.5"] == result.value
+
+
+def test_default_output_lies_in_the_run_or_beside_the_pickle(run_folder: Path, tmp_path: Path) -> None:
+    pickle = tmp_path / "churches.pkl"
+    pickle.write_bytes(b"")
+    assert evaluate.output_path(run_folder) == run_folder / "metrics.jsonl"
+    assert evaluate.output_path(pickle) == tmp_path / "churches.metrics.jsonl"
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"metrics": ["fid50k"]}, "metric 'fid50k' is unknown; nearest: "),
+        ({"metrics": ["fid50k_full"]}, "give --inception_weights or "),
+        ({"checkpoint": Path("nowhere")}, "nowhere is no run folder"),
+        ({"data": {"name": "absent"}}, "data set 'absent' is not prepared"),
+        ({"output": Path("/absent/lines.jsonl")}, "/absent/lines.jsonl cannot be written (no folder /absent)"),
+    ],
+)
+def test_mistake_is_one_sentence(
+    run_folder: Path, tmp_path: Path, changes: dict[str, object], sentence: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("INR_GAN_INCEPTION_WEIGHTS", raising=False)
+    with pytest.raises(UserError) as caught:
+        list(evaluate.evaluate(request(run_folder, tmp_path, **changes)))
+    assert str(caught.value).startswith(sentence)
+
+
+def test_command_ends_in_one_sentence(run_folder: Path) -> None:
+    command = [sys.executable, "-m", "inr_gan_jax.evaluate", f"--checkpoint={run_folder}", "--metrics=fid50k_full"]
+    environment = {key: value for key, value in os.environ.items() if key != "INR_GAN_INCEPTION_WEIGHTS"}
+    root = Path(__file__).resolve().parents[1]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=root, env=environment, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: give --inception_weights or $INR_GAN_INCEPTION_WEIGHTS: one of pt_inception")
+    assert done.stderr.count("\n") == 1
+
+
+def test_official_pickle_is_sampled_and_truncated() -> None:
+    loaded = load_official(golden_file("tiny-inr-gan-32.pkl"))
+    labels = np.array([1, 1]) if loaded.generator.c_dim else None
+    source = generated_by(loaded, batch_devices(2), Truncation(0.0), labels)
+    images = source.sample_images(jax.random.key(0), 3)
+    assert images.shape == (3, 32, 32, 3)
+    # At psi 0 every code is the mean one; this network has no noise.
+    np.testing.assert_allclose(images[0], images[2], atol=1e-5)
