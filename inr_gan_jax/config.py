@@ -230,9 +230,11 @@ class TrainingConfig:
 class EvaluationConfig:
     """Section `evaluation`."""
 
-    metric: Literal["none", "pixel_fd"]
+    metric: str
     num_samples: int
     batch_size: int
+    weights_file: str = ""
+    cache_dir: str = "~/.cache/inr_gan_jax/metrics"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -89,7 +89,6 @@ def test_lsun_names_its_categories() -> None:
         ("evaluation", "num_samples", 1, "num_samples is 1, expected at least 2"),
         ("discriminator", "mbstd_channels", -1, "mbstd_channels is -1, expected 0 or more"),
         ("discriminator", "mbstd_channels", 3, "mbstd_channels is 3, expected 0 or a divisor of the last width, 8"),
-        ("evaluation", "metric", "fid", "metric is 'fid', expected one of none, pixel_fd"),
         ("loss", "style_mixing_prob", 0.9, "style_mixing_prob is 0.9, expected 0, as the paper model has one code"),
         ("loss", "style_mixing_prob", 1.5, "style_mixing_prob is 1.5, expected 0 to 1"),
         ("loss", "pl_weight", 2.0, "pl_interval is 1, expected at least 2 with loss.pl_weight above 0"),

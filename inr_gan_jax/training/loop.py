@@ -16,8 +16,9 @@ from inr_gan_jax.data.dataset import open_dataset
 from inr_gan_jax.data.input_pipeline import make_iterator
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.models.build import build_discriminator, build_generator
+from inr_gan_jax.training.evaluation import Evaluation, check_metric
 from inr_gan_jax.training.guard import Alarm, Guard, GuardRecord
-from inr_gan_jax.training.hooks import Evaluation, Sampler, Schedule, all_finite, write_sample_grid
+from inr_gan_jax.training.hooks import Sampler, Schedule, all_finite, write_sample_grid
 from inr_gan_jax.training.interruption import RunInterruptedError, StopRequest
 from inr_gan_jax.training.metric_writers import make_writer, read_metrics
 from inr_gan_jax.training.optimizers import build_optimizers
@@ -179,6 +180,11 @@ class _Run:
         alarm = self._guard.look_at_tick(step, means)
         return alarm is not None and self._act(alarm)
 
+    def _cost(self, value: float) -> float:
+        """A number of which less is better, for any metric."""
+        evaluation = self._parts.evaluation
+        return value if evaluation is None or evaluation.lower_is_better else -value
+
     def _evaluate(self, evaluation: Evaluation) -> float:
         try:
             values = evaluation(self.state)
@@ -186,7 +192,7 @@ class _Run:
             return math.nan
         self._writer.write_scalars(self._step, {"kimg": self._kimg(self._step), **values, **evaluation.floor_scalars})
         self._progress.update(self._step, values)
-        return values[evaluation.name]
+        return self._cost(values[evaluation.name])
 
     def _save(self, metric: float | None = None) -> None:
         """Saves unless it has been done; a checkpoint that cannot be written does not end the run."""
@@ -259,12 +265,12 @@ class _Run:
         )
 
     def _best_metric(self) -> tuple[float, int] | None:
-        """The smallest metric in the file of numbers, and its step."""
+        """The best metric in the file of numbers as a cost, and its step."""
         evaluation = self._parts.evaluation
         if evaluation is None:
             return None
         lines = [line for line in read_metrics(self._parts.workdir) if evaluation.name in line]
-        return min(((line[evaluation.name], line["step"]) for line in lines), default=None)
+        return min(((self._cost(line[evaluation.name]), line["step"]) for line in lines), default=None)
 
     def _evaluation_is_missing(self) -> bool:
         """Whether the run was stopped within the evaluation that was due at its last step."""
@@ -281,6 +287,7 @@ class _Run:
 def _open_parts(config: Config, workdir: Path, stop: StopRequest) -> _Parts:
     """Checks everything that can be wrong, then makes the run folder."""
     check_run_folder(workdir, config)
+    check_metric(config.evaluation)
     features, distance = load_perceptual(config.loss)
     if config.compilation_cache_dir:
         jax.config.update("jax_compilation_cache_dir", str(Path(config.compilation_cache_dir).expanduser()))

@@ -271,6 +271,11 @@ MISTAKES = {
     "resolution": (["--config.data.height=6"], "data.height is 6, expected 4, 8, 16"),
     "impossible network": (["--config.model=release"], "config.release makes no network: input_resolution is 32"),
     "missing data": (["--config.data.name=digit"], "data set 'digit' is not prepared"),
+    "unknown metric": (["--config.evaluation.metric=fid50_ful"], "metric 'fid50_ful' is unknown; nearest: fid50k_full"),
+    "no Inception": (
+        ["--config.evaluation.metric=fid1k_full", "--config.evaluation.weights_file=/nowhere"],
+        "/nowhere",
+    ),
     "no VGG16": (
         [
             "--config.loss.perceptual_weight=10",
