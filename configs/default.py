@@ -162,8 +162,8 @@ def get_config() -> ConfigDict:
                 "lr_factor": 1.0,  # of all learning rates, after each time of going back
             },
             "evaluation": {
-                # none; pixel_fd: Frechet distance of raw pixels (small pictures only); or a protocol of docs/metrics.md,
-                # such as fid50k_full, kid50k_full, fsd10k_full
+                # none; pixel_fd: Frechet distance of raw pixels, for small pictures; or a protocol of docs/metrics.md, such
+                # as fid50k_full, kid50k_full, fsd10k_full
                 "metric": "none",
                 "num_samples": 10000,  # generated images of pixel_fd; the name of a protocol says its own
                 "weights_file": "",  # of the protocol's network; empty: the environment variable that it names
