@@ -38,7 +38,9 @@ class DataConfig:
     num_classes: int
     x_flip: bool
     num_threads: int
+    num_workers: int
     prefetch: int
+    cache_mib: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -300,7 +302,7 @@ _ABOVE_ZERO = {
     "discriminator": ("conv_clamp", "label_lr_multiplier", "label_projection_features"),
 }
 _NOT_NEGATIVE = {
-    "data": ("num_classes",),
+    "data": ("num_classes", "num_workers", "cache_mib"),
     "paper": ("first_dense_block", "leaky_slope"),
     "release": ("w_avg_decay", "first_dense_lattice"),
     "discriminator": ("mbstd_channels", "num_label_layers"),

@@ -1,0 +1,92 @@
+"""tfds' own builders, run to array_record without TensorFlow."""
+
+import contextlib
+import io
+import os
+import sys
+import types
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow_datasets as tfds
+from PIL import Image
+
+from inr_gan_jax.data.errors import DatasetError
+
+
+def prepare_own(name: str, root: Path) -> tfds.core.DatasetBuilder:
+    """Downloads and prepares a set of tfds; nothing when it is there.
+
+    Args:
+        name: of tfds, such as `cifar10` or `celeb_a_hq/256`.
+        root: folder of prepared sets.
+
+    Returns:
+        The prepared builder.
+
+    Raises:
+        DatasetError: if tfds knows no such set, or cannot get or write it.
+    """
+    try:
+        builder = tfds.builder(name, data_dir=str(root), file_format="array_record")
+    except tfds.core.DatasetNotFoundError as error:
+        raise DatasetError(
+            f"{name!r} is neither a folder or a zip nor a data set of tfds; see https://www.tensorflow.org/datasets"
+        ) from error
+    except Exception as error:  # tfds raises many kinds for wrong configurations
+        raise DatasetError(f"tfds cannot make {name!r} ({_first_line(error)})") from error
+    _encode_arrays(builder)
+    try:
+        with _without_tensorflow(builder):
+            builder.download_and_prepare()
+    except Exception as error:  # downloads and readers raise many kinds
+        raise DatasetError(
+            f"tfds cannot prepare {name!r} in {root} ({_first_line(error)}); with its files at hand, prepare them as a "
+            "folder or a zip"
+        ) from error
+    return builder
+
+
+def _encode_arrays(builder: Any) -> None:
+    """Makes a builder yield PNG where it yields arrays, which tfds would need TensorFlow to encode."""
+    if not hasattr(builder, "_generate_examples"):
+        return
+    generate = builder._generate_examples
+
+    def encoded(*arguments: Any, **keywords: Any) -> Iterator[tuple[Any, Any]]:
+        for key, example in generate(*arguments, **keywords):
+            if isinstance(example.get("image"), np.ndarray):
+                example = {**example, "image": _png(example["image"])}
+            yield key, example
+
+    builder._generate_examples = encoded
+
+
+def _png(image: np.ndarray) -> bytes:
+    encoded = io.BytesIO()
+    Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(encoded, format="PNG")
+    return encoded.getvalue()
+
+
+@contextlib.contextmanager
+def _without_tensorflow(builder: Any) -> Iterator[None]:
+    """Lends the module of a builder the few functions on files that it would load TensorFlow for."""
+    module = sys.modules[type(builder).__module__]
+    if not hasattr(module, "tf"):
+        yield
+        return
+    gfile = types.SimpleNamespace(GFile=open, exists=os.path.exists, listdir=os.listdir, isdir=os.path.isdir)
+    lent = types.SimpleNamespace(io=types.SimpleNamespace(gfile=gfile))
+    kept = module.tf  # pyright: ignore[reportAttributeAccessIssue] - has one, as was asked above
+    module.tf = lent  # pyright: ignore[reportAttributeAccessIssue]
+    try:
+        yield
+    finally:
+        module.tf = kept  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
