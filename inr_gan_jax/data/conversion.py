@@ -8,7 +8,7 @@ import multiprocessing.connection
 import os
 import signal
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
@@ -58,7 +58,7 @@ class Converter:
 
 def convert_all(
     names: Iterable[str], reader: ImageReader, settings: FitSettings | None, num_processes: int
-) -> Iterator[tuple[str, Outcome]]:
+) -> Generator[tuple[str, Outcome], None, None]:
     """Yields each name with its fitted image, or with the reason why there is none, in the order of the names.
 
     Args:
@@ -70,7 +70,8 @@ def convert_all(
     Raises:
         DatasetError: if a worker process ends before its time.
     """
-    tasks = iter(lambda names=iter(names): list(itertools.islice(names, _IMAGES_A_TASK)), [])
+    left = iter(names)
+    tasks = iter(lambda: list(itertools.islice(left, _IMAGES_A_TASK)), [])
     if num_processes == 1:
         converter = Converter(reader, settings, threading.Lock())
         for task in tasks:

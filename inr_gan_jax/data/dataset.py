@@ -185,12 +185,12 @@ def _check_size(size: tuple[int | None, int | None], config: DataConfig, directo
 
 def _check_labels(features: Any, config: DataConfig) -> int:
     """The number of classes, 0 without labels."""
-    label = features["label"] if "label" in features else None
-    num_classes = label.num_classes if isinstance(label, tfds.features.ClassLabel) else 0
+    label: Any = dict(features.items()).get("label")
+    num_classes: int = label.num_classes or 0 if isinstance(label, tfds.features.ClassLabel) else 0
     if config.num_classes and not num_classes:
         raise DatasetError(
-            f"config.data.num_classes is {config.num_classes}, but {config.name} has no labels; set it to 0, or prepare "
-            "the set with a dataset.json of labels or with --labels=folders"
+            f"config.data.num_classes is {config.num_classes}, but {config.name} has no labels; set it to 0, or "
+            "prepare the set with a dataset.json of labels or with --labels=folders"
         )
     if config.num_classes and config.num_classes != num_classes:
         raise DatasetError(f"config.data.num_classes is {config.num_classes}, but {config.name} has {num_classes}")

@@ -1,7 +1,7 @@
 """Encoded images to arrays, by the fastest decoders where they give the pixels of Pillow, by Pillow elsewhere."""
 
-import imagecodecs
 import numpy as np
+from imagecodecs import Jpeg8Error, PngError, WebpError, jpeg8_decode, png_decode, webp_decode
 
 from inr_gan_jax.data.fit_image import open_picture, to_mode
 
@@ -36,13 +36,13 @@ def _decode_fast(data: bytes) -> np.ndarray | None:
     """The array, or None for kinds that the fast decoders refuse or treat in their own way."""
     try:
         if data.startswith(_JPEG):
-            image = imagecodecs.jpeg8_decode(data)
+            image = jpeg8_decode(data)
         elif data.startswith(_PNG) and data[24:26] in _SIMPLE_PNGS:
-            image = imagecodecs.png_decode(data)
+            image = png_decode(data)
         elif data.startswith(_WEBP):
-            image = imagecodecs.webp_decode(data)
+            image = webp_decode(data)
         else:
             return None
-    except (imagecodecs.Jpeg8Error, imagecodecs.PngError, imagecodecs.WebpError):
+    except (Jpeg8Error, PngError, WebpError):
         return None  # Pillow reads it, or says what is wrong
     return image if image.ndim == 2 or image.shape[2] == 3 else None

@@ -59,8 +59,8 @@ def preparation(directory: Path) -> dict[str, Any]:
 def dataset_fingerprint(directory: Path) -> str:
     """A number of 64 hexadecimal digits that is the same for the same images and labels in the same order.
 
-    For sets of `inr_gan_jax.data.prepare` it is made of every encoded image and label, for others of the names, sizes and
-    both ends of their shards. The place on the disk has no part in it.
+    For sets of `inr_gan_jax.data.prepare` it is made of every encoded image and label, for others of the names, sizes
+    and both ends of their shards. The place on the disk has no part in it.
 
     Args:
         directory: of the set or of one of its versions.

@@ -45,14 +45,18 @@ class RecordSource(Sequence[Element]):
     def encoded(self, index: int) -> tuple[bytes, int | None]:
         """The encoded image, and its label if it has one."""
         # Read here, at a tenth of the time that the features of tfds take.
-        features = tf_example_pb2.Example.FromString(self._records[index]).features.feature
+        features = self._features(index)
         label = features["label"].int64_list.value if "label" in features else ()
         return features["image"].bytes_list.value[0], label[0] if label else None
 
     def name(self, index: int) -> str:
         """The `id` of an image, its position if it has none."""
-        features = tf_example_pb2.Example.FromString(self._records[index]).features.feature
+        features = self._features(index)
         return features["id"].bytes_list.value[0].decode("utf-8", "replace") if "id" in features else str(index)
+
+    def _features(self, index: int) -> Any:
+        example: Any = tf_example_pb2
+        return example.Example.FromString(self._records[index]).features.feature
 
 
 def open_records(directory: Path, split: str) -> RecordSource:
@@ -71,7 +75,7 @@ def list_prepared(directory: Path, split: str) -> Contents:
     features: Any = tfds.builder_from_directory(str(directory)).info.features
     source = open_records(directory, split)
     names = [str(index) for index in range(len(source))]
-    label = features["label"] if "label" in features else None
+    label = dict(features.items()).get("label")
     if not isinstance(label, tfds.features.ClassLabel):
         return Contents(PreparedReader(directory, split), names, signature=dataset_fingerprint(directory))
     return Contents(

@@ -1,5 +1,6 @@
 """Array_record shards that are written one by one, each whole or not at all, so that killed work goes on."""
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -133,27 +134,26 @@ class Conversion:
     def _write(
         self, starts: list[int], before: list[Shard], encode_example: EncodeExample, progress: ImageProgress
     ) -> Iterator[Shard]:
-        names = self.contents.names[starts[0] :]
-        outcomes = convert_all(
-            [name for name in names if not self._lacks_label(name)],
-            self.contents.reader, self.settings, self.num_processes,
-        )  # fmt: skip
+        names = [name for name in self.contents.names[starts[0] :] if not self._lacks_label(name)]
+        converted = convert_all(names, self.contents.reader, self.settings, self.num_processes)
         bad = [entry for shard in before for entry in shard.bad]
         digest = before[-1].digest if before else ""
-        for first in starts:
-            draft = _Draft(self._path(first), digest)
-            for name in self.contents.names[first : first + self._shard_size]:
-                outcome = "no label in dataset.json" if self._lacks_label(name) else next(outcomes)[1]
-                if isinstance(outcome, str):
-                    draft.bad.append((name, outcome))
-                    self._check_bad(bad + draft.bad)
-                else:
-                    draft.add(outcome, encode_example(name, outcome), self.contents.labels.get(name))
-                progress.update()
-            shard = draft.commit()
-            bad += shard.bad
-            digest = shard.digest
-            yield shard
+        # Closed at once when an error ends the work: worker processes are behind it.
+        with contextlib.closing(converted):
+            for first in starts:
+                draft = _Draft(self._path(first), digest)
+                for name in self.contents.names[first : first + self._shard_size]:
+                    outcome = "it has no label" if self._lacks_label(name) else next(converted)[1]
+                    if isinstance(outcome, str):
+                        draft.bad.append((name, outcome))
+                        self._check_bad(bad + draft.bad)
+                    else:
+                        draft.add(outcome, encode_example(name, outcome), self.contents.labels.get(name))
+                    progress.update()
+                shard = draft.commit()
+                bad += shard.bad
+                digest = shard.digest
+                yield shard
 
     def _lacks_label(self, name: str) -> bool:
         return name in self.contents.labels and self.contents.labels[name] is None

@@ -15,8 +15,8 @@ SCENES = (
     "restaurant", "tower",
 )  # fmt: skip
 OBJECTS = (
-    "airplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "dining_table", "dog", "horse",
-    "motorbike", "person", "potted_plant", "sheep", "sofa", "train", "tv-monitor",
+    "airplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "dining_table", "dog",
+    "horse", "motorbike", "person", "potted_plant", "sheep", "sofa", "train", "tv-monitor",
 )  # fmt: skip
 VERSION = "3.1.0"
 # The official names of the splits, and those of tfds.

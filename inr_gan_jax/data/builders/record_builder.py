@@ -74,4 +74,5 @@ class RecordBuilder(FileReaderBuilder, skip_registration=True):
             )
             content[split] = {"images": sum(lengths), "digest": shards[-1].digest if shards else ""}
         self.info.set_splits(tfds.core.SplitDict(splits))
-        self.info.metadata["preparation"] = {**self._preparation, "content": content}
+        metadata: Any = self.info.metadata
+        metadata["preparation"] = {**self._preparation, "content": content}

@@ -57,9 +57,8 @@ def _encode_arrays(builder: Any) -> None:
 
     def encoded(*arguments: Any, **keywords: Any) -> Iterator[tuple[Any, Any]]:
         for key, example in generate(*arguments, **keywords):
-            if isinstance(example.get("image"), np.ndarray):
-                example = {**example, "image": _png(example["image"])}
-            yield key, example
+            image = example.get("image")
+            yield key, {**example, "image": _png(image)} if isinstance(image, np.ndarray) else example
 
     builder._generate_examples = encoded
 
