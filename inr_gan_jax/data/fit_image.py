@@ -24,8 +24,8 @@ IMAGE_FORMATS: tuple[ImageFormat, ...] = get_args(ImageFormat)
 MAX_PIXELS = 100_000_000
 # A larger file is refused before it is read.
 MAX_FILE_BYTES = 2**29
-# Readers that need no other program and that no file can talk into running one.
-_READABLE = ("PNG", "JPEG", "MPO", "WEBP", "BMP", "GIF", "TIFF", "PPM")
+# Readers that need no other program and that no file can talk into running one. JPEG takes the pairs of phones in, too.
+_READABLE = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 _RESAMPLING = {
     "box": Image.Resampling.BOX,
     "lanczos": Image.Resampling.LANCZOS,
