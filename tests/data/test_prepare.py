@@ -219,7 +219,10 @@ def command(source: Path, output: Path) -> list[str]:
 
 
 def test_killed_preparation_goes_on_and_ends_equal(tmp_path: Path) -> None:
-    path = write_folder(tmp_path / "photos", numbered(1500))
+    # The last shard is slow, so that the kill comes before it is done.
+    large = {f"large{number}.png": encoded(colours(number, 1200, 1200)) for number in range(4)}
+    files = numbered(1060) | {f"z{number}.png": large[f"large{number % 4}.png"] for number in range(40)}
+    path = write_folder(tmp_path / "photos", files)
     settings = FitSettings(2 * SIDE, 2 * SIDE)
     prepare_set(dataclasses.replace(options(path, tmp_path / "undisturbed"), settings=settings))
     killed = subprocess.Popen(command(path, tmp_path / "killed"), cwd=ROOT, start_new_session=True,

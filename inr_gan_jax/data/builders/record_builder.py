@@ -49,7 +49,9 @@ class RecordBuilder(FileReaderBuilder, skip_registration=True):
     def _convert(self, conversion: Conversion) -> list[Shard]:
         def encode(name: str, image: FittedImage) -> bytes:
             example = self.example(name, image, conversion.contents.labels.get(name))
-            return self._serializer.serialize_example(self._features.encode_example(example))
+            record = self._serializer.get_tf_example(self._features.encode_example(example))
+            # The order of the features would change from process to process otherwise.
+            return record.SerializeToString(deterministic=True)
 
         return conversion.run(encode)
 
