@@ -101,24 +101,11 @@ class LmdbReader:
     path: Path
 
     def read(self, name: str) -> bytes:
-        with self.environment.begin(buffers=False) as transaction:
+        with _open_lmdb(self.path).begin() as transaction:
             data = transaction.get(os.fsencode(name))
         if data is None:
             raise BadImageError("the key is gone")
         return data
-
-    @functools.cached_property
-    def environment(self) -> Any:
-        """The open LMDB."""
-        try:
-            import lmdb
-        except ImportError as error:
-            raise DatasetError(_NEEDS_LMDB) from error
-        try:
-            # Without locks nothing is written, so that a read-only disk will do.
-            return lmdb.open(str(self.path), readonly=True, lock=False, readahead=False, max_spare_txns=1)
-        except lmdb.Error as error:
-            raise DatasetError(f"{self.path} cannot be opened as an LMDB ({error}), get it again") from error
 
 
 @dataclasses.dataclass(frozen=True)
@@ -189,12 +176,25 @@ def list_lmdb(path: Path) -> Contents:
     Raises:
         DatasetError: if it cannot be opened.
     """
-    reader = LmdbReader(path)
-    with reader.environment.begin() as transaction, transaction.cursor() as cursor:
+    with _open_lmdb(path).begin() as transaction, transaction.cursor() as cursor:
         names = [os.fsdecode(key) for key in cursor.iternext(keys=True, values=False)]
     digest = hashlib.sha256("\n".join(names).encode("utf-8", "surrogateescape"))
     digest.update(str((path / _LMDB_FILE).stat().st_size).encode())
     return Contents(LmdbReader(path), names, signature=digest.hexdigest())
+
+
+@functools.cache
+def _open_lmdb(path: Path) -> Any:
+    """Opens an LMDB; a process may open each only once."""
+    try:
+        import lmdb
+    except ImportError as error:
+        raise DatasetError(_NEEDS_LMDB) from error
+    try:
+        # Without locks nothing is written, so that a read-only disk will do.
+        return lmdb.open(str(path), readonly=True, lock=False, readahead=False, max_spare_txns=1)
+    except lmdb.Error as error:
+        raise DatasetError(f"{path} cannot be opened as an LMDB ({error}), get it again") from error
 
 
 def is_lmdb(path: Path) -> bool:

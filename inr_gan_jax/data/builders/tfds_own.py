@@ -1,8 +1,11 @@
 """tfds' own builders, run to array_record without TensorFlow."""
 
 import contextlib
+import functools
+import glob
 import io
 import os
+import shutil
 import sys
 import types
 from collections.abc import Iterator
@@ -12,6 +15,8 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 from PIL import Image
+from tensorflow_datasets.core import shuffle
+from tensorflow_datasets.core.download import downloader, extractor
 
 from inr_gan_jax.data.errors import DatasetError
 
@@ -69,21 +74,51 @@ def _png(image: np.ndarray) -> bytes:
     return encoded.getvalue()
 
 
+class _LastingFile(io.BufferedReader):
+    """A file that `with` leaves open: the builder of `celeb_a` reads its archive on after tfds has left it."""
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    def __del__(self) -> None:
+        self.close()
+
+
+def _open_file(name: str, mode: str = "r") -> Any:
+    return _LastingFile(io.FileIO(name)) if mode == "rb" else open(name, mode)
+
+
+class _NeverRaisedError(Exception):
+    """Stands where the errors of TensorFlow are expected."""
+
+
+# What tfds and its builders ask TensorFlow for while they prepare: files, nothing else.
+_LENT = types.SimpleNamespace(
+    io=types.SimpleNamespace(
+        gfile=types.SimpleNamespace(
+            GFile=_open_file, exists=os.path.exists, isdir=os.path.isdir, listdir=os.listdir, remove=os.remove,
+            copy=shutil.copyfile, glob=glob.glob, makedirs=functools.partial(os.makedirs, exist_ok=True),
+        )
+    ),
+    compat=types.SimpleNamespace(as_text=os.fsdecode),
+    errors=types.SimpleNamespace(
+        ResourceExhaustedError=_NeverRaisedError, UnimplementedError=_NeverRaisedError, NotFoundError=FileNotFoundError
+    ),
+)  # fmt: skip
+
+
 @contextlib.contextmanager
 def _without_tensorflow(builder: Any) -> Iterator[None]:
-    """Lends the module of a builder the few functions on files that it would load TensorFlow for."""
-    module = sys.modules[type(builder).__module__]
-    if not hasattr(module, "tf"):
-        yield
-        return
-    gfile = types.SimpleNamespace(GFile=open, exists=os.path.exists, listdir=os.listdir, isdir=os.path.isdir)
-    lent = types.SimpleNamespace(io=types.SimpleNamespace(gfile=gfile))
-    kept = module.tf  # pyright: ignore[reportAttributeAccessIssue] - has one, as was asked above
-    module.tf = lent  # pyright: ignore[reportAttributeAccessIssue]
+    """Lends the modules at work the few functions on files that they would load TensorFlow for."""
+    modules: list[Any] = [downloader, extractor, shuffle, sys.modules[type(builder).__module__]]
+    kept = {module: module.tf for module in modules if hasattr(module, "tf")}
     try:
+        for module in kept:
+            module.tf = _LENT
         yield
     finally:
-        module.tf = kept  # pyright: ignore[reportAttributeAccessIssue]
+        for module, tensorflow in kept.items():
+            module.tf = tensorflow
 
 
 def _first_line(error: Exception) -> str:
