@@ -35,7 +35,7 @@ from inr_gan_jax.data.input_pipeline import make_iterator
 from inr_gan_jax.data.prepare_set import prepare_set
 from inr_gan_jax.data.set_writer import Options
 
-BATCH_SIZE = 32
+BATCH_SIZE = 64
 KINDS: tuple[tuple[int, ImageFormat], ...] = ((64, "png"), (64, "jpeg"), (256, "png"), (256, "jpeg"))
 
 Decoder = Callable[[bytes], Any]
@@ -84,14 +84,16 @@ def batches_on_device(dataset: Dataset, config: DataConfig) -> Iterator[dict[str
 
 def take(iterator: Iterator[dict[str, Any]], num_batches: int) -> int:
     """Waits for some batches; returns the number of images in them."""
+    batch: dict[str, Any] = {}
     for _ in range(num_batches):
-        jax.block_until_ready(next(iterator))
+        batch = next(iterator)
+    jax.block_until_ready(batch)
     return num_batches * BATCH_SIZE
 
 
 def measure(dataset: Dataset, config: DataConfig, image_format: ImageFormat, num_turns: int) -> dict[str, Any]:
     """Rates of loop and pipeline, in turns."""
-    num_batches = len(dataset) // BATCH_SIZE if config.height < 128 else 16
+    num_batches = len(dataset) // BATCH_SIZE if config.height < 128 else 12
     source: Any = dataset.source
     data = [source.encoded(index)[0] for index in range(num_batches * BATCH_SIZE)]
     name, decode = fastest(data[:500], image_format)
@@ -130,8 +132,9 @@ def table(rows: dict[str, dict[str, Any]]) -> str:
     lines = ["| set | decoder | bare loop | pipeline | of the loop | pipeline, cached |", "|---|---|---|---|---|---|"]
     for name, row in rows.items():
         lines.append(
-            f"| {name} | {row['decoder']} | {row['bare_images_per_second']:,} | {row['decoding_images_per_second']:,} | "
-            f"{row['decoding_over_bare']:.0%} | {row['cached_images_per_second']:,} |"
+            f"| {name} | {row['decoder']} | {row['bare_images_per_second']:,} | "
+            f"{row['decoding_images_per_second']:,} | {row['decoding_over_bare']:.0%} | "
+            f"{row['cached_images_per_second']:,} |"
         )
     return "\n".join(lines)
 

@@ -31,9 +31,10 @@ _RESAMPLING = {
     "lanczos": Image.Resampling.LANCZOS,
     "bicubic": Image.Resampling.BICUBIC,
 }
-# How each format is written; recorded with the set.
+# How each format is written; recorded with the set. PNG at level 3 takes a third of the time of the usual level 6, and
+# photographs a few percent more room.
 ENCODER_OPTIONS: dict[ImageFormat, dict[str, int | bool]] = {
-    "png": {},
+    "png": {"compress_level": 3},
     "jpeg": {"quality": 95, "subsampling": 0},
     "webp": {"lossless": True},
 }

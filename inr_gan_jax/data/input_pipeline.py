@@ -94,7 +94,7 @@ class BatchIterator(grain.DatasetIterator):
 def all_images(dataset: Dataset, config: DataConfig) -> np.ndarray:
     """Decodes and fits a whole (small) set: [count, height, width, channels], float32 in [-1, 1]."""
     fit = FitImage(config.height, config.width, config.channels)
-    images = np.stack([fit.map(dataset.source[index])["image"] for index in range(len(dataset))])
+    images = np.stack([fit(dataset.source[index]["image"]) for index in range(len(dataset))])
     return images.astype(np.float32) / 127.5 - 1
 
 

@@ -110,7 +110,7 @@ def contact_sheet(source: RecordSource, rows: int, columns: int) -> np.ndarray:
     height, width = source[indices[0]]["image"].shape[:2]
     shrink = max(1.0, max(height, width) / _LARGEST_TILE)
     fit = FitImage(max(1, round(height / shrink)), max(1, round(width / shrink)), 3)
-    images = np.stack([fit.map(source[index])["image"] for index in indices])
+    images = np.stack([fit(source[index]["image"]) for index in indices])
     factor = max(1, _SMALLEST_TILE // max(images.shape[1:3]))
     return tile(magnify(images, factor), min(columns, count), gap=2)
 

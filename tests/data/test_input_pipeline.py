@@ -205,11 +205,11 @@ def test_a_set_smaller_than_a_batch_is_refused() -> None:
 def test_fit_crops_the_centre_resizes_and_converts() -> None:
     picture = np.zeros((20, 40, 3), np.uint8)
     picture[:, 10:30] = (200, 100, 50)
-    fitted = FitImage(8, 8, 3).map({"image": picture})["image"]
+    fitted = FitImage(8, 8, 3)(picture)
     assert (fitted == (200, 100, 50)).all()
-    grey = FitImage(8, 16, 1).map({"image": picture})["image"]
+    grey = FitImage(8, 16, 1)(picture)
     assert grey.shape == (8, 16, 1)
-    assert FitImage(20, 40, 3).map({"image": picture})["image"] is picture
+    assert FitImage(20, 40, 3)(picture) is picture
 
 
 @pytest.mark.parametrize(("height", "width"), [(8, 8), (16, 16)])
@@ -221,7 +221,7 @@ def test_all_images_are_fitted_floats_between_minus_one_and_one(digits_set: Data
 
 
 def test_grey_becomes_colour() -> None:
-    fitted = FitImage(4, 4, 3).map({"image": np.full((4, 4, 1), 7, np.uint8)})["image"]
+    fitted = FitImage(4, 4, 3)(np.full((4, 4, 1), 7, np.uint8))
     assert fitted.shape == (4, 4, 3)
     assert (fitted == 7).all()
 
