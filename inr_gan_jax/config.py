@@ -39,6 +39,8 @@ class DataConfig:
     x_flip: bool
     num_threads: int
     prefetch: int
+    num_workers: int = 0
+    cache_mib: int = 1024
 
 
 @dataclasses.dataclass(frozen=True)
@@ -361,7 +363,7 @@ _ABOVE_ZERO = {
     "discriminator": ("conv_clamp", "label_lr_multiplier", "label_projection_features"),
 }
 _NOT_NEGATIVE = {
-    "data": ("num_classes",),
+    "data": ("num_classes", "num_workers", "cache_mib"),
     "paper": ("first_dense_block", "leaky_slope"),
     "release": ("w_avg_decay", "first_dense_lattice"),
     "discriminator": ("mbstd_channels", "num_label_layers"),

@@ -41,6 +41,8 @@ EXTRA = {
     # Only the readers that execute nothing.
     "metrics/weight_files.py": {"importers"},
     "metrics/inception_weights.py": {"importers"},
+    "data/prepare.py": {"command_line"},
+    "data/inspect.py": {"command_line", "ops"},
 }
 
 

@@ -13,6 +13,7 @@ import jax
 from inr_gan_jax.checkpoint import Checkpointer, CheckpointNotWrittenError
 from inr_gan_jax.config import Config
 from inr_gan_jax.data.dataset import open_dataset
+from inr_gan_jax.data.device_prefetch import device_prefetch
 from inr_gan_jax.data.input_pipeline import make_iterator
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.models.build import build_discriminator, build_generator
@@ -142,7 +143,7 @@ class _Run:
 
     def _do_step(self) -> None:
         """Shows one batch to the networks."""
-        batch = jax.device_put(next(self._parts.iterator), self._parts.shardings.batch)
+        batch = next(self._parts.iterator)
         self.state, scalars = self._step_function(self.state, batch, self._parts.features)
         self._scalars.add(self._step, scalars)
         self._step += 1
@@ -293,7 +294,9 @@ def _open_parts(config: Config, workdir: Path, stop: StopRequest) -> _Parts:
         jax.config.update("jax_compilation_cache_dir", str(Path(config.compilation_cache_dir).expanduser()))
     shardings = make_shardings(config.num_devices, config.training.batch_size)
     dataset = open_dataset(config.data)
-    iterator = make_iterator(dataset, config.data, config.training.batch_size, config.seed)
+    iterator = device_prefetch(
+        make_iterator(dataset, config.data, config.training.batch_size, config.seed), shardings.batch
+    )
     train_step = TrainStep(
         config,
         build_generator(config, for_training=True),
