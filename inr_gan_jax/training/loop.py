@@ -70,13 +70,19 @@ def train(config: Config, workdir: Path) -> TrainState:
     """
     with StopRequest() as stop:
         parts = _open_parts(config, workdir, stop)
-        run = _Run(parts)
         try:
-            run.go_on()
-        finally:
-            run.close()
-    if not stop.is_requested:
-        _say_result(parts, run.state)
+            run = _Run(parts)
+            try:
+                run.go_on()
+            finally:
+                run.close()
+            if not stop.is_requested:
+                _say_result(parts, run.state)
+        except OSError as error:
+            raise UserError(
+                f"run folder {workdir} cannot be written ({error.strerror or error}), so the run stops; the same command "
+                "goes on from the newest checkpoint"
+            ) from error
     return run.state
 
 
@@ -211,7 +217,7 @@ class _Run:
         try:
             self._parts.checkpoints.save(step, self.state, self._parts.iterator, metric)
         except CheckpointNotWrittenError as error:
-            if self._parts.stop.is_requested:
+            if self._parts.stop.is_requested or step == self._config.training.total_steps:
                 raise
             self._progress.say(f"{error}; the run goes on")
             return
