@@ -80,8 +80,8 @@ def train(config: Config, workdir: Path) -> TrainState:
                 _say_result(parts, run.state)
         except OSError as error:
             raise UserError(
-                f"run folder {workdir} cannot be written ({error.strerror or error}), so the run stops; the same command "
-                "goes on from the newest checkpoint"
+                f"run folder {workdir} cannot be written ({error.strerror or error}), so the run stops; the same "
+                "command goes on from the newest checkpoint"
             ) from error
     return run.state
 
