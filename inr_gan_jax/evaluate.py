@@ -1,4 +1,4 @@
-"""Metrics of a checkpoint, by the names of their protocols (docs/metrics.md).
+r"""Metrics of a checkpoint, by the names of their protocols (docs/metrics.md).
 
     python -m inr_gan_jax.evaluate --checkpoint=runs/digits --metrics=frechet_digits10k_full
     python -m inr_gan_jax.evaluate --checkpoint=churches.pkl --metrics=fid50k_full,pr50k3_full \

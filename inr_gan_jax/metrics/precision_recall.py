@@ -48,9 +48,7 @@ def neighbour_radii(features: np.ndarray, num_neighbours: int, tile: int = TILE)
         for left in range(top, count, tile):
             columns = slice(left, left + tile)
             squares = squared_distances(features[rows], features[columns])
-            if top == left:
-                np.fill_diagonal(squares, 0)
-            else:
+            if top != left:
                 nearest[columns] = _smallest(nearest[columns], squares.T)
             nearest[rows] = _smallest(nearest[rows], squares)
     return np.sqrt(nearest.max(axis=1))

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from inr_gan_jax.errors import UserError
 from inr_gan_jax.metrics.feature_extraction import SampleImages
 from inr_gan_jax.metrics.protocols import parse_protocol
 from inr_gan_jax.metrics.real_images import RealImages
@@ -34,14 +35,17 @@ class RunMetric:
     Attributes:
         name: of the value in a log.
         floors: None for measures without.
-        latest: the last value computed.
+        latest: the last value computed, None before the first call.
+        latest_result: the same with its record.
 
     Raises:
-        UserError: for an unknown protocol or a file of weights that is missing or wrong.
+        UserError: for an unknown protocol, a path length, or a file of weights that is missing or wrong.
     """
 
     def __init__(self, protocol_name: str, real: RealImages, settings: MetricSettings, seed: int = 0) -> None:
         self.protocol = parse_protocol(protocol_name)
+        if self.protocol.kind == "path_length":
+            raise UserError(f"metric {protocol_name!r} cannot follow a run, python -m inr_gan_jax.evaluate computes it")
         self._suite = MetricSuite([self.protocol], real, settings)
         self._seed = seed
         self.name = f"metric/{self.protocol.value_names[0]}"

@@ -20,7 +20,7 @@ _MESSAGES: dict[str, list[tuple[str, int, str, bool, str]]] = {
         ("tensor_content", 4, "bytes", False, ""),
         ("float_val", 5, "float", True, ""),
     ],
-    "Value": [("type", 6, "enum", False, ""), ("tensor", 8, "message", False, "Tensor")],
+    "Value": [("f", 4, "float", False, ""), ("type", 6, "enum", False, ""), ("tensor", 8, "message", False, "Tensor")],
     "Entry": [("key", 1, "string", False, ""), ("value", 2, "message", False, "Value")],
     "Node": [
         ("name", 1, "string", False, ""),
@@ -68,7 +68,7 @@ def constant(name: str, array: np.ndarray, as_content: bool = True, dtype: int =
         tensor.float_val.extend(array.reshape(-1).tolist())
     attributes = [
         message("Entry")(key="dtype", value=message("Value")(type=dtype)),
-        message("Entry")(key="value", value=message("Value")(tensor=tensor)),
+        message("Entry")(key="value", value=message("Value")(f=0.5, tensor=tensor)),
     ]
     return message("Node")(name=name, op="Const", attr=attributes)
 

@@ -98,6 +98,19 @@ def test_large_pictures_are_averaged_and_grey_ones_become_colour() -> None:
     assert compared_images(images, crops=True).shape == (1, 128, 128, 3)
 
 
+def test_places_are_spread_over_the_path_or_at_its_end() -> None:
+    generator = PathGenerator(2, {}, lambda v, z, c: z, lambda v, w, k: w, lambda key, count: None)
+    places = {}
+    for name in ("ppl_zfull", "ppl_zend"):
+        path = parse_protocol(name).path
+        assert path is not None
+        places[name] = np.asarray(draw_paths(path, generator, jax.random.key(0), 64).t)
+    assert not places["ppl_zend"].any()
+    assert places["ppl_zfull"].min() >= 0
+    assert places["ppl_zfull"].max() < 1
+    assert 0.35 < places["ppl_zfull"].mean() < 0.65
+
+
 def test_draws_are_independent_ends_with_one_label_a_path() -> None:
     path = parse_protocol("ppl_wfull").path
     assert path is not None
@@ -106,5 +119,4 @@ def test_draws_are_independent_ends_with_one_label_a_path() -> None:
     draws = draw_paths(path, generator, jax.random.key(0), 3)
     assert draws.z0.shape == draws.z1.shape == (3, 7)
     assert not np.allclose(draws.z0, draws.z1)
-    assert bool(((draws.t >= 0) & (draws.t < 1)).all())
     np.testing.assert_array_equal(draws.c, labels)

@@ -122,6 +122,11 @@ def test_run_metric_has_the_interface_of_an_evaluation() -> None:
     assert not metric.is_better(2.0, 1.0)
 
 
+def test_path_length_cannot_follow_a_run() -> None:
+    with pytest.raises(UserError, match="'ppl2_wend' cannot follow a run"):
+        RunMetric("ppl2_wend", real(), MetricSettings())
+
+
 def scaled_squares(name: str, params: Any, first: Any, second: Any) -> Any:
     assert (name, first.dtype, params["scale"].dtype) == ("vgg", np.float64, np.float64)
     return params["scale"] * jnp.mean((first - second) ** 2, axis=(1, 2, 3))

@@ -1,6 +1,7 @@
 """Files of weights: every format gives the same arrays, and a file that is not what it should be ends in a sentence."""
 
 import hashlib
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -106,6 +107,14 @@ def test_pickle_within_npz_executes_nothing(tmp_path: Path) -> None:
     arrays = {**arrays_of(SHAPES), "conv.bias": np.array([{}] * 4)}
     np.savez(path, **arrays)  # pyright: ignore[reportArgumentType]
     refusal(path)
+
+
+def test_npz_that_claims_more_memory_than_there_is_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "large.npz"
+    with zipfile.ZipFile(path, "w") as archive, archive.open("conv.bias.npy", "w") as member:
+        header = {"descr": "<f4", "fortran_order": False, "shape": (2**40, 4)}
+        np.lib.format.write_array_header_1_0(member, header)
+    assert "'conv.bias' has the shape (1099511627776, 4), expected (4,)" in refusal(path)
 
 
 def test_numbers_that_are_not_finite_are_refused(tmp_path: Path) -> None:
