@@ -122,7 +122,10 @@ def open_picture(data: bytes) -> Image.Image:
     if not data:
         raise BadImageError("the file is empty")
     try:
-        picture = Image.open(io.BytesIO(data), formats=_READABLE)
+        with warnings.catch_warnings():
+            # Pillow warns of a size that is allowed here, and of oddities that it can read.
+            warnings.simplefilter("ignore")
+            picture = Image.open(io.BytesIO(data), formats=_READABLE)
     except (UnidentifiedImageError, Image.DecompressionBombError) as error:
         raise BadImageError(reason_of(error)) from error
     if picture.width * picture.height > MAX_PIXELS:

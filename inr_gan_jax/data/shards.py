@@ -19,9 +19,9 @@ from inr_gan_jax.data.progress import ImageProgress
 
 # One record a group: random access reads nothing else. Encoded images do not shrink any further.
 _WRITER_OPTIONS = "group_size:1,uncompressed"
-# A kill costs at most this many images of work, unless the set has more than this many shards of them; every shard is
-# an open file when the set is read.
-_IMAGES_A_SHARD, _MAX_SHARDS = 512, 256
+# A kill costs at most one shard of work. It holds so many images, or as many as fill so many bytes when a pixel takes
+# half of what it takes in memory; but every shard is an open file when the set is read, so there are not more than 256.
+_IMAGES_A_SHARD, _SHARD_BYTES, _MAX_SHARDS = 512, 2**23, 256
 
 EncodeExample = Callable[[str, FittedImage], bytes]
 
@@ -126,7 +126,10 @@ class Conversion:
 
     @property
     def _shard_size(self) -> int:
-        return max(_IMAGES_A_SHARD, -(-len(self.contents.names) // _MAX_SHARDS))
+        fit = self.settings
+        image_bytes = max(1, fit.height * fit.width * fit.channels // 2) if fit else 1
+        wanted = max(1, min(_IMAGES_A_SHARD, _SHARD_BYTES // image_bytes))
+        return max(wanted, -(-len(self.contents.names) // _MAX_SHARDS))
 
     def _path(self, first: int) -> Path:
         return self.directory / f"{first:010d}.array_record"
