@@ -15,7 +15,8 @@ BASE = {"array_types", "errors"}
 ALLOWED = {
     "array_types": set(),
     "errors": set(),
-    "config": {"errors"},
+    "config_sections": set(),
+    "config": {"errors", "config_sections"},
     "command_line": {"config", "errors"},
     "ops": BASE,
     "checksum": BASE,
