@@ -94,7 +94,7 @@ def _build(cls: type[_T], values: Mapping[str, Any], path: str) -> _T:
         if key not in hints:
             raise ConfigError(f"unknown key {path}.{key}; {nearest(key, hints)}")
     for field in dataclasses.fields(cls):  # pyright: ignore[reportArgumentType] - a dataclass, by the callers
-        if field.name not in values and field.default is dataclasses.MISSING:
+        if field.name not in values and field.default is field.default_factory is dataclasses.MISSING:
             raise ConfigError(f"key {path}.{field.name} is missing")
     return cls(**{key: _convert(value, hints[key], f"{path}.{key}") for key, value in values.items()})
 

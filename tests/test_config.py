@@ -66,6 +66,15 @@ def test_folder_takes_powers_of_two() -> None:
             folder.get_config(argument)
 
 
+def test_configuration_of_an_older_run_does_without_newer_keys() -> None:
+    values = json.loads(tiny_config().to_json())
+    for section in ("augment", "guard"):
+        values.pop(section)
+    values["loss"].pop("pl_weight")
+    config = Config.from_dict(values)
+    assert (config.augment.kind, config.guard.action, config.loss.pl_weight) == ("none", "log", 0.0)
+
+
 def test_lsun_names_its_categories() -> None:
     with pytest.raises(ValueError, match="no 'kitten', expected one of church, bedroom"):
         lsun.get_config("kitten")
