@@ -34,7 +34,10 @@ def get_config() -> ConfigDict:
                 "num_classes": 0,  # above 0: train on labels, with this many classes
                 "x_flip": True,  # show each image mirrored half of the time
                 "num_threads": 4,  # threads that decode ahead
+                "num_workers": 0,  # processes that decode ahead, with as many threads each; 0: none, threads suffice
                 "prefetch": 4,  # batches decoded ahead
+                # memory for decoded images, in MiB; a set that fits is decoded once and kept (not with num_workers)
+                "cache_mib": 1024,
             },
             "paper": {  # the generator; the tuples have one entry a block, coarse to fine
                 "z_dim": 512,  # size of the latent code
@@ -162,8 +165,12 @@ def get_config() -> ConfigDict:
                 "lr_factor": 1.0,  # of all learning rates, after each time of going back
             },
             "evaluation": {
-                "metric": "none",  # pixel_fd: Frechet distance of raw pixels (small pictures only); none
-                "num_samples": 10000,  # generated images; the real set is used whole
+                # none; pixel_fd: Frechet distance of raw pixels, for small pictures; or a protocol of docs/metrics.md,
+                # such as fid50k_full, kid50k_full, fsd10k_full
+                "metric": "none",
+                "num_samples": 10000,  # generated images of pixel_fd; the name of a protocol says its own
+                "weights_file": "",  # of the protocol's network; empty: the environment variable that it names
+                "cache_dir": "~/.cache/inr_gan_jax/metrics",  # statistics of real images; empty: none
                 "batch_size": 16,  # images drawn at a time, for evaluations and sample grids
             },
         }

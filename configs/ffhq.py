@@ -8,7 +8,9 @@ Networks: paper, release, bilinear, cips, stylegan2, at the hyper-parameters of 
 Published FIDs, none of them reproduced here yet: at 256 release 9.57, bilinear 4.95, cips 4.38, stylegan2 3.83; at 1024
 paper 16.32 (abstract of arXiv v1).
 
-tfds has no FFHQ: prepare it as a set named ffhq/256 or ffhq/1024 with a feature `image`.
+tfds has no FFHQ: prepare it from the folder or the zip of images, once for each resolution:
+
+    python -m inr_gan_jax.data.prepare --source=images1024x1024 --resolution=256 --output=~/tensorflow_datasets/ffhq/256
 """
 
 from ml_collections import ConfigDict

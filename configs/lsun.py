@@ -10,7 +10,11 @@ stylegan2, at the hyper-parameters of their authors (configs/networks.py). Meant
 Published FIDs, none of them reproduced here yet: release 4.45 church, 5.71 bedroom (at truncation 0.9); bilinear 4.04,
 3.43 (at truncation 0.95); cips 2.92 church; stylegan2 3.86, 2.65; paper 6.27 bedroom (abstract of arXiv v1).
 
-LSUN is not downloaded by itself: python -m inr_gan_jax.main says where the prepared set must lie.
+LSUN is not downloaded by itself. Get the official folder with the script of https://github.com/fyu/lsun, then once
+
+    python -m inr_gan_jax.data.prepare --source=church_outdoor_train_lmdb
+
+which writes ~/tensorflow_datasets/lsun/church_outdoor/3.1.0 (pip install 'inr_gan_jax[lsun]' for the reader).
 """
 
 from ml_collections import ConfigDict

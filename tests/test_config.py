@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import pytest
 
-from configs import default, digits, ffhq, lsun, networks
+from configs import default, digits, ffhq, folder, lsun, networks
 from inr_gan_jax.config import Config, ConfigError
 from inr_gan_jax.training.dry_run import abstract_step
 from tests.conftest import tiny_config
@@ -15,6 +15,7 @@ from tests.conftest import tiny_config
 SHIPPED = {"digits": digits.get_config, "lsun": lsun.get_config, "ffhq:1024": lambda: ffhq.get_config("1024")}
 SHIPPED |= {f"digits:{name}": functools.partial(digits.get_config, name) for name in ("relativistic+ada", "hinge")}
 SHIPPED["digits:diffaugment"] = functools.partial(digits.get_config, "diffaugment")
+SHIPPED |= {"folder:16": lambda: folder.get_config("16")}
 SHIPPED |= {f"lsun:church,{name}": functools.partial(lsun.get_config, f"church,{name}") for name in networks.NAMES[1:]}
 PUBLISHED_COUNTS = {
     "lsun": (114_344_968, 24_001_089),
@@ -59,6 +60,21 @@ def test_json_gives_the_configuration_back() -> None:
     assert Config.from_dict(json.loads(config.to_json())) == config
 
 
+def test_folder_takes_powers_of_two() -> None:
+    for argument in ("100", "8", "big"):
+        with pytest.raises(ValueError, match=f"no '{argument}', expected a power of two from 16 on"):
+            folder.get_config(argument)
+
+
+def test_configuration_of_an_older_run_does_without_newer_keys() -> None:
+    values = json.loads(tiny_config().to_json())
+    for section in ("augment", "guard"):
+        values.pop(section)
+    values["loss"].pop("pl_weight")
+    config = Config.from_dict(values)
+    assert (config.augment.kind, config.guard.action, config.loss.pl_weight) == ("none", "log", 0.0)
+
+
 def test_lsun_names_its_categories() -> None:
     with pytest.raises(ValueError, match="no 'kitten', expected one of church, bedroom"):
         lsun.get_config("kitten")
@@ -76,6 +92,8 @@ def test_lsun_names_its_categories() -> None:
         ("training", "sample_grid", (8,), "expected 2 entries"),
         ("data", "height", 6, "data.height is 6, expected 4, 8, 16, 32"),
         ("data", "height", 9, "data.height is 9, expected a multiple of 2"),
+        ("data", "num_workers", -1, "data.num_workers is -1, expected 0 or more"),
+        ("data", "cache_mib", -1, "data.cache_mib is -1, expected 0 or more"),
         ("data", "channels", 2, "data.channels is 2, expected 1 or 3"),
         ("paper", "features", (), "at least one block"),
         ("paper", "num_layers", (1,), r"num_layers is \(1,\), expected 2 entries"),
@@ -89,7 +107,6 @@ def test_lsun_names_its_categories() -> None:
         ("evaluation", "num_samples", 1, "num_samples is 1, expected at least 2"),
         ("discriminator", "mbstd_channels", -1, "mbstd_channels is -1, expected 0 or more"),
         ("discriminator", "mbstd_channels", 3, "mbstd_channels is 3, expected 0 or a divisor of the last width, 8"),
-        ("evaluation", "metric", "fid", "metric is 'fid', expected one of none, pixel_fd"),
         ("loss", "style_mixing_prob", 0.9, "style_mixing_prob is 0.9, expected 0, as the paper model has one code"),
         ("loss", "style_mixing_prob", 1.5, "style_mixing_prob is 1.5, expected 0 to 1"),
         ("loss", "pl_weight", 2.0, "pl_interval is 1, expected at least 2 with loss.pl_weight above 0"),

@@ -15,7 +15,8 @@ BASE = {"array_types", "errors"}
 ALLOWED = {
     "array_types": set(),
     "errors": set(),
-    "config": {"errors"},
+    "config_sections": set(),
+    "config": {"errors", "config_sections"},
     "command_line": {"config", "errors"},
     "ops": BASE,
     "checksum": BASE,
@@ -41,6 +42,8 @@ EXTRA = {
     # Only the readers that execute nothing.
     "metrics/weight_files.py": {"importers"},
     "metrics/inception_weights.py": {"importers"},
+    "data/prepare.py": {"command_line"},
+    "data/inspect.py": {"command_line", "ops"},
 }
 
 

@@ -11,20 +11,17 @@ from typing import Any
 import tensorflow_datasets as tfds
 
 from inr_gan_jax.config import DataConfig, nearest
+from inr_gan_jax.data.builders import lsun
 from inr_gan_jax.data.builders.digits import Digits
-from inr_gan_jax.errors import UserError
+from inr_gan_jax.data.errors import DatasetError
+from inr_gan_jax.data.preparation import INFO_FILE, PREPARATION_FORMAT, UNFINISHED, preparation, version_directory
+from inr_gan_jax.data.records import Element, records_of
 
 # Sets that travel inside a package and are prepared on first use.
 _EMBEDDED = {"digits": Digits}
-_INFO_FILE = "dataset_info.json"
-_LSUN_ADVICE = (
-    "LSUN is not downloaded by itself: get <category>_train_lmdb with the script of https://github.com/fyu/lsun and "
-    "prepare it to array_record as tfds' lsun 3.1.0"
-)
-
-
-class DatasetError(UserError):
-    """A data set that is not there, not readable or not what the configuration says."""
+# Sets of tfds that are known to be prepared by name.
+_OF_TFDS = ("celeb_a", "celeb_a_hq/256", "cifar10", "tf_flowers")
+_PREPARE = "python -m inr_gan_jax.data.prepare"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,11 +32,13 @@ class Dataset:
         name: as in the configuration.
         source: random access; each element holds `image`, uint8 [height, width, channels], and maybe `label`.
         num_classes: of the labels, 0 without any.
+        directory: of the prepared version, for `preparation` and `dataset_fingerprint`; None for a set in memory.
     """
 
     name: str
-    source: Sequence[dict[str, Any]]
+    source: Sequence[Element]
     num_classes: int
+    directory: Path | None = None
 
     def __len__(self) -> int:
         return len(self.source)
@@ -51,13 +50,13 @@ def data_root(data_dir: str) -> Path:
 
 
 def check_available(config: DataConfig) -> None:
-    """Checks, without reading an image or writing a file, that the set is prepared or can prepare itself.
+    """Checks, without reading an image or writing a file, that the set is prepared and is what the configuration says.
 
     Raises:
-        DatasetError: one sentence that says where the set is expected and what to do.
+        DatasetError: one sentence that says what is wrong and what to do.
     """
     if config.name not in _EMBEDDED:
-        _prepared_directory(config)
+        _check_builder(_builder_on_disk(config), config)
 
 
 def open_dataset(config: DataConfig) -> Dataset:
@@ -70,32 +69,16 @@ def open_dataset(config: DataConfig) -> Dataset:
         The split.
 
     Raises:
-        DatasetError: if the set, the split or the labels are not there.
+        DatasetError: if the set, the split or the labels are not there, or the images are of another size.
     """
     builder = _embedded_builder(config) if config.name in _EMBEDDED else _builder_on_disk(config)
-    if config.split not in builder.info.splits:
-        splits = ", ".join(builder.info.splits)
-        raise DatasetError(f"config.data.split is {config.split!r}, but {config.name} has {splits or 'no split'}")
-    features: Any = builder.info.features
-    if features is None or "image" not in features:
-        raise DatasetError(f"data set {config.name} has no feature named 'image', expected one of type Image")
-    num_classes = features["label"].num_classes if "label" in features else 0
-    if config.num_classes and config.num_classes != num_classes:
-        raise DatasetError(f"config.data.num_classes is {config.num_classes}, but {config.name} has {num_classes}")
-    try:
-        source: Any = builder.as_data_source(split=config.split)  # pyright: ignore[reportCallIssue] - a wrapped method
-    except NotImplementedError as error:
-        raise DatasetError(
-            f"data set {config.name} is not stored as array_record, expected download_and_prepare(file_format="
-            "'array_record')"
-        ) from error
-    if not len(source):
-        raise DatasetError(f"split {config.split!r} of {config.name} is empty, expected at least one image")
+    num_classes = _check_builder(builder, config)
+    source = records_of(builder, config.split)
     try:
         source[0]
     except Exception as error:  # array_record and the decoders raise many kinds
         raise DatasetError(f"data set {config.name} cannot be read ({error}), prepare it anew") from error
-    return Dataset(config.name, source, num_classes)
+    return Dataset(config.name, source, num_classes, Path(builder.data_dir))
 
 
 def _embedded_builder(config: DataConfig) -> tfds.core.DatasetBuilder:
@@ -113,6 +96,12 @@ def _embedded_builder(config: DataConfig) -> tfds.core.DatasetBuilder:
 
 def _builder_on_disk(config: DataConfig) -> tfds.core.DatasetBuilder:
     directory = _prepared_directory(config)
+    made = preparation(directory)
+    if made and made.get("format") != PREPARATION_FORMAT:
+        raise DatasetError(
+            f"{directory} was prepared in format {made.get('format')}, by an older or newer version than this one "
+            f"(format {PREPARATION_FORMAT}); delete it and run {_PREPARE} anew"
+        )
     try:
         return tfds.builder_from_directory(str(directory))
     except Exception as error:  # tfds raises many kinds for a damaged folder; all mean the same to the user.
@@ -122,14 +111,87 @@ def _builder_on_disk(config: DataConfig) -> tfds.core.DatasetBuilder:
 def _prepared_directory(config: DataConfig) -> Path:
     """The newest prepared version of a set."""
     root = data_root(config.data_dir)
-    versions = [path.parent for path in (root / config.name).glob(f"*/{_INFO_FILE}")]
-    if versions:
-        return max(versions, key=_version_key)
-    expected = f"expected {root / config.name}/<version>/{_INFO_FILE} and array_record files beside it"
-    prepared = {str(path.parent.parent.relative_to(root)) for path in root.glob(f"**/{_INFO_FILE}")} | {*_EMBEDDED}
-    advice = _LSUN_ADVICE if config.name.split("/")[0] == "lsun" else nearest(config.name, prepared)
-    raise DatasetError(f"data set {config.name!r} is not prepared: {expected}; {advice}")
+    directory = root / Path(config.name).expanduser()
+    with contextlib.suppress(DatasetError):
+        return version_directory(directory)
+    if (directory / UNFINISHED).is_dir():
+        raise DatasetError(
+            f"data set {config.name!r} is half-written, because its preparation in {directory} was not finished; run "
+            f"the same {_PREPARE} command again, it goes on where it stopped"
+        )
+    if any(directory.glob("*incomplete*")):
+        raise DatasetError(
+            f"data set {config.name!r} is half-written, because tfds did not finish in {directory}; delete that folder "
+            "and prepare the set anew"
+        )
+    raise DatasetError(_missing(config.name, root, directory))
 
 
-def _version_key(directory: Path) -> tuple[int, ...]:
-    return tuple(int(part) if part.isdigit() else -1 for part in directory.name.split("."))
+def _missing(name: str, root: Path, directory: Path) -> str:
+    """What to do about a set that is not there, in one sentence."""
+    category = name.removeprefix("lsun/")
+    if category != name and category in lsun.SCENES + lsun.OBJECTS:
+        folder = f"{category}_train_lmdb" if category in lsun.SCENES else category
+        return (
+            f"data set {name!r} is not prepared: expected {directory / lsun.VERSION}; get the folder {folder} with the "
+            f"script of https://github.com/fyu/lsun, put it anywhere and run {_PREPARE} --source=<there>/{folder} "
+            f"--data_dir={root}"
+        )
+    levels = (f"{stars}/{INFO_FILE}" for stars in ("*/*", "*/*/*"))
+    prepared = {str(path.parent.parent.relative_to(root)) for level in levels for path in root.glob(level)}
+    source = name if name in _OF_TFDS else "<folder, zip or tfds name>"
+    return (
+        f"data set {name!r} is not prepared: expected {directory}/<version>/{INFO_FILE} and array_record files beside "
+        f"it; {nearest(name, prepared | {*_EMBEDDED, *_OF_TFDS})}; to prepare it, run {_PREPARE} --source={source} "
+        f"--resolution=<pixels> --output={directory}"
+    )
+
+
+def _check_builder(builder: tfds.core.DatasetBuilder, config: DataConfig) -> int:
+    """Compares a set with the configuration; returns the number of its classes."""
+    name, splits = config.name, builder.info.splits
+    if config.split not in splits:
+        raise DatasetError(f"config.data.split is {config.split!r}, but {name} has {', '.join(splits) or 'no split'}")
+    if builder.info.file_format is not tfds.core.FileFormat.ARRAY_RECORD:
+        raise DatasetError(
+            f"data set {name} is not stored as array_record; delete {builder.data_dir} and run {_PREPARE} "
+            f"--source={name}"
+        )
+    if not splits[config.split].num_examples:
+        raise DatasetError(f"split {config.split!r} of {name} is empty, expected at least one image")
+    for file in splits[config.split].filepaths:
+        if not file.exists() or not file.stat().length:
+            raise DatasetError(
+                f"data set {name} is half-written, {file} is missing; delete the set and prepare it anew"
+            )
+    features: Any = builder.info.features
+    if features is None or "image" not in features:
+        raise DatasetError(f"data set {name} has no feature named 'image', expected one of type Image")
+    _check_size(features["image"].shape[:2], config, Path(builder.data_dir))
+    return _check_labels(features, config)
+
+
+def _check_size(size: tuple[int | None, int | None], config: DataConfig, directory: Path) -> None:
+    """Refuses to enlarge images, and to resize by another filter than the set was prepared with."""
+    wanted = (config.height, config.width)
+    is_resized = bool(preparation(directory).get("filter"))
+    is_smaller = any(side is not None and side < goal for side, goal in zip(size, wanted, strict=True))
+    if size != wanted and (is_resized or is_smaller):
+        raise DatasetError(
+            f"images of {config.name} are {size[0]}x{size[1]}, but config.data asks for {wanted[0]}x{wanted[1]}; set "
+            f"config.data.height={size[0]} and config.data.width={size[1]}, or prepare the set at the other size"
+        )
+
+
+def _check_labels(features: Any, config: DataConfig) -> int:
+    """The number of classes, 0 without labels."""
+    label: Any = dict(features.items()).get("label")
+    num_classes: int = label.num_classes or 0 if isinstance(label, tfds.features.ClassLabel) else 0
+    if config.num_classes and not num_classes:
+        raise DatasetError(
+            f"config.data.num_classes is {config.num_classes}, but {config.name} has no labels; set it to 0, or "
+            "prepare the set with a dataset.json of labels or with --labels=folders"
+        )
+    if config.num_classes and config.num_classes != num_classes:
+        raise DatasetError(f"config.data.num_classes is {config.num_classes}, but {config.name} has {num_classes}")
+    return num_classes

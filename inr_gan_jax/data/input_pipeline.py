@@ -1,92 +1,149 @@
-"""From a prepared set to shuffled batches whose position can be saved and restored."""
+"""From a prepared set to shuffled batches whose position can be saved and restored.
 
+The images of an endless sequence, shuffled anew in every epoch, are cut into batches of the whole run; each process
+takes its part of every batch. A batch depends on its number, the seed and the set alone, so the position is one number,
+whatever the threads, worker processes and processes that the run is spread over.
+"""
+
+import threading
 from typing import Any
 
 import grain
 import numpy as np
-from PIL import Image
 
 from inr_gan_jax.config import DataConfig
-from inr_gan_jax.data.dataset import Dataset, DatasetError
+from inr_gan_jax.data.batches import Batch, CachedImages, EpochOrder, FitImage, FittedImages, LoadBatch
+from inr_gan_jax.data.dataset import Dataset
+from inr_gan_jax.data.errors import DatasetError
 
-Batch = dict[str, np.ndarray]
+# More batches than any run shows.
+_ENDLESS = 2**48
 
 
-class FitImage(grain.transforms.Map):
-    """Crops to the wanted aspect around the centre, resizes, and sets the number of channels.
+class BatchIterator(grain.DatasetIterator):
+    """Endless iterator over batches; its state is the number of batches handed out.
 
     Args:
-        height, width: pixels of the result.
-        channels: 1 or 3.
+        load: makes a batch of its number.
+        config: section `data`.
+        identity: what a saved position belongs to.
     """
 
-    def __init__(self, height: int, width: int, channels: int) -> None:
-        self._size = (height, width)
-        self._channels = channels
+    def __init__(self, load: LoadBatch, config: DataConfig, identity: dict[str, int]) -> None:
+        super().__init__()
+        self._load, self._config, self._identity = load, config, identity
+        self._next_batch = 0
+        self._batches: grain.DatasetIterator | None = None
+        self._lock = threading.Lock()
 
-    def map(self, element: dict[str, Any]) -> Batch:
-        """Maps `image` [any, any, any], uint8, and maybe `label` to image [height, width, channels] and label []."""
-        image = element["image"]
-        if image.shape != (*self._size, self._channels):
-            image = self._fit(image)
-        return {"image": image, "label": np.asarray(element.get("label", 0), np.int32)}
+    def __next__(self) -> Batch:
+        with self._lock:
+            batch = next(self._started())
+            self._next_batch += 1
+            return batch
 
-    def _fit(self, image: np.ndarray) -> np.ndarray:
-        height, width = self._size
-        picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
-        picture = picture.convert("L" if self._channels == 1 else "RGB")
-        if picture.size != (width, height):
-            # Cropped first: the filter of a resize with `box` would take in pixels beyond it.
-            scale = min(picture.width / width, picture.height / height)
-            crop_width, crop_height = round(scale * width), round(scale * height)
-            left, top = (picture.width - crop_width) // 2, (picture.height - crop_height) // 2
-            picture = picture.crop((left, top, left + crop_width, top + crop_height))
-            picture = picture.resize((width, height), Image.Resampling.LANCZOS)
-        return np.asarray(picture).reshape(height, width, self._channels)
+    def get_state(self) -> dict[str, Any]:
+        """The position, as a few numbers that JSON can hold; the same on every process."""
+        return {"next_batch": self._next_batch, **self._identity}
 
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Goes to a saved position.
 
-class RandomFlip(grain.transforms.RandomMap):
-    """Mirrors an image left to right half of the time."""
+        Raises:
+            DatasetError: if it was saved with another set, batch size or seed.
+        """
+        for name, value in self._identity.items():
+            if state.get(name) != value:
+                raise DatasetError(
+                    f"the saved position in the data has {name} = {state.get(name)} and this run has {value}; go on "
+                    "with the data and the configuration of the saved run"
+                )
+        with self._lock:
+            self._stop()
+            self._next_batch = state["next_batch"]
 
-    def random_map(self, element: Batch, rng: np.random.Generator) -> Batch:
-        """Maps image [height, width, channels] to itself or its mirror image."""
-        if rng.random() < 0.5:
-            element = {**element, "image": np.ascontiguousarray(element["image"][:, ::-1])}
-        return element
+    def start_prefetch(self) -> None:
+        """Begins to decode before the first batch is asked for."""
+        with self._lock:
+            self._started().start_prefetch()
+
+    def close(self) -> None:
+        """Ends threads and worker processes."""
+        with self._lock:
+            self._stop()
+
+    def _started(self) -> grain.DatasetIterator:
+        if self._batches is None:
+            config = self._config
+            options = grain.ReadOptions(num_threads=config.num_threads, prefetch_buffer_size=config.prefetch)
+            batches = grain.MapDataset.range(self._next_batch, _ENDLESS).map(self._load).to_iter_dataset(options)
+            if config.num_workers:
+                workers = grain.MultiprocessingOptions(
+                    num_workers=config.num_workers, per_worker_buffer_size=config.prefetch
+                )
+                batches = batches.mp_prefetch(workers)
+            self._batches = iter(batches)
+        return self._batches
+
+    def _stop(self) -> None:
+        if self._batches is not None:
+            self._batches.close()
+            self._batches = None
 
 
 def all_images(dataset: Dataset, config: DataConfig) -> np.ndarray:
     """Decodes and fits a whole (small) set: [count, height, width, channels], float32 in [-1, 1]."""
     fit = FitImage(config.height, config.width, config.channels)
-    images = np.stack([fit.map(dataset.source[index])["image"] for index in range(len(dataset))])
+    images = np.stack([fit(dataset.source[index]["image"]) for index in range(len(dataset))])
     return images.astype(np.float32) / 127.5 - 1
 
 
-def make_iterator(dataset: Dataset, config: DataConfig, batch_size: int, seed: int) -> grain.DatasetIterator:
+def make_iterator(
+    dataset: Dataset,
+    config: DataConfig,
+    batch_size: int,
+    seed: int,
+    process_index: int = 0,
+    process_count: int = 1,
+) -> BatchIterator:
     """Builds an endless iterator over shuffled batches.
 
-    Its state is small and exact: saved and restored, it yields the very batches that would have come.
+    Every image comes once an epoch; an epoch that does not divide into batches ends within one. Batch t of the whole
+    run is the parts of all processes joined in their order, and does not depend on how many they are. The state is
+    small and exact: saved and restored, with any number of threads, worker processes and processes, it yields the very
+    batches that would have come.
 
     Args:
         dataset: opened split.
         config: section `data`.
-        batch_size: images a batch.
+        batch_size: images a batch, over all processes.
         seed: of the order and of the mirroring.
+        process_index: which of the processes this is.
+        process_count: how many processes train together.
 
     Returns:
-        Iterator over {"image": uint8 [batch, height, width, channels], "label": int32 [batch]}.
+        Iterator over {"image": uint8 [part, height, width, channels], "label": int32 [part]}, where part is batch_size
+        / process_count.
 
     Raises:
-        DatasetError: if the set is smaller than one batch.
+        DatasetError: if the set is smaller than one batch, or a batch does not divide by the processes.
     """
     if len(dataset) < batch_size:
         raise DatasetError(
             f"data set {dataset.name} has {len(dataset)} images, expected at least config.training.batch_size = "
-            f"{batch_size}"
+            f"{batch_size}; choose a smaller batch or prepare more images"
         )
-    data = grain.MapDataset.source(dataset.source).seed(seed).shuffle().repeat()
-    data = data.map(FitImage(config.height, config.width, config.channels))
-    if config.x_flip:
-        data = data.random_map(RandomFlip())
-    options = grain.ReadOptions(num_threads=config.num_threads, prefetch_buffer_size=config.prefetch * batch_size)
-    return iter(data.to_iter_dataset(options).batch(batch_size, drop_remainder=True))
+    if batch_size % process_count:
+        raise DatasetError(
+            f"config.training.batch_size is {batch_size}, expected a multiple of the {process_count} processes"
+        )
+    size = batch_size // process_count
+    part = slice(process_index * size, (process_index + 1) * size)
+    image_shape = (config.height, config.width, config.channels)
+    fits = len(dataset) * int(np.prod(image_shape)) <= config.cache_mib * 2**20
+    images = FittedImages(dataset, config)
+    # Worker processes would keep a copy each.
+    if fits and not config.num_workers:
+        images = CachedImages(images, len(dataset), image_shape)
+    load = LoadBatch(images, EpochOrder(len(dataset), seed), config, batch_size, part)
+    return BatchIterator(load, config, {"num_images": len(dataset), "batch_size": batch_size, "seed": seed})

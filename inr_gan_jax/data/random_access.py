@@ -3,8 +3,8 @@
 import numpy as np
 
 from inr_gan_jax.config import DataConfig
+from inr_gan_jax.data.batches import FitImage
 from inr_gan_jax.data.dataset import Dataset
-from inr_gan_jax.data.input_pipeline import FitImage
 
 
 def read_images(dataset: Dataset, config: DataConfig, indices: np.ndarray) -> np.ndarray:
@@ -19,7 +19,7 @@ def read_images(dataset: Dataset, config: DataConfig, indices: np.ndarray) -> np
         [count, height, width, channels], uint8.
     """
     fit = FitImage(config.height, config.width, config.channels)
-    return np.stack([fit.map(dataset.source[int(index)])["image"] for index in indices])
+    return np.stack([fit(dataset.source[int(index)]["image"]) for index in indices])
 
 
 def read_labels(dataset: Dataset) -> np.ndarray:

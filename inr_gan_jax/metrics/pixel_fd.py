@@ -46,6 +46,15 @@ class PixelFD:
         self._stats = FeatureStats.of(self._features)
         self.num_samples = num_samples
 
+    def describe(self, value: float) -> str:
+        """One sentence that puts a value beside its floors."""
+        floors, count = self.floors(), self.num_samples
+        return (
+            f"pixel Fréchet distance {value:.4f} ({count} generated images against all real ones, in [0, 1]); floors: "
+            f"{floors.resampled:.4f} for {count} real images drawn with replacement, {floors.halves:.4f} between two "
+            "random halves of the real images"
+        )
+
     def __call__(self, sample_images: SampleImages) -> float:
         """Computes the distance of `sample_images(num_samples)`, images in [-1, 1], to the real set."""
         return frechet_distance(FeatureStats.of(pixel_features(sample_images(self.num_samples))), self._stats)

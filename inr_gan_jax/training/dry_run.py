@@ -14,6 +14,7 @@ from inr_gan_jax.config import Config
 from inr_gan_jax.data.dataset import check_available, data_root
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.models.build import build_discriminator, build_generator
+from inr_gan_jax.training.evaluation import check_metric
 from inr_gan_jax.training.optimizers import build_optimizers
 from inr_gan_jax.training.perceptual import load_perceptual, vgg16_distance
 from inr_gan_jax.training.phase_inputs import draw_inputs
@@ -54,6 +55,7 @@ def describe(config: Config, workdir: Path) -> str:
         UserError: for a run folder that does not fit.
     """
     check_run_folder(workdir, config)
+    check_metric(config.evaluation)
     features, _ = load_perceptual(config.loss)
     state, batch, step, _ = abstract_step(config, features)
     sections = [config.to_json().rstrip()]

@@ -68,7 +68,8 @@ class Guard:
         if self._best is None or value < self._best[0]:
             self._best = (value, step)
         best, best_step = self._best
-        if value > self._settings.metric_factor * best:
+        # A measure of which more is better comes negated, and a factor says nothing about it.
+        if best > 0 and value > self._settings.metric_factor * best:
             reason = f"the metric rose to {value:.4g} at {self._kimg(step)} from its best, {best:.4g}"
             return Alarm(reason, is_fatal=False, last_good_step=best_step)
         return None

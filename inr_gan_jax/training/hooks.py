@@ -1,4 +1,4 @@
-"""What happens beside the steps: sample grids, evaluations, and when all of it is due."""
+"""What happens beside the steps: sample grids, and when all of it is due."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,19 +9,16 @@ import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
-from inr_gan_jax.array_types import Array, Variables
+from inr_gan_jax.array_types import Array, PRNGKey, Variables
 from inr_gan_jax.config import Config
-from inr_gan_jax.data.dataset import Dataset
-from inr_gan_jax.data.input_pipeline import all_images
-from inr_gan_jax.metrics.pixel_fd import PixelFD
 from inr_gan_jax.models.generator import Generator
 from inr_gan_jax.ops.image_grid import magnify, tile, to_uint8
 from inr_gan_jax.training.metric_writers import MetricWriter
 from inr_gan_jax.training.run_folder import SAMPLES
 from inr_gan_jax.training.state import TrainState
 
-# Streams of random numbers that no training step folds in.
-_SAMPLE_STREAM, _EVALUATION_STREAM = 2**31 - 1, 2**31 - 2
+# A stream of random numbers that no training step folds in.
+_SAMPLE_STREAM = 2**31 - 1
 # Tiles of a sample grid are magnified to about this many pixels, so that small pictures can be seen.
 _SMALLEST_TILE = 64
 
@@ -39,14 +36,17 @@ class Sampler:
         self._generator, self._config, self._check = generator, config, check
         self._images = jax.jit(generator.images)
 
-    def __call__(self, variables: Variables, stream: int, count: int) -> np.ndarray:
-        """Draws `count` images of a stream of latent codes: [count, height, width, channels], in [-1, 1].
+    def key(self, stream: int) -> PRNGKey:
+        """The random key of a stream of latent codes of this run."""
+        return jax.random.fold_in(jax.random.key(self._config.seed), stream)
+
+    def __call__(self, variables: Variables, key: PRNGKey, count: int) -> np.ndarray:
+        """Draws `count` images: [count, height, width, channels], in [-1, 1].
 
         Raises:
             FloatingPointError: if they hold numbers that are not finite.
         """
         size, images = self._config.evaluation.batch_size, []
-        key = jax.random.fold_in(jax.random.key(self._config.seed), stream)
         for number in range(-(-count // size)):
             self._check()
             z = self._generator.latents(jax.random.fold_in(key, number), size)
@@ -64,43 +64,6 @@ class Sampler:
         return jax.nn.one_hot((first + jnp.arange(count)) % num_classes, num_classes)
 
 
-class Evaluation:
-    """The metric of a run, with the distances between real images and real images beside it.
-
-    Args:
-        config: of the run; its metric is not `none`.
-        dataset: real images, all of them used.
-        sampler: draws generated images.
-    """
-
-    def __init__(self, config: Config, dataset: Dataset, sampler: Sampler) -> None:
-        self._metric = PixelFD(all_images(dataset, config.data), config.evaluation.num_samples)
-        self._sampler = sampler
-        self.name = f"metric/{config.evaluation.metric}"
-        self.floors = self._metric.floors()
-        self.latest: float | None = None
-
-    @property
-    def floor_scalars(self) -> dict[str, float]:
-        """The distances between real images and real images, to log beside the metric."""
-        return {f"{self.name}_floor_resampled": self.floors.resampled, f"{self.name}_floor_halves": self.floors.halves}
-
-    def __call__(self, state: TrainState) -> dict[str, float]:
-        """Computes the metric of the averaged generator."""
-        value = self._metric(lambda count: self._sampler(state.ema_variables, _EVALUATION_STREAM, count))
-        self.latest = value
-        return {self.name: value}
-
-    def describe(self, value: float) -> str:
-        """One sentence that puts a value beside its floors."""
-        count = self._metric.num_samples
-        return (
-            f"pixel Fréchet distance {value:.4f} ({count} generated images against all real ones, in [0, 1]); floors: "
-            f"{self.floors.resampled:.4f} for {count} real images drawn with replacement, {self.floors.halves:.4f} "
-            "between two random halves of the real images"
-        )
-
-
 def all_finite(state: TrainState) -> bool:
     """Whether all parameters are; a checkpoint of numbers that are not finite would replace good ones."""
     return bool(_all_finite((state.generator_params, state.discriminator_params, state.ema_params)))
@@ -114,7 +77,7 @@ def _all_finite(params: Any) -> Array:
 def write_sample_grid(state: TrainState, sampler: Sampler, config: Config, workdir: Path, writer: MetricWriter) -> None:
     """Draws a grid at fixed latent codes into the run folder and TensorBoard."""
     rows, columns = config.training.sample_grid
-    images = to_uint8(sampler(state.ema_variables, _SAMPLE_STREAM, rows * columns))
+    images = to_uint8(sampler(state.ema_variables, sampler.key(_SAMPLE_STREAM), rows * columns))
     factor = max(1, _SMALLEST_TILE // max(images.shape[1:3]))
     grid = tile(magnify(images, factor), columns, gap=2)
     step = int(state.step)

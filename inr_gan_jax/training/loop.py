@@ -13,11 +13,13 @@ import jax
 from inr_gan_jax.checkpoint import Checkpointer, CheckpointNotWrittenError
 from inr_gan_jax.config import Config
 from inr_gan_jax.data.dataset import open_dataset
+from inr_gan_jax.data.device_prefetch import device_prefetch
 from inr_gan_jax.data.input_pipeline import make_iterator
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.models.build import build_discriminator, build_generator
+from inr_gan_jax.training.evaluation import Evaluation, check_metric
 from inr_gan_jax.training.guard import Alarm, Guard, GuardRecord
-from inr_gan_jax.training.hooks import Evaluation, Sampler, Schedule, all_finite, write_sample_grid
+from inr_gan_jax.training.hooks import Sampler, Schedule, all_finite, write_sample_grid
 from inr_gan_jax.training.interruption import RunInterruptedError, StopRequest
 from inr_gan_jax.training.metric_writers import make_writer, read_metrics
 from inr_gan_jax.training.optimizers import build_optimizers
@@ -68,13 +70,19 @@ def train(config: Config, workdir: Path) -> TrainState:
     """
     with StopRequest() as stop:
         parts = _open_parts(config, workdir, stop)
-        run = _Run(parts)
         try:
-            run.go_on()
-        finally:
-            run.close()
-    if not stop.is_requested:
-        _say_result(parts, run.state)
+            run = _Run(parts)
+            try:
+                run.go_on()
+            finally:
+                run.close()
+            if not stop.is_requested:
+                _say_result(parts, run.state)
+        except OSError as error:
+            raise UserError(
+                f"run folder {workdir} cannot be written ({error.strerror or error}), so the run stops; the same "
+                "command goes on from the newest checkpoint"
+            ) from error
     return run.state
 
 
@@ -141,7 +149,7 @@ class _Run:
 
     def _do_step(self) -> None:
         """Shows one batch to the networks."""
-        batch = jax.device_put(next(self._parts.iterator), self._parts.shardings.batch)
+        batch = next(self._parts.iterator)
         self.state, scalars = self._step_function(self.state, batch, self._parts.features)
         self._scalars.add(self._step, scalars)
         self._step += 1
@@ -179,6 +187,11 @@ class _Run:
         alarm = self._guard.look_at_tick(step, means)
         return alarm is not None and self._act(alarm)
 
+    def _cost(self, value: float) -> float:
+        """A number of which less is better, for any metric."""
+        evaluation = self._parts.evaluation
+        return value if evaluation is None or evaluation.lower_is_better else -value
+
     def _evaluate(self, evaluation: Evaluation) -> float:
         try:
             values = evaluation(self.state)
@@ -186,7 +199,7 @@ class _Run:
             return math.nan
         self._writer.write_scalars(self._step, {"kimg": self._kimg(self._step), **values, **evaluation.floor_scalars})
         self._progress.update(self._step, values)
-        return values[evaluation.name]
+        return self._cost(values[evaluation.name])
 
     def _save(self, metric: float | None = None) -> None:
         """Saves unless it has been done; a checkpoint that cannot be written does not end the run."""
@@ -204,7 +217,7 @@ class _Run:
         try:
             self._parts.checkpoints.save(step, self.state, self._parts.iterator, metric)
         except CheckpointNotWrittenError as error:
-            if self._parts.stop.is_requested:
+            if self._parts.stop.is_requested or step == self._config.training.total_steps:
                 raise
             self._progress.say(f"{error}; the run goes on")
             return
@@ -259,12 +272,12 @@ class _Run:
         )
 
     def _best_metric(self) -> tuple[float, int] | None:
-        """The smallest metric in the file of numbers, and its step."""
+        """The best metric in the file of numbers as a cost, and its step."""
         evaluation = self._parts.evaluation
         if evaluation is None:
             return None
         lines = [line for line in read_metrics(self._parts.workdir) if evaluation.name in line]
-        return min(((line[evaluation.name], line["step"]) for line in lines), default=None)
+        return min(((self._cost(line[evaluation.name]), line["step"]) for line in lines), default=None)
 
     def _evaluation_is_missing(self) -> bool:
         """Whether the run was stopped within the evaluation that was due at its last step."""
@@ -281,12 +294,15 @@ class _Run:
 def _open_parts(config: Config, workdir: Path, stop: StopRequest) -> _Parts:
     """Checks everything that can be wrong, then makes the run folder."""
     check_run_folder(workdir, config)
+    check_metric(config.evaluation)
     features, distance = load_perceptual(config.loss)
     if config.compilation_cache_dir:
         jax.config.update("jax_compilation_cache_dir", str(Path(config.compilation_cache_dir).expanduser()))
     shardings = make_shardings(config.num_devices, config.training.batch_size)
     dataset = open_dataset(config.data)
-    iterator = make_iterator(dataset, config.data, config.training.batch_size, config.seed)
+    iterator = device_prefetch(
+        make_iterator(dataset, config.data, config.training.batch_size, config.seed), shardings.batch
+    )
     train_step = TrainStep(
         config,
         build_generator(config, for_training=True),

@@ -96,7 +96,8 @@ class JsonLinesWriter(_ScalarAndImageWriter):
         rewritten = path.with_suffix(".partial")
         rewritten.write_text("".join(json.dumps(line) + "\n" for line in kept))
         rewritten.replace(path)
-        self._file = path.open("a")
+        # Line by line, for those who follow it.
+        self._file = path.open("a", buffering=1)
 
     def write_scalars(self, step: int, scalars: Mapping[str, Any]) -> None:
         """Writes the finite ones of the scalars."""

@@ -7,16 +7,17 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from inr_gan_jax.metrics.pixel_fd import PixelFloors
+from inr_gan_jax.metrics.run_metric import Floors
 from inr_gan_jax.training.metric_writers import read_metrics
 
 
-def write_training_plot(workdir: Path, metric: str, floors: PixelFloors) -> Path | None:
+def write_training_plot(workdir: Path, metric: str, floors: PixelFloors | Floors | None) -> Path | None:
     """Plots a metric of `metrics.jsonl`.
 
     Args:
         workdir: run folder.
         metric: name in the file.
-        floors: drawn as lines.
+        floors: drawn as lines, where there are any.
 
     Returns:
         Path of the picture, or None when the metric was never computed.
@@ -28,11 +29,19 @@ def write_training_plot(workdir: Path, metric: str, floors: PixelFloors) -> Path
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     kimg, values = [point["kimg"] for point in points], [point[metric] for point in points]
-    axes.semilogy(kimg, values, marker="o", markersize=4, label="generated against real")
-    axes.axhline(floors.halves, linestyle="--", color="0.4", label=f"two halves of the real set ({floors.halves:.3f})")
-    axes.axhline(floors.resampled, linestyle=":", color="0.4", label=f"real images resampled ({floors.resampled:.3f})")
+    axes.plot(kimg, values, marker="o", markersize=4, label="generated against real")
+    if min(values) > 0:
+        axes.set_yscale("log")
+    for name, linestyle in (("halves", "--"), ("resampled", ":")) if floors else ():
+        floor = getattr(floors, name)
+        words = "two halves of the real set" if name == "halves" else "real images resampled"
+        axes.axhline(floor, linestyle=linestyle, color="0.4", label=f"{words} ({floor:.3f})")
     axes.annotate(f"{values[-1]:.3f}", (kimg[-1], values[-1]), textcoords="offset points", xytext=(-4, 8), ha="right")
-    axes.set(xlabel="real images shown (thousands)", ylabel="pixel Fréchet distance", xlim=(0, None))
+    axes.set(
+        xlabel="real images shown (thousands)",
+        ylabel="pixel Fréchet distance" if metric.endswith("pixel_fd") else metric.removeprefix("metric/"),
+        xlim=(0, None),
+    )
     axes.grid(which="both", alpha=0.25)
     axes.legend(frameon=False)
     path = workdir / "training.png"

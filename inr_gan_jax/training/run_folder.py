@@ -27,7 +27,7 @@ _FREE_TRAINING_KEYS = {
     "total_kimg", "log_kimg", "sample_kimg", "evaluate_kimg", "checkpoint_kimg", "keep_checkpoints", "keep_every_kimg",
     "sample_grid", "remat",
 }  # fmt: skip
-_FREE_DATA_KEYS = {"data_dir", "num_threads", "prefetch"}
+_FREE_DATA_KEYS = {"data_dir", "num_threads", "num_workers", "prefetch", "cache_mib"}
 
 
 def check_run_folder(workdir: Path, config: Config) -> None:

@@ -31,12 +31,6 @@ def test_missing_set_names_the_folder_and_the_nearest(digits_root: Path) -> None
             function(config)
 
 
-def test_missing_lsun_says_where_to_get_it(tmp_path: Path) -> None:
-    config = dataclasses.replace(tiny_config().data, name="lsun/church_outdoor", data_dir=str(tmp_path))
-    with pytest.raises(DatasetError, match=r"lsun/church_outdoor.*fyu/lsun.*array_record"):
-        open_dataset(config)
-
-
 def test_prepared_sets_are_read_from_their_folder(digits_root: Path) -> None:
     (digits_root / "copies").symlink_to(digits_root / "digits")
     config = dataclasses.replace(tiny_config().data, name="copies", data_dir=str(digits_root))

@@ -183,8 +183,8 @@ def test_sigterm_during_an_evaluation_and_while_a_checkpoint_is_written(tmp_path
     workdir = tmp_path / "run"
     long = ["--config.evaluation.num_samples=200000", "--config.training.checkpoint_kimg=4"]
     process = start(workdir, digits_root, *long, "--config.training.total_kimg=4")
-    # The numbers of the tick come before the evaluation of the same step.
-    wait_until(lambda: any(line["step"] == 50 for line in read_metrics(workdir)), process)
+    # The sample grid comes right before the evaluation of the same step.
+    wait_until((workdir / "samples" / "0000000400.png").exists, process)
     time.sleep(0.5)
     began = time.monotonic()
     stop_gently(process)
@@ -271,6 +271,11 @@ MISTAKES = {
     "resolution": (["--config.data.height=6"], "data.height is 6, expected 4, 8, 16"),
     "impossible network": (["--config.model=release"], "config.release makes no network: input_resolution is 32"),
     "missing data": (["--config.data.name=digit"], "data set 'digit' is not prepared"),
+    "unknown metric": (["--config.evaluation.metric=fid50_ful"], "metric 'fid50_ful' is unknown; nearest: fid50k_full"),
+    "no Inception": (
+        ["--config.evaluation.metric=fid1k_full", "--config.evaluation.weights_file=/nowhere"],
+        "/nowhere",
+    ),
     "no VGG16": (
         [
             "--config.loss.perceptual_weight=10",

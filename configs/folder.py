@@ -1,0 +1,29 @@
+"""Your own pictures, prepared once: a resolution and, behind commas, a network and recipes of training.
+
+    python -m inr_gan_jax.data.prepare --source=~/photos --resolution=256 --output=~/tensorflow_datasets/photos
+    python -m inr_gan_jax.main --config=configs/folder.py --config.data.name=photos
+    python -m inr_gan_jax.main --config=configs/folder.py:64 --config.data.name=photos64 --config.data.num_classes=5
+
+Networks: paper at any power of two from 16 on, release, bilinear, cips and stylegan2 at 256 only (configs/networks.py).
+For pictures that are not square, prepare them with --height and --width and set config.data.height and
+config.data.width (paper only). Meant for accelerators. docs/data.md tells what
+can be prepared.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import default, networks, recipes
+
+
+def get_config(argument: str = "256") -> ConfigDict:
+    """Returns the configuration of RESOLUTION, RESOLUTION,NETWORK or RESOLUTION,NETWORK,RECIPES."""
+    resolution, network, names = (*argument.split(",", 2), "", "")[:3]
+    side = int(resolution) if resolution.isdecimal() else 0
+    if side < 16 or side & (side - 1):
+        raise ValueError(f"configs/folder.py has no {resolution!r}, expected a power of two from 16 on, such as 256")
+    network = network or "paper"
+    config = default.get_config()
+    networks.apply_network(config, network, side, default.ema_half_life(0.999, 8))
+    config.update({"name": f"folder-{resolution}-{network}", "data": {"name": "photos"}})
+    recipes.apply_recipes(config, names)
+    return config

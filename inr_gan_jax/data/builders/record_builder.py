@@ -1,0 +1,80 @@
+"""What the builders of image sets share: shards written in parallel, handed to tfds with what it keeps beside them."""
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import tensorflow_datasets as tfds
+from tensorflow_datasets.core.dataset_builder import FileReaderBuilder
+
+from inr_gan_jax.data.fit_image import FittedImage
+from inr_gan_jax.data.shards import Conversion, Shard
+
+
+class RecordBuilder(FileReaderBuilder, skip_registration=True):
+    """A set whose images are converted by worker processes and survive a kill; tfds' own writer has one process.
+
+    Args:
+        conversions: the work of each split.
+        preparation: what to record of it in the metadata of the set.
+        data_dir: as for any tfds builder.
+        config: as for any tfds builder.
+    """
+
+    def __init__(
+        self,
+        *,
+        conversions: Mapping[str, Conversion],
+        preparation: Mapping[str, Any],
+        data_dir: str,
+        config: str | None = None,
+    ) -> None:
+        self._conversions = conversions
+        self._preparation = dict(preparation)
+        super().__init__(data_dir=data_dir, config=config, file_format="array_record")
+        self._serializer = tfds.core.ExampleSerializer(self._features.get_serialized_info())
+
+    def example(self, name: str, image: FittedImage, label: int | None) -> dict[str, Any]:
+        """What is stored of an image, by feature."""
+        raise NotImplementedError
+
+    def convert(self) -> dict[str, list[Shard]]:
+        """Does the work of all splits that is not done yet.
+
+        Raises:
+            DatasetError: when more images than allowed cannot be used.
+        """
+        return {split: self._convert(conversion) for split, conversion in self._conversions.items()}
+
+    def _convert(self, conversion: Conversion) -> list[Shard]:
+        def encode(name: str, image: FittedImage) -> bytes:
+            example = self.example(name, image, conversion.contents.labels.get(name))
+            record = self._serializer.get_tf_example(self._features.encode_example(example))
+            # The order of the features would change from process to process otherwise.
+            return record.SerializeToString(deterministic=True)
+
+        return conversion.run(encode)
+
+    @property
+    def _features(self) -> Any:
+        return self.info.features
+
+    def _download_and_prepare(self, dl_manager: Any, download_config: Any = None) -> None:
+        del dl_manager, download_config  # Nothing is downloaded.
+        splits, content = [], {}
+        for split, shards in self.convert().items():
+            template = tfds.core.ShardedFileTemplate(
+                data_dir=self.data_path, dataset_name=self.name, split=split, filetype_suffix="array_record"
+            )
+            for number, shard in enumerate(shards):
+                # A second name of the same file: neither a copy nor, until all is done, a loss of work.
+                os.link(shard.path, template.sharded_filepath(shard_index=number, num_shards=len(shards)))
+            lengths = [shard.num_images for shard in shards]
+            num_bytes = sum(shard.num_bytes for shard in shards)
+            splits.append(
+                tfds.core.SplitInfo(name=split, shard_lengths=lengths, num_bytes=num_bytes, filename_template=template)
+            )
+            content[split] = {"images": sum(lengths), "digest": shards[-1].digest if shards else ""}
+        self.info.set_splits(tfds.core.SplitDict(splits))
+        metadata: Any = self.info.metadata
+        metadata["preparation"] = {**self._preparation, "content": content}

@@ -1,0 +1,219 @@
+"""Shows what is in a prepared set: numbers, labels, duplicates, and a sheet of pictures to look at.
+
+python -m inr_gan_jax.data.inspect ~/tensorflow_datasets/photos
+"""
+
+import collections
+import dataclasses
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow_datasets as tfds
+from absl import flags
+from PIL import Image
+
+from inr_gan_jax.command_line import run
+from inr_gan_jax.data.batches import FitImage
+from inr_gan_jax.data.errors import DatasetError
+from inr_gan_jax.data.preparation import dataset_fingerprint, preparation, version_directory
+from inr_gan_jax.data.progress import ImageProgress
+from inr_gan_jax.data.records import RecordSource, records_of
+from inr_gan_jax.ops.image_grid import magnify, tile
+
+_SHEET_FILE = "contact_sheet.png"
+_SHEET_ROWS, _SHEET_COLUMNS = 8, 12
+# Pictures of the sheet are brought to sides between these.
+_SMALLEST_TILE, _LARGEST_TILE = 64, 128
+_SHOWN = 8
+# What `preparation` tells, in the order of the report.
+_SHOWN_PREPARATION = ("source", "crop", "filter", "image_format", "encoder", "labels", "pillow")
+
+
+@dataclasses.dataclass(frozen=True)
+class Summary:
+    """Numbers of a split.
+
+    Attributes:
+        count: images.
+        num_bytes: sum of the encoded images.
+        sizes: how many images there are of each (height, width, channels).
+        labels: how many images there are of each label; empty without labels.
+        channel_means, channel_deviations: over all pixels of RGB (grey counts three times), 0 to 255.
+        duplicates: positions of images with equal pixels, two or more an entry.
+    """
+
+    count: int
+    num_bytes: int
+    sizes: dict[tuple[int, ...], int]
+    labels: dict[int, int]
+    channel_means: tuple[float, ...]
+    channel_deviations: tuple[float, ...]
+    duplicates: list[list[int]]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Seen:
+    """What one image adds to the numbers."""
+
+    num_bytes: int
+    label: int | None
+    shape: tuple[int, ...]
+    num_pixels: int
+    sums: np.ndarray
+    squares: np.ndarray
+    digest: bytes
+
+
+def summarise(source: RecordSource, num_threads: int) -> Summary:
+    """Looks at every image of a split.
+
+    Raises:
+        DatasetError: if one cannot be read.
+    """
+    sizes: collections.Counter[tuple[int, ...]] = collections.Counter()
+    labels: collections.Counter[int] = collections.Counter()
+    places: dict[bytes, list[int]] = {}
+    num_bytes = num_pixels = 0
+    sums, squares = np.zeros(3), np.zeros(3)
+    progress = ImageProgress("looking", len(source))
+    try:
+        for index, seen in enumerate(_look_at_all(source, num_threads)):
+            sizes[seen.shape] += 1
+            labels.update(() if seen.label is None else (seen.label,))
+            places.setdefault(seen.digest, []).append(index)
+            num_bytes, num_pixels = num_bytes + seen.num_bytes, num_pixels + seen.num_pixels
+            sums, squares = sums + seen.sums, squares + seen.squares
+            progress.update()
+    finally:
+        progress.close()
+    means = sums / num_pixels
+    return Summary(
+        count=len(source),
+        num_bytes=num_bytes,
+        sizes=dict(sizes.most_common()),
+        labels=dict(sorted(labels.items())),
+        channel_means=tuple(means.tolist()),
+        channel_deviations=tuple(np.sqrt(np.maximum(0, squares / num_pixels - means**2)).tolist()),
+        duplicates=[indices for indices in places.values() if len(indices) > 1],
+    )
+
+
+def contact_sheet(source: RecordSource, rows: int, columns: int) -> np.ndarray:
+    """A grid of images spread evenly over a split: [height, width, 3], uint8."""
+    count = min(len(source), rows * columns)
+    indices = [index * len(source) // count for index in range(count)]
+    height, width = source[indices[0]]["image"].shape[:2]
+    shrink = max(1.0, max(height, width) / _LARGEST_TILE)
+    fit = FitImage(max(1, round(height / shrink)), max(1, round(width / shrink)), 3)
+    images = np.stack([fit(source[index]["image"]) for index in indices])
+    factor = max(1, _SMALLEST_TILE // max(images.shape[1:3]))
+    return tile(magnify(images, factor), min(columns, count), gap=2)
+
+
+def describe(directory: Path, split: str, num_threads: int) -> tuple[str, np.ndarray]:
+    """The report and the contact sheet of a split.
+
+    Args:
+        directory: of a prepared set or of one of its versions.
+        split: name of the split.
+        num_threads: that decode.
+
+    Raises:
+        DatasetError: if the set, the split or an image cannot be read.
+    """
+    version = version_directory(directory)
+    try:
+        builder = tfds.builder_from_directory(str(version))
+        if split not in builder.info.splits:
+            raise DatasetError(f"{version} has no split {split!r}, expected one of {', '.join(builder.info.splits)}")
+        source = records_of(builder, split)
+    except DatasetError:
+        raise
+    except Exception as error:  # tfds raises many kinds for a damaged folder
+        raise DatasetError(f"{version} cannot be read as a tfds data set ({error}), prepare it anew") from error
+    if not len(source):
+        raise DatasetError(f"split {split!r} of {version} is empty, expected at least one image")
+    summary = summarise(source, num_threads)
+    features: Any = builder.info.features
+    label = dict(features.items()).get("label")
+    names = label.names if isinstance(label, tfds.features.ClassLabel) else []
+    report = "\n".join([f"{version}, split {split}", *_rows(summary, source, names), *_preparation_rows(version)])
+    return report, contact_sheet(source, _SHEET_ROWS, _SHEET_COLUMNS)
+
+
+def _rows(summary: Summary, source: RecordSource, names: Sequence[str]) -> list[str]:
+    sizes = [f"{'x'.join(map(str, size))} ({count:,})" for size, count in list(summary.sizes.items())[:_SHOWN]]
+    hidden = len(summary.sizes) - _SHOWN
+    rows = [
+        f"  images        {summary.count:,}, {summary.num_bytes / 1e6:,.1f} MB encoded, "
+        f"{summary.num_bytes / summary.count / 1e3:,.1f} kB each",
+        f"  size          {', '.join(sizes)}" + (f" and {hidden:,} other sizes" if hidden > 0 else ""),
+        f"  channel mean  {_three(summary.channel_means)} of 255",
+        f"  deviation     {_three(summary.channel_deviations)}",
+        f"  labels        {'none' if not summary.labels else f'{len(summary.labels)} classes'}",
+    ]
+    most = max(summary.labels.values(), default=1)
+    for label, count in summary.labels.items():
+        name = names[label] if label < len(names) else ""
+        rows.append(f"    {label:>5} {name:<20.20} {count:>9,} {'#' * max(1, round(30 * count / most))}")
+    spare = sum(len(places) - 1 for places in summary.duplicates)
+    rows.append(f"  duplicates    {spare:,} images have the pixels of an earlier one")
+    for places in summary.duplicates[:_SHOWN]:
+        rows.append(f"    {' = '.join(source.name(place) for place in places[:_SHOWN])}")
+    return rows
+
+
+def _preparation_rows(version: Path) -> list[str]:
+    made = preparation(version)
+    rows = [f"  {name:<13} {made[name]}" for name in _SHOWN_PREPARATION if made.get(name) not in (None, {})]
+    return [*rows, f"  fingerprint   {dataset_fingerprint(version)}"]
+
+
+def _three(values: Sequence[float]) -> str:
+    return ", ".join(f"{value:.1f}" for value in values)
+
+
+def _look_at_all(source: RecordSource, num_threads: int) -> Iterator[_Seen]:
+    """Looks at images in order, some of them at a time so that memory stays bounded."""
+    ahead = 8 * num_threads
+    with ThreadPoolExecutor(num_threads) as pool:
+        for first in range(0, len(source), ahead):
+            yield from pool.map(lambda index: _look_at(source, index), range(first, min(first + ahead, len(source))))
+
+
+def _look_at(source: RecordSource, index: int) -> _Seen:
+    try:
+        data, label = source.encoded(index)
+        image = source[index]["image"]
+    except Exception as error:  # array_record and the decoders raise many kinds
+        raise DatasetError(f"image {index} cannot be read ({error}), prepare the set anew") from error
+    pixels = image.reshape(-1, image.shape[-1]).astype(np.float64)
+    channels = np.broadcast_to(pixels, (len(pixels), 3))
+    digest = hashlib.sha256(repr(image.shape).encode() + image.tobytes()).digest()
+    return _Seen(
+        len(data), label, image.shape, len(pixels), channels.sum(axis=0), (channels**2).sum(axis=0), digest
+    )  # fmt: skip
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Entry point."""
+    directory = Path(arguments[1]).expanduser()
+    output = Path(flags.FLAGS.output).expanduser() if flags.FLAGS.output else directory / _SHEET_FILE
+    report, sheet = describe(directory, flags.FLAGS.split, len(os.sched_getaffinity(0)))
+    print(report)
+    try:
+        Image.fromarray(sheet).save(output)
+    except (OSError, ValueError) as error:
+        raise DatasetError(f"{output} cannot be written ({error}), choose another --output=FILE.png") from error
+    print(f"look at {output}")
+
+
+if __name__ == "__main__":
+    flags.DEFINE_string("split", "train", "Split to look at.")
+    flags.DEFINE_string("output", None, f"File of the contact sheet; {_SHEET_FILE} in the set's folder if not given.")
+    run(main, argument="the folder of a prepared set")

@@ -1,0 +1,71 @@
+"""Prepares a data set once, for training anywhere: a folder or zip of images, an LSUN folder, or a set of tfds.
+
+    python -m inr_gan_jax.data.prepare --source=~/photos --resolution=256 --output=~/tensorflow_datasets/photos
+    python -m inr_gan_jax.data.prepare --source=~/lsun/church_outdoor_train_lmdb
+    python -m inr_gan_jax.data.prepare --source=cifar10
+
+LSUN folders and sets of tfds without a size become the sets that tfds knows by these names, images as they are.
+Everything else becomes a set of images of one size. A killed run goes on when the same command is given again.
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from absl import flags
+
+from inr_gan_jax.command_line import run
+from inr_gan_jax.data.errors import DatasetError
+from inr_gan_jax.data.fit_image import CROPS, IMAGE_FORMATS, RESIZE_FILTERS, FitSettings
+from inr_gan_jax.data.image_sources import LABEL_RULES
+
+
+def _settings(height: int | None, width: int | None) -> FitSettings | None:
+    """What the flags say that every image becomes."""
+    values = flags.FLAGS
+    height, width = height or values.resolution, width or values.resolution
+    if height is None and width is None:
+        return None
+    if height is None or width is None:
+        raise DatasetError("one side is missing, expected --resolution, or both --height and --width")
+    return FitSettings(height, width, int(values.channels), values.crop, values.filter, values.format)
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Entry point."""
+    del arguments
+    # Imported here: the worker processes import this module too, and need none of it.
+    from inr_gan_jax.data.dataset import data_root
+    from inr_gan_jax.data.prepare_set import prepare_set
+    from inr_gan_jax.data.set_writer import Options
+
+    values = flags.FLAGS
+    output = Path(values.output).expanduser().absolute() if values.output else None
+    num_processes = values.num_processes or len(os.sched_getaffinity(0))
+    options = Options(
+        source=values.source,
+        output=output,
+        root=data_root(values.data_dir).absolute(),
+        settings=_settings(values.height, values.width),
+        labels=values.labels,
+        max_bad=values.max_bad,
+        num_processes=num_processes,
+    )
+    print("\n".join(prepare_set(options).lines))
+
+
+if __name__ == "__main__":
+    flags.DEFINE_string("source", None, "Folder, zip, LSUN folder, or name of a set of tfds.", required=True)
+    flags.DEFINE_string("output", None, "Folder of the set; for LSUN and tfds without a size, their place in data_dir.")
+    flags.DEFINE_string("data_dir", "", "Folder of prepared sets; $TFDS_DATA_DIR or ~/tensorflow_datasets if empty.")
+    flags.DEFINE_integer("resolution", None, "Height and width of every image, pixels.", lower_bound=1)
+    flags.DEFINE_integer("height", None, "Height, where it differs from the width.", lower_bound=1)
+    flags.DEFINE_integer("width", None, "Width, where it differs from the height.", lower_bound=1)
+    flags.DEFINE_enum("channels", "3", ["1", "3"], "3: RGB, 1: grey.")
+    flags.DEFINE_enum("crop", "center", CROPS, "center: largest centred part of the wanted aspect; none: stretch.")
+    flags.DEFINE_enum("filter", "box", RESIZE_FILTERS, "Of the resize; FID depends on it.")
+    flags.DEFINE_enum("format", "png", IMAGE_FORMATS, "Of the images in the set; webp is lossless, jpeg is not.")
+    flags.DEFINE_enum("labels", "json", LABEL_RULES, "json: dataset.json if there is one; folders: the first folder.")
+    flags.DEFINE_float("max_bad", 0.001, "Share of images that may be left out.", lower_bound=0.0, upper_bound=1.0)
+    flags.DEFINE_integer("num_processes", 0, "Worker processes; 0: as many as cores.", lower_bound=0)
+    run(main, when_stopped="; the same command goes on where it stopped")

@@ -1,0 +1,69 @@
+"""From any source to a prepared set: what it is, and what becomes of it."""
+
+import re
+from pathlib import Path
+
+from inr_gan_jax.data.builders.lsun import VERSION, find_lsun
+from inr_gan_jax.data.builders.tfds_own import prepare_own
+from inr_gan_jax.data.errors import DatasetError
+from inr_gan_jax.data.image_sources import Contents, LabelRule, is_lmdb, list_folder, list_lmdb, list_zip
+from inr_gan_jax.data.records import list_prepared
+from inr_gan_jax.data.set_writer import Options, Prepared, SetWriter
+
+_TFDS_NAME = re.compile(r"[a-z][a-z0-9_]*(/[\w.+-]+)?")
+
+
+def prepare_set(options: Options) -> Prepared:
+    """Prepares a set, or finishes what was begun.
+
+    Raises:
+        DatasetError: for whatever is wrong with the source, the options or too many of the images.
+    """
+    path = Path(options.source).expanduser()
+    if not path.exists() and _TFDS_NAME.fullmatch(options.source):
+        return _prepare_of_tfds(options)
+    if not path.exists():
+        raise DatasetError(f"source {path} does not exist, expected a folder, a zip, an LSUN folder or a name of tfds")
+    found = find_lsun(path.absolute()) if path.is_dir() else None
+    if found and options.settings is None:
+        category, folders = found
+        contents = {split: list_lmdb(folder) for split, folder in folders.items()}
+        output = options.output or options.root / "lsun" / category
+        return SetWriter(options, output, contents, VERSION, category).run()
+    return _prepare_images(options, _list(path, options.labels))
+
+
+def _list(path: Path, labels: LabelRule) -> Contents:
+    if path.is_dir():
+        return list_lmdb(path) if is_lmdb(path) else list_folder(path, labels)
+    return list_zip(path, labels)
+
+
+def _prepare_of_tfds(options: Options) -> Prepared:
+    if options.source.split("/")[0] == "lsun":
+        raise DatasetError(
+            f"{options.source} is not downloaded by itself: get its folder with the script of "
+            "https://github.com/fyu/lsun and give that, such as --source=church_outdoor_train_lmdb"
+        )
+    if options.settings is None and options.output is not None:
+        raise DatasetError(f"--output={options.output} needs --resolution; without it {options.source} keeps its place")
+    builder = prepare_own(options.source, options.root)
+    if options.settings is None:
+        splits = ", ".join(f"{split} {info.num_examples:,}" for split, info in builder.info.splits.items())
+        return Prepared(Path(builder.data_dir), (f"{builder.data_dir}: {splits} images, as tfds has them",))
+    return _prepare_images(options, list_prepared(Path(builder.data_dir), "train"))
+
+
+def _prepare_images(options: Options, contents: Contents) -> Prepared:
+    if options.settings is None:
+        raise DatasetError("the size is missing, expected --resolution=256, or --height and --width")
+    if options.output is None:
+        raise DatasetError(f"--output is missing, expected a folder for the set, such as {options.root / 'photos'}")
+    if not contents.names:
+        others = ", ".join(f"{count} {suffix}" for suffix, count in sorted(contents.ignored.items()))
+        raise DatasetError(
+            f"{options.source} holds no images ({others or 'it is empty'}), expected PNG, JPEG, WebP ..."
+        )
+    if options.labels == "folders" and not contents.class_names:
+        raise DatasetError(f"{options.source} has no sub-folders, expected one for each class with --labels=folders")
+    return SetWriter(options, options.output, {"train": contents}, "1.0.0", None).run()

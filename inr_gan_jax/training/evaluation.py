@@ -1,0 +1,106 @@
+"""The metric of a run, computed now and then on the averaged generator."""
+
+from pathlib import Path
+
+import jax.numpy as jnp
+
+from inr_gan_jax.array_types import Array, PRNGKey
+from inr_gan_jax.config import Config, EvaluationConfig
+from inr_gan_jax.data.dataset import Dataset
+from inr_gan_jax.data.input_pipeline import all_images
+from inr_gan_jax.data.random_access import read_images
+from inr_gan_jax.metrics.pixel_fd import PixelFD
+from inr_gan_jax.metrics.protocols import parse_protocol
+from inr_gan_jax.metrics.real_images import RealImages
+from inr_gan_jax.metrics.run_metric import RunMetric
+from inr_gan_jax.metrics.settings import MetricSettings
+from inr_gan_jax.training.hooks import Sampler
+from inr_gan_jax.training.state import TrainState
+
+PIXEL_METRIC = "pixel_fd"
+# A stream of random numbers that no training step folds in.
+_STREAM = 2**31 - 2
+
+
+class Evaluation:
+    """The metric of a run, with the distances between real images and real images beside it where it has them.
+
+    Args:
+        config: of the run; its metric is not `none`.
+        dataset: real images, all of them used.
+        sampler: draws generated images.
+
+    Attributes:
+        name: of the value in metrics.jsonl.
+        lower_is_better: whether smaller values are better ones.
+        latest: the last value; None before the first.
+
+    Raises:
+        UserError: for a file of weights that is missing or wrong.
+    """
+
+    def __init__(self, config: Config, dataset: Dataset, sampler: Sampler) -> None:
+        settings, data = config.evaluation, config.data
+        self._sampler = sampler
+        self.latest: float | None = None
+        if settings.metric == PIXEL_METRIC:
+            self._metric: PixelFD | RunMetric = PixelFD(all_images(dataset, data), settings.num_samples)
+            self.name, self.lower_is_better = f"metric/{PIXEL_METRIC}", True
+            self.floors = self._metric.floors()
+            return
+        real = RealImages(
+            f"{data.name}, {data.split}", len(dataset), lambda indices: read_images(dataset, data, indices)
+        )
+        self._metric = RunMetric(settings.metric, real, _settings(config), config.seed)
+        self.name, self.lower_is_better = self._metric.name, self._metric.protocol.lower_is_better
+        self.floors = self._metric.floors
+
+    @property
+    def floor_scalars(self) -> dict[str, float]:
+        """The distances between real images and real images, to log beside the metric."""
+        if self.floors is None:
+            return {}
+        return {f"{self.name}_floor_resampled": self.floors.resampled, f"{self.name}_floor_halves": self.floors.halves}
+
+    def __call__(self, state: TrainState) -> dict[str, float]:
+        """Computes the metric of the averaged generator; the first number is its value.
+
+        Raises:
+            FloatingPointError: if images hold numbers that are not finite.
+        """
+
+        def draw(key: PRNGKey, count: int) -> Array:
+            return jnp.asarray(self._sampler(state.ema_variables, key, count))
+
+        if isinstance(self._metric, RunMetric):
+            values = self._metric(draw)
+        else:
+            key = self._sampler.key(_STREAM)
+            values = {self.name: self._metric(lambda count: self._sampler(state.ema_variables, key, count))}
+        self.latest = values[self.name]
+        return values
+
+    def describe(self, value: float) -> str:
+        """One sentence that puts a value beside its floors."""
+        return self._metric.describe(value)
+
+
+def check_metric(config: EvaluationConfig) -> None:
+    """Checks the name of the metric, before anything is opened.
+
+    Raises:
+        UserError: for a name that is no protocol.
+    """
+    if config.metric not in ("none", PIXEL_METRIC):
+        parse_protocol(config.metric)
+
+
+def _settings(config: Config) -> MetricSettings:
+    network = parse_protocol(config.evaluation.metric).network
+    weights = {str(network): config.evaluation.weights_file} if config.evaluation.weights_file else {}
+    return MetricSettings(weights=weights, batch_size=config.evaluation.batch_size, cache_dir=_cache(config))
+
+
+def _cache(config: Config) -> Path | None:
+    folder = config.evaluation.cache_dir
+    return Path(folder).expanduser() if folder else None

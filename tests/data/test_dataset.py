@@ -1,0 +1,163 @@
+"""What is refused when a set is opened, each in one sentence that says what to do."""
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from inr_gan_jax.data.builders.lsun import VERSION
+from inr_gan_jax.data.dataset import check_available, open_dataset
+from inr_gan_jax.data.errors import DatasetError
+from inr_gan_jax.data.fit_image import FitSettings
+from inr_gan_jax.data.input_pipeline import make_iterator
+from inr_gan_jax.data.preparation import METADATA_FILE, UNFINISHED, dataset_fingerprint, preparation
+from inr_gan_jax.data.prepare_set import prepare_set
+from inr_gan_jax.data.set_writer import Options
+from tests.conftest import tiny_config
+from tests.data.odd_images import SIDE, colours, encoded, write_folder
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A root with a labelled set `pictures` and one without labels, `plain`."""
+    root = tmp_path_factory.mktemp("root")
+    files = {f"{'ab'[index % 2]}/{index}.png": encoded(colours(index)) for index in range(6)}
+    source = write_folder(root / "source", files)
+    for name, labels in (("pictures", "folders"), ("plain", "json")):
+        prepare_set(Options(str(source), root / name, root, FitSettings(SIDE, SIDE), labels=labels))  # type: ignore[arg-type]
+    return root
+
+
+def refusal(root: Path, **keys: Any) -> str:
+    """What opening says, which must be what the check before any work says."""
+    config = dataclasses.replace(tiny_config().data, data_dir=str(root), height=SIDE, width=SIDE, **keys)
+    sentences = set()
+    for function in (check_available, open_dataset):
+        with pytest.raises(DatasetError) as caught:
+            function(config)
+        sentences.add(str(caught.value))
+    (sentence,) = sentences
+    assert "\n" not in sentence
+    return sentence
+
+
+def copy_of(root: Path, tmp_path: Path) -> Path:
+    shutil.copytree(root / "pictures", tmp_path / "pictures")
+    return tmp_path / "pictures" / "1.0.0"
+
+
+def test_prepared_folder_is_opened_with_its_labels(prepared: Path) -> None:
+    config = dataclasses.replace(
+        tiny_config().data, name="pictures", data_dir=str(prepared), height=SIDE, width=SIDE, num_classes=2
+    )
+    check_available(config)
+    dataset = open_dataset(config)
+    assert (len(dataset), dataset.num_classes) == (6, 2)
+    assert dataset.directory == prepared / "pictures" / "1.0.0"
+
+
+def test_a_set_can_be_named_by_its_path(prepared: Path, tmp_path: Path) -> None:
+    config = dataclasses.replace(
+        tiny_config().data, name=str(prepared / "plain"), data_dir=str(tmp_path), height=SIDE, width=SIDE
+    )
+    assert len(open_dataset(config)) == 6
+
+
+def test_unknown_name_gives_the_nearest_and_the_command(prepared: Path) -> None:
+    sentence = refusal(prepared, name="picture")
+    assert f"'picture' is not prepared: expected {prepared}/picture/<version>/dataset_info.json" in sentence
+    assert "nearest: pictures" in sentence
+    assert (
+        "run python -m inr_gan_jax.data.prepare --source=<folder, zip or tfds name> --resolution=<pixels>" in sentence
+    )
+    assert sentence.endswith(f"--output={prepared}/picture")
+    assert "--source=cifar10 " in refusal(prepared, name="cifar10")
+
+
+def test_lsun_says_which_folder_to_put_where(tmp_path: Path) -> None:
+    sentence = refusal(tmp_path, name="lsun/church_outdoor")
+    assert f"expected {tmp_path}/lsun/church_outdoor/{VERSION}" in sentence
+    assert "get the folder church_outdoor_train_lmdb with the script of https://github.com/fyu/lsun" in sentence
+    assert "python -m inr_gan_jax.data.prepare --source=<there>/church_outdoor_train_lmdb" in sentence
+    assert "--source=<there>/cat " in refusal(tmp_path, name="lsun/cat")
+
+
+def test_empty_root_lists_what_prepares_itself(tmp_path: Path) -> None:
+    assert "known: celeb_a, celeb_a_hq/256, cifar10, digits, tf_flowers" in refusal(tmp_path, name="zebras")
+
+
+@pytest.mark.parametrize("size", [(8, 8), (32, 32), (16, 32)])
+def test_wrong_resolution_is_refused(prepared: Path, size: tuple[int, int]) -> None:
+    config = dataclasses.replace(
+        tiny_config().data, name="plain", data_dir=str(prepared), height=size[0], width=size[1]
+    )
+    message = rf"images of plain are 16x16, but config.data asks for {size[0]}x{size[1]}; set config.data.height=16"
+    with pytest.raises(DatasetError, match=message):
+        check_available(config)
+
+
+def test_labels_missing_for_a_conditional_configuration_are_refused(prepared: Path) -> None:
+    sentence = refusal(prepared, name="plain", num_classes=2)
+    assert "num_classes is 2, but plain has no labels; set it to 0, or prepare the set with a dataset.json" in sentence
+    assert "num_classes is 5, but pictures has 2" in refusal(prepared, name="pictures", num_classes=5)
+
+
+def test_a_set_smaller_than_a_batch_is_refused(prepared: Path) -> None:
+    config = dataclasses.replace(tiny_config().data, name="plain", data_dir=str(prepared), height=SIDE, width=SIDE)
+    with pytest.raises(DatasetError, match=r"plain has 6 images, expected at least config.training.batch_size = 8"):
+        make_iterator(open_dataset(config), config, 8, 0)
+
+
+@pytest.mark.parametrize("version", [0, 2, None])
+def test_sets_of_other_versions_of_the_program_are_refused(prepared: Path, tmp_path: Path, version: Any) -> None:
+    file = copy_of(prepared, tmp_path) / METADATA_FILE
+    metadata = json.loads(file.read_text())
+    metadata["preparation"]["format"] = version
+    file.write_text(json.dumps(metadata))
+    sentence = refusal(tmp_path, name="pictures")
+    assert f"was prepared in format {version}, by an older or newer version than this one (format 1)" in sentence
+    assert "run python -m inr_gan_jax.data.prepare anew" in sentence
+
+
+def test_half_written_sets_are_refused(prepared: Path, tmp_path: Path) -> None:
+    (tmp_path / "begun" / UNFINISHED).mkdir(parents=True)
+    assert "'begun' is half-written" in (sentence := refusal(tmp_path, name="begun"))
+    assert "run the same python -m inr_gan_jax.data.prepare command again, it goes on where it stopped" in sentence
+    (tmp_path / "other" / "1.0.0.incompleteX1").mkdir(parents=True)
+    assert "delete that folder and prepare the set anew" in refusal(tmp_path, name="other")
+    shard = next(copy_of(prepared, tmp_path).glob("*.array_record*"))
+    shard.write_bytes(b"")
+    assert f"data set pictures is half-written, {shard} is missing" in refusal(tmp_path, name="pictures")
+    shard.unlink()
+    assert f"data set pictures is half-written, {shard} is missing" in refusal(tmp_path, name="pictures")
+
+
+def test_damaged_shards_are_one_sentence(prepared: Path, tmp_path: Path) -> None:
+    shard = next(copy_of(prepared, tmp_path).glob("*.array_record*"))
+    shard.write_bytes(bytes(shard.stat().st_size))
+    config = dataclasses.replace(tiny_config().data, name="pictures", data_dir=str(tmp_path), height=SIDE, width=SIDE)
+    with pytest.raises(DatasetError, match="pictures cannot be read"):
+        open_dataset(config)
+
+
+def test_other_formats_are_refused(prepared: Path, tmp_path: Path) -> None:
+    file = copy_of(prepared, tmp_path) / "dataset_info.json"
+    file.write_text(file.read_text().replace('"array_record"', '"tfrecord"'))
+    sentence = refusal(tmp_path, name="pictures")
+    assert "pictures is not stored as array_record; delete" in sentence
+
+
+def test_sets_of_others_have_a_fingerprint_and_no_preparation(digits_root: Path, tmp_path: Path) -> None:
+    assert preparation(digits_root / "digits") == {}
+    first = dataset_fingerprint(digits_root / "digits")
+    shutil.copytree(digits_root / "digits", tmp_path / "digits")
+    assert dataset_fingerprint(tmp_path / "digits" / "1.0.0") == first
+    shard = next((tmp_path / "digits" / "1.0.0").glob("*.array_record*"))
+    data = shard.read_bytes()
+    shard.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    assert dataset_fingerprint(tmp_path / "digits") != first
+    with pytest.raises(DatasetError, match="holds no prepared data set"):
+        dataset_fingerprint(tmp_path)

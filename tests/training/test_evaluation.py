@@ -1,0 +1,49 @@
+"""The metric that follows a run, by the name of its protocol."""
+
+from pathlib import Path
+
+import jax
+import pytest
+
+from inr_gan_jax.data.dataset import Dataset
+from inr_gan_jax.errors import UserError
+from inr_gan_jax.models.build import build_generator
+from inr_gan_jax.training.evaluation import Evaluation, check_metric
+from inr_gan_jax.training.guard import Guard
+from inr_gan_jax.training.hooks import Sampler
+from tests.conftest import tiny_config
+from tests.training.test_steps import build
+
+
+@pytest.mark.parametrize(("metric", "lower"), [("frechet_digits64_full", True), ("pixel_fd", True)])
+def test_evaluation_follows_a_run_by_the_name_of_a_protocol(
+    metric: str, lower: bool, digits_set: Dataset, tmp_path: Path
+) -> None:
+    config = tiny_config(
+        evaluation={"metric": metric, "num_samples": 64, "batch_size": 32, "cache_dir": str(tmp_path / "cache")}
+    )
+    check_metric(config.evaluation)
+    sampler = Sampler(build_generator(config), config)
+    evaluation = Evaluation(config, digits_set, sampler)
+    _, state = build(config)
+    values = evaluation(state)
+    assert evaluation.name == f"metric/{metric}"
+    assert evaluation.lower_is_better == lower
+    assert values[evaluation.name] > evaluation.floor_scalars[f"{evaluation.name}_floor_halves"] > 0
+    assert evaluation(state) == values  # the same latent codes each time
+    assert f"{values[evaluation.name]:.4f}" in evaluation.describe(values[evaluation.name])
+    broken = state.replace(ema_params=jax.tree.map(lambda leaf: leaf * float("nan"), state.ema_params))
+    with pytest.raises(FloatingPointError):
+        evaluation(broken)
+
+
+def test_metric_that_is_no_protocol_is_refused() -> None:
+    with pytest.raises(UserError, match="'fid50' is unknown"):
+        check_metric(tiny_config(evaluation={"metric": "fid50"}).evaluation)
+
+
+def test_guard_does_not_take_a_measure_of_which_more_is_better_for_a_rise() -> None:
+    watch = Guard(tiny_config(), None, 0)
+    # Precision, negated: 0.8, then 0.1.
+    assert watch.look_at_metric(1, -0.8) is None
+    assert watch.look_at_metric(2, -0.1) is None
