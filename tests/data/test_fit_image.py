@@ -69,6 +69,12 @@ def test_exif_rotation_is_applied() -> None:
     assert np.abs(upright.astype(int) - picture).mean() < 6
 
 
+def test_a_rotated_picture_is_never_copied() -> None:
+    result = fit_encoded(rotated_jpeg(colours()), FitSettings(SIDE, SIDE, image_format="jpeg"))
+    assert not result.is_copied
+    assert np.abs(decode_image(result.data).astype(int) - colours()).mean() < 6
+
+
 @pytest.mark.parametrize("name", sorted(broken()))
 def test_broken_files_are_refused_with_a_reason(name: str) -> None:
     with pytest.raises(BadImageError) as caught:
