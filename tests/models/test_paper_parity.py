@@ -151,7 +151,7 @@ def test_discriminator_loss_r1_and_gradients_match() -> None:
 
     def loss_of(params: dict) -> tuple[jnp.ndarray, tuple]:
         loss = losses.discriminator_loss(golden.score(params, golden.real), golden.score(params, fake))
-        penalty = losses.r1_penalty(lambda images: golden.score(params, images), golden.real)
+        penalty = losses.gradient_penalty(lambda images: golden.score(params, images), golden.real)[0]
         return loss + R1_WEIGHT * penalty, (loss, penalty)
 
     step = jax.jit(jax.value_and_grad(loss_of, has_aux=True))
