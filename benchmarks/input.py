@@ -4,8 +4,9 @@
     python -m benchmarks.input --source=flowers.zip --memory_batches=20000
 
 Prepares the source at 64 and 256 pixels as PNG and as JPEG. The pipeline reads array_record, decodes, mirrors, lays
-batches side by side and moves them to the device; its rate `decoding` is without the cache of decoded images, `cached`
-with it. Loop and pipeline take turns, and the ratio is the median over the turns: other work on the machine slows both.
+batches side by side and moves them to the device; its rate `threads` is that of decoding threads, `workers` that of
+worker processes (`config.data.num_workers`), both without the cache of decoded images, and `cached` is with it. Loop
+and pipeline take turns, and the ratio is the median over the turns: other work on the machine slows both.
 """
 
 import argparse
@@ -24,6 +25,7 @@ from typing import Any
 import imagecodecs
 import jax
 import numpy as np
+from absl import flags
 from PIL import Image
 
 from configs import default
@@ -93,24 +95,31 @@ def take(iterator: Iterator[dict[str, Any]], num_batches: int) -> int:
 
 def measure(dataset: Dataset, config: DataConfig, image_format: ImageFormat, num_turns: int) -> dict[str, Any]:
     """Rates of loop and pipeline, in turns."""
-    num_batches = len(dataset) // BATCH_SIZE if config.height < 128 else 12
+    # A second or two each.
+    num_batches = 4 * (len(dataset) // BATCH_SIZE) if config.height < 128 else 24
     source: Any = dataset.source
-    data = [source.encoded(index)[0] for index in range(num_batches * BATCH_SIZE)]
+    data = [source.encoded(index % len(dataset))[0] for index in range(num_batches * BATCH_SIZE)]
     name, decode = fastest(data[:500], image_format)
     kept = dataclasses.replace(config, cache_mib=2**20)
     cached = batches_on_device(dataset, kept)
     take(cached, len(dataset) // BATCH_SIZE + 1)  # the epoch that fills the cache
-    rates: dict[str, list[float]] = {"bare": [], "decoding": [], "cached": []}
+    rates: dict[str, list[float]] = {"bare": [], "threads": [], "workers": [], "cached": []}
+    decoding = {
+        "threads": config,
+        "workers": dataclasses.replace(config, num_threads=1, num_workers=config.num_threads),
+    }
     for _ in range(num_turns):
         rates["bare"].append(rate(lambda: sum(1 for item in data if decode(item) is not None)))
-        pipeline: Any = batches_on_device(dataset, config)
-        take(pipeline, 2 + config.prefetch)  # what threads have begun before the clock starts is not counted
-        rates["decoding"].append(rate(lambda pipeline=pipeline: take(pipeline, num_batches)))
-        pipeline.close()
+        for kind, settings in decoding.items():
+            pipeline: Any = batches_on_device(dataset, settings)
+            # What was begun before the clock starts is not counted.
+            take(pipeline, 2 + config.prefetch * max(1, settings.num_workers))
+            rates[kind].append(rate(lambda pipeline=pipeline: take(pipeline, num_batches)))
+            pipeline.close()
         rates["cached"].append(rate(lambda: take(cached, num_batches)))
     result: dict[str, Any] = {"decoder": name, "num_threads": config.num_threads, "turns": num_turns}
     result |= {f"{kind}_images_per_second": round(statistics.median(values)) for kind, values in rates.items()}
-    for kind in ("decoding", "cached"):
+    for kind in ("threads", "workers", "cached"):
         ratios = [value / bare for value, bare in zip(rates[kind], rates["bare"], strict=True)]
         result[f"{kind}_over_bare"] = round(statistics.median(ratios), 3)
         result[f"{kind}_over_bare_range"] = [round(min(ratios), 3), round(max(ratios), 3)]
@@ -129,11 +138,15 @@ def peak_memory(dataset: Dataset, config: DataConfig, num_batches: int) -> dict[
 
 def table(rows: dict[str, dict[str, Any]]) -> str:
     """The rates as Markdown."""
-    lines = ["| set | decoder | bare loop | pipeline | of the loop | pipeline, cached |", "|---|---|---|---|---|---|"]
+    lines = [
+        "| set | decoder | bare loop | threads | of the loop | worker processes | of the loop | cached |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
     for name, row in rows.items():
         lines.append(
             f"| {name} | {row['decoder']} | {row['bare_images_per_second']:,} | "
-            f"{row['decoding_images_per_second']:,} | {row['decoding_over_bare']:.0%} | "
+            f"{row['threads_images_per_second']:,} | {row['threads_over_bare']:.0%} | "
+            f"{row['workers_images_per_second']:,} | {row['workers_over_bare']:.0%} | "
             f"{row['cached_images_per_second']:,} |"
         )
     return "\n".join(lines)
@@ -144,13 +157,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--source", required=True, help="folder or zip of images")
     parser.add_argument("--turns", type=int, default=9, help="turns of loop and pipeline")
-    parser.add_argument("--threads", type=int, default=4, help="threads of the pipeline")
+    num_cores = len(os.sched_getaffinity(0))
+    parser.add_argument("--threads", type=int, default=num_cores, help="threads, or worker processes, of the pipeline")
     parser.add_argument(
         "--memory_batches", type=int, default=0, help="measure peak memory over this many batches instead"
     )
     parser.add_argument("--output", type=pathlib.Path, help="JSON file to write")
     options = parser.parse_args()
-    machine = {"cores": len(os.sched_getaffinity(0)), "load_before": os.getloadavg()[0], "source": options.source}
+    flags.FLAGS(["input"])  # grain's worker processes ask for parsed flags
+    machine = {"cores": num_cores, "load_before": os.getloadavg()[0], "source": os.path.basename(options.source)}
     result: dict[str, Any] = {"machine": machine}
     with tempfile.TemporaryDirectory() as folder:
         root = pathlib.Path(folder)

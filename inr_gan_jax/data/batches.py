@@ -89,18 +89,21 @@ class FittedImages:
         self._source = dataset.source
         self._fit = FitImage(config.height, config.width, config.channels)
 
-    def __call__(self, indices: list[int]) -> tuple[list[np.ndarray], list[int]]:
-        """The images [height, width, channels], uint8, not to be changed, and their labels, 0 without labels."""
+    def __call__(self, indices: list[int], out: np.ndarray) -> list[int]:
+        """Fills `out`, uint8 [len(indices), height, width, channels]; returns the labels, 0 without labels."""
         # One kind of work after the other: a decoder that finds its code and tables in the processor's cache is faster.
         if isinstance(self._source, RecordSource):
             encoded = [self._source.encoded(index) for index in indices]
-            images = [decode_image(data) for data, _ in encoded]
+            images = [decode_image(data, row) for (data, _), row in zip(encoded, out, strict=True)]
             labels = [label or 0 for _, label in encoded]
         else:
             elements = [self._source[index] for index in indices]
             images = [element["image"] for element in elements]
             labels = [int(element.get("label", 0)) for element in elements]
-        return [self._fit(image) for image in images], labels
+        for row, image in zip(out, images, strict=True):
+            if image is not row:
+                np.copyto(row, self._fit(image))
+        return labels
 
 
 class CachedImages:
@@ -118,14 +121,17 @@ class CachedImages:
         self._labels = np.zeros(count, np.int32)
         self._is_kept = np.zeros(count, bool)
 
-    def __call__(self, indices: list[int]) -> tuple[list[np.ndarray], list[int]]:
+    def __call__(self, indices: list[int], out: np.ndarray) -> list[int]:
         """As `FittedImages`; several threads may make the same image."""
         absent = [index for index in indices if not self._is_kept[index]]
-        for index, image, label in zip(absent, *self._fitted(absent), strict=True):
-            self._images[index], self._labels[index] = image, label
+        if absent:
+            fitted = np.empty((len(absent), *out.shape[1:]), np.uint8)
+            self._labels[absent] = self._fitted(absent, fitted)
+            self._images[absent] = fitted
             # Last: who sees the mark may read.
-            self._is_kept[index] = True
-        return [self._images[index] for index in indices], self._labels[indices].tolist()
+            self._is_kept[absent] = True
+        np.take(self._images, indices, axis=0, out=out)
+        return self._labels[indices].tolist()
 
 
 class LoadBatch(grain.transforms.Map):
@@ -158,15 +164,16 @@ class LoadBatch(grain.transforms.Map):
         start = number * self._batch_size
         indices = self._order(start + self._part.start, start + self._part.stop).tolist()
         # Drawn for the whole batch, so that it does not matter which process takes which part.
-        is_mirrored = (mirroring(self._order.seed, number, self._batch_size)[self._part] & self._x_flip).tolist()
+        mirrored = (mirroring(self._order.seed, number, self._batch_size)[self._part] & self._x_flip).tolist()
         batch = np.empty((len(indices), *self._image_shape), np.uint8)
         labels: list[int] = []
         group = max(1, _GROUP_BYTES // batch[0].nbytes)
         for first in range(0, len(indices), group):
-            images, some_labels = self._images(indices[first : first + group])
-            labels += some_labels
-            for place, image in enumerate(images, first):
-                copy_mirrored(batch[place], image) if is_mirrored[place] else np.copyto(batch[place], image)
+            part = slice(first, first + group)
+            labels += self._images(indices[part], batch[part])
+            for image, is_mirrored in zip(batch[part], mirrored[part], strict=True):
+                if is_mirrored:
+                    mirror(image)
         return {"image": batch, "label": np.array(labels, np.int32)}
 
 
@@ -175,8 +182,8 @@ def mirroring(seed: int, number: int, batch_size: int) -> np.ndarray:
     return _random_bits((_FLIP_STREAM, seed, number), batch_size) >= np.uint64(2**63)
 
 
-def copy_mirrored(target: np.ndarray, image: np.ndarray) -> None:
-    """Copies an image [height, width, channels] into a target of the same shape, mirrored left to right."""
+def mirror(image: np.ndarray) -> None:
+    """Mirrors an image [height, width, channels] left to right, in place."""
     # One channel at a time: NumPy copies long runs of single bytes several times as fast as many runs of three.
     for channel in range(image.shape[-1]):
-        target[..., channel] = image[:, ::-1, channel]
+        image[..., channel] = image[:, ::-1, channel].copy()

@@ -10,20 +10,24 @@ _PNG, _JPEG, _WEBP = b"\x89PNG", b"\xff\xd8\xff", b"RIFF"
 _SIMPLE_PNGS = (b"\x08\x00", b"\x08\x02")
 
 
-def decode_image(data: bytes) -> np.ndarray:
+def decode_image(data: bytes, out: np.ndarray | None = None) -> np.ndarray:
     """Decodes a PNG, JPEG, WebP or whatever else Pillow reads.
 
     Rotation in EXIF and colour profiles are ignored, as the readers of tfds do.
 
     Args:
         data: content of an image file.
+        out: where to put an image of this very shape, [height, width, 1 or 3], uint8, contiguous.
 
     Returns:
-        [height, width, 1 or 3], uint8, grey or RGB; transparent parts are white.
+        [height, width, 1 or 3], uint8, grey or RGB; transparent parts are white. `out` itself if it was filled; it may
+        have been left half-filled otherwise.
 
     Raises:
         Exception: of many kinds, when the data are damaged.
     """
+    if out is not None and _decode_fast(data, out if out.shape[-1] == 3 else out[..., 0]) is not None:
+        return out
     image = _decode_fast(data)
     if image is None:
         with open_picture(data) as picture:
@@ -32,17 +36,21 @@ def decode_image(data: bytes) -> np.ndarray:
     return image[..., None] if image.ndim == 2 else image
 
 
-def _decode_fast(data: bytes) -> np.ndarray | None:
-    """The array, or None for kinds that the fast decoders refuse or treat in their own way."""
+def _decode_fast(data: bytes, out: np.ndarray | None = None) -> np.ndarray | None:
+    """The array, or None for kinds that the fast decoders refuse or treat in their own way, or that do not fit."""
     try:
         if data.startswith(_JPEG):
-            image = jpeg8_decode(data)
+            image = jpeg8_decode(data, out=out)
         elif data.startswith(_PNG) and data[24:26] in _SIMPLE_PNGS:
-            image = png_decode(data)
+            image = png_decode(data, out=out)
         elif data.startswith(_WEBP):
-            image = webp_decode(data)
+            image = webp_decode(data, out=out)
         else:
             return None
     except (Jpeg8Error, PngError, WebpError):
         return None  # Pillow reads it, or says what is wrong
+    except ValueError:
+        if out is None:
+            raise
+        return None
     return image if image.ndim == 2 or image.shape[2] == 3 else None

@@ -5,6 +5,7 @@ takes its part of every batch. A batch depends on its number, the seed and the s
 whatever the threads, worker processes and processes that the run is spread over.
 """
 
+import os
 import threading
 from typing import Any
 
@@ -75,7 +76,10 @@ class BatchIterator(grain.DatasetIterator):
     def _started(self) -> grain.DatasetIterator:
         if self._batches is None:
             config = self._config
-            options = grain.ReadOptions(num_threads=config.num_threads, prefetch_buffer_size=config.prefetch)
+            # Threads beyond the cores only wait for each other.
+            num_threads = min(config.num_threads, len(os.sched_getaffinity(0)))
+            prefetch = max(config.prefetch, num_threads)
+            options = grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=prefetch)
             batches = grain.MapDataset.range(self._next_batch, _ENDLESS).map(self._load).to_iter_dataset(options)
             if config.num_workers:
                 workers = grain.MultiprocessingOptions(

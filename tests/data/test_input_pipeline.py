@@ -12,7 +12,7 @@ import pytest
 from absl import flags
 
 from inr_gan_jax.config import DataConfig
-from inr_gan_jax.data.batches import FitImage, copy_mirrored, mirroring
+from inr_gan_jax.data.batches import FitImage, mirror, mirroring
 from inr_gan_jax.data.dataset import Dataset
 from inr_gan_jax.data.errors import DatasetError
 from inr_gan_jax.data.input_pipeline import all_images, make_iterator
@@ -192,9 +192,9 @@ def test_flip_mirrors_about_half_of_the_images() -> None:
 
 def test_mirroring_turns_left_and_right() -> None:
     image = np.arange(2 * 4 * 3, dtype=np.uint8).reshape(2, 4, 3)
-    target = np.empty_like(image)
-    copy_mirrored(target, image)
-    np.testing.assert_array_equal(target, image[:, ::-1])
+    turned = image.copy()
+    mirror(turned)
+    np.testing.assert_array_equal(turned, image[:, ::-1])
 
 
 def test_a_set_smaller_than_a_batch_is_refused() -> None:
