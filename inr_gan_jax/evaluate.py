@@ -24,9 +24,9 @@ from inr_gan_jax.config import DataConfig
 from inr_gan_jax.data.dataset import Dataset, open_dataset
 from inr_gan_jax.data.random_access import read_images, read_labels
 from inr_gan_jax.errors import UserError
-from inr_gan_jax.inference.loading import LoadedGenerator, load_run
-from inr_gan_jax.inference.metric_callables import Truncation, generated_by
-from inr_gan_jax.inference.official import load_official
+from inr_gan_jax.inference.codes import Truncation
+from inr_gan_jax.inference.loading import LoadedGenerator, load_generator
+from inr_gan_jax.inference.metric_callables import generated_by
 from inr_gan_jax.metrics.devices import batch_devices
 from inr_gan_jax.metrics.feature_networks import WEIGHTS_OPTIONS
 from inr_gan_jax.metrics.path_measure import LPIPS_HEADS
@@ -72,7 +72,11 @@ def evaluate(request: Request) -> Iterator[MetricResult]:
             generator's images are not finite.
     """
     protocols = [parse_protocol(name) for name in request.metrics]
-    loaded = load_checkpoint(request.checkpoint)
+    loaded = load_generator(request.checkpoint)
+    if loaded.config is None:
+        raise UserError(
+            f"{request.checkpoint} does not say what it was trained on; evaluate the run folder or the official pickle"
+        )
     if loaded.config.compilation_cache_dir:
         cache = str(Path(loaded.config.compilation_cache_dir).expanduser())
         jax.config.update("jax_compilation_cache_dir", cache)
@@ -91,15 +95,6 @@ def evaluate(request: Request) -> Iterator[MetricResult]:
             yield result
     except FloatingPointError as error:
         raise UserError(f"{request.checkpoint} cannot be evaluated: {error}") from error
-
-
-def load_checkpoint(path: Path) -> LoadedGenerator:
-    """Loads a run folder, or the official pickle that a path names.
-
-    Raises:
-        UserError: if it is neither.
-    """
-    return load_official(path) if path.is_file() else load_run(path)
 
 
 def real_images(dataset: Dataset, config: DataConfig) -> RealImages:
@@ -125,6 +120,7 @@ def jsonl_line(result: MetricResult, loaded: LoadedGenerator) -> dict[str, Any]:
     psi = result.record["truncation_psi"]
     suffix = "" if psi == 1 or result.protocol.kind == "path_length" else f"_psi{psi:g}"
     values = {f"evaluation/{name}{suffix}": value for name, value in result.values.items() if math.isfinite(value)}
+    assert loaded.config is not None, "refused before anything was drawn"
     step = round(loaded.kimg * 1000 / loaded.config.training.batch_size)
     return {"step": step, "kimg": loaded.kimg, "unix_time": time.time(), **values, "record": dict(result.record)}
 

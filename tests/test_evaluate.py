@@ -16,7 +16,9 @@ from inr_gan_jax import evaluate
 from inr_gan_jax.checkpoint import save_entries
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.evaluate import Request
-from inr_gan_jax.inference.metric_callables import Truncation, generated_by
+from inr_gan_jax.inference.codes import Truncation
+from inr_gan_jax.inference.loading import load_generator
+from inr_gan_jax.inference.metric_callables import generated_by
 from inr_gan_jax.metrics.devices import batch_devices
 from inr_gan_jax.metrics.settings import MetricResult, MetricSettings
 from inr_gan_jax.models.build import build_generator
@@ -84,9 +86,7 @@ def test_report_puts_floors_beside_a_distance(evaluated: tuple[dict[str, MetricR
 
 
 def pictures(run_folder: Path, num_devices: int, psi: float) -> np.ndarray:
-    source = generated_by(
-        evaluate.load_checkpoint(run_folder), batch_devices(num_devices), Truncation(psi), np.array([3])
-    )
+    source = generated_by(load_generator(run_folder), batch_devices(num_devices), Truncation(psi), np.array([3]))
     return np.asarray(source.sample_images(jax.random.key(0), 5))
 
 
@@ -107,7 +107,7 @@ def test_truncation_is_part_of_the_name(
 ) -> None:
     result = evaluated[0][NAMES[0]]
     truncated = dataclasses.replace(result, record={**result.record, "truncation_psi": 0.5})
-    line = evaluate.jsonl_line(truncated, evaluate.load_checkpoint(run_folder))
+    line = evaluate.jsonl_line(truncated, load_generator(run_folder))
     assert line["evaluation/frechet_digits40_full_psi0.5"] == result.value
 
 
@@ -123,7 +123,7 @@ def test_default_output_lies_in_the_run_or_beside_the_pickle(run_folder: Path, t
     [
         ({"metrics": ["fid50k"]}, "metric 'fid50k' is unknown; nearest: "),
         ({"metrics": ["fid50k_full"]}, "give --inception_weights or "),
-        ({"checkpoint": Path("nowhere")}, "nowhere is no run folder"),
+        ({"checkpoint": Path("nowhere")}, "nowhere does not exist, expected a run folder"),
         ({"data": {"name": "absent"}}, "data set 'absent' is not prepared"),
         ({"output": Path("/absent/lines.jsonl")}, "/absent/lines.jsonl cannot be written (no folder /absent)"),
     ],
@@ -148,7 +148,7 @@ def test_command_ends_in_one_sentence(run_folder: Path) -> None:
 
 
 def test_official_pickle_is_loaded_with_its_averaged_generator() -> None:
-    loaded = evaluate.load_checkpoint(golden_file("tiny-inr-gan-32.pkl"))
+    loaded = load_generator(golden_file("tiny-inr-gan-32.pkl"))
     with np.load(golden_file("tiny-inr-gan-32.npz")) as arrays:
         np.testing.assert_array_equal(loaded.w_avg, arrays["G/mapping.w_avg"])
     assert loaded.generator.size == (32, 32)

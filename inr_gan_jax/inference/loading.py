@@ -1,7 +1,8 @@
-"""From a run folder to a generator that draws."""
+"""From a run folder, an official pickle or a file of weights to a generator that draws."""
 
 import dataclasses
 import json
+import os
 from pathlib import Path
 
 import jax
@@ -11,8 +12,14 @@ from inr_gan_jax.array_types import Array, Variables
 from inr_gan_jax.checkpoint import restore_newest_entries
 from inr_gan_jax.config import Config, ConfigError
 from inr_gan_jax.errors import UserError
-from inr_gan_jax.models.build import build_generator
+from inr_gan_jax.importers.imported_run import imported_config
+from inr_gan_jax.importers.safe_pickle import read_official_checkpoint
+from inr_gan_jax.importers.torch_inr_gan import import_discriminator, import_generator
+from inr_gan_jax.importers.weights_file import load_weights
+from inr_gan_jax.models.build import build_generator, generator_of
 from inr_gan_jax.models.generator import Generator
+
+_WEIGHTS_SUFFIXES = (".safetensors", ".npz")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,16 +29,40 @@ class LoadedGenerator:
     Attributes:
         generator: network.
         variables: of the averaged generator (EMA).
-        w_avg: [w_dim], mean of the intermediate latent codes, for truncation.
-        config: of the run that trained it.
-        kimg: thousands of real images shown.
+        w_avg: [w_dim], mean of the intermediate latent codes, for truncation; None where the file does not hold it.
+        config: of the run that trained it; None for a file of weights.
+        kimg: thousands of real images shown, 0 where that is not known.
+        source: name of the run folder or file.
     """
 
     generator: Generator
     variables: Variables
-    w_avg: Array
-    config: Config
+    w_avg: Array | None
+    config: Config | None
     kimg: float
+    source: str
+
+
+def load_generator(path: str | os.PathLike[str]) -> LoadedGenerator:
+    """Loads whatever holds a generator.
+
+    Args:
+        path: a run folder; an official network pickle; or weights written by us, .safetensors or .npz.
+
+    Raises:
+        UserError: one sentence, if it does not exist, is damaged, or is none of these.
+    """
+    path = Path(path).expanduser()
+    if path.is_dir():
+        return load_run(path)
+    if path.suffix in _WEIGHTS_SUFFIXES:
+        return load_weights_file(path)
+    if not path.exists():
+        raise UserError(
+            f"{path} does not exist, expected a run folder (make demo writes runs/digits), an official .pkl, or "
+            "weights as .safetensors or .npz"
+        )
+    return load_official(path)
 
 
 def load_run(workdir: Path) -> LoadedGenerator:
@@ -63,4 +94,44 @@ def load_run(workdir: Path) -> LoadedGenerator:
         w_avg=restored["w_avg"],
         config=config,
         kimg=step * config.training.batch_size / 1000,
+        source=workdir.absolute().name,
+    )
+
+
+def load_official(path: str | os.PathLike[str]) -> LoadedGenerator:
+    """Loads the averaged generator of an official checkpoint, without PyTorch and without executing anything of it.
+
+    The configuration is that of an imported run; how long the network was trained is not in the file.
+
+    Raises:
+        UserError: one sentence, if the file is missing, damaged, hostile or of another network.
+    """
+    checkpoint = read_official_checkpoint(path, ["G_ema", "D"])
+    averaged = import_generator(checkpoint, "G_ema")
+    config = imported_config(checkpoint, averaged, import_discriminator(checkpoint))
+    return LoadedGenerator(
+        generator=build_generator(config),
+        variables=averaged.variables,
+        w_avg=jnp.asarray(averaged.w_avg),
+        config=config,
+        kimg=0.0,
+        source=Path(path).name,
+    )
+
+
+def load_weights_file(path: str | os.PathLike[str]) -> LoadedGenerator:
+    """Loads a generator from weights that `importers.weights_file` wrote.
+
+    Raises:
+        UserError: one sentence, if the file is missing, damaged or of another kind.
+    """
+    settings, variables = load_weights(path)
+    w_avg = variables.get("statistics", {}).get("w_avg")
+    return LoadedGenerator(
+        generator=generator_of(settings),
+        variables={"params": variables["params"], "constants": variables.get("constants", {})},
+        w_avg=None if w_avg is None else jnp.asarray(w_avg),
+        config=None,
+        kimg=0.0,
+        source=Path(path).name,
     )

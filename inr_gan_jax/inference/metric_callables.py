@@ -1,30 +1,17 @@
 """A loaded generator as the metrics see it: callables, spread over devices."""
 
-import dataclasses
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from inr_gan_jax.array_types import Array, PRNGKey, Variables
+from inr_gan_jax.errors import UserError
+from inr_gan_jax.inference.codes import Truncation
 from inr_gan_jax.inference.loading import LoadedGenerator
 from inr_gan_jax.metrics.devices import BatchDevices
 from inr_gan_jax.metrics.ppl import PathGenerator
 from inr_gan_jax.metrics.settings import Generated
 from inr_gan_jax.models.mapping import truncate
-
-
-@dataclasses.dataclass(frozen=True)
-class Truncation:
-    """How far intermediate codes are drawn towards their mean.
-
-    Attributes:
-        psi: 1 leaves them, 0 gives the mean.
-        cutoff: how many of the codes, from the first on; None for all.
-    """
-
-    psi: float = 1.0
-    cutoff: int | None = None
 
 
 def generated_by(
@@ -50,10 +37,13 @@ def generated_by(
     def synthesise(variables: Variables, ws: Array, noise_key: PRNGKey) -> Array:
         return generator.batch_synthesis(variables, ws, jax.random.split(noise_key, len(ws)))
 
+    if truncation.psi != 1 and loaded.w_avg is None:
+        raise UserError(f"{loaded.source} holds no mean of w, so truncation_psi must be 1")
+
     @jax.jit
-    def draw(variables: Variables, w_avg: Array, z: Array, c: Array | None, noise_key: PRNGKey) -> Array:
+    def draw(variables: Variables, w_avg: Array | None, z: Array, c: Array | None, noise_key: PRNGKey) -> Array:
         ws = generator.batch_mapping(variables, z, c)
-        if truncation.psi != 1:
+        if w_avg is not None and truncation.psi != 1:
             ws = truncate(ws, w_avg, truncation.psi, truncation.cutoff)
         return synthesise(variables, ws, noise_key)
 

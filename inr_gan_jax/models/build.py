@@ -22,28 +22,30 @@ def build_generator(config: Config, for_training: bool = False) -> Generator:
     Raises:
         UserError: for settings of the `release` family that make no network.
     """
-    data = config.data
-    execution: dict[str, Any] = _execution(config) if for_training else {}
-    if config.model == "paper":
-        settings = dataclasses.replace(paper_settings(config), **execution)
+    settings = paper_settings(config) if config.model == "paper" else release_settings(config)
+    return generator_of(dataclasses.replace(settings, **_execution(config)) if for_training else settings)
+
+
+def generator_of(settings: PaperSettings | ReleaseSettings) -> Generator:
+    """Builds the generator that settings describe."""
+    if isinstance(settings, PaperSettings):
         return Generator(
             network=PaperNetwork(settings),
             z_dim=settings.z_dim,
-            c_dim=data.num_classes,
+            c_dim=settings.c_dim,
             w_dim=settings.mapping_dim,
             num_ws=1,
             native_viewport=settings.native_viewport,
-            channels=data.channels,
+            channels=settings.channels,
         )
-    settings = dataclasses.replace(release_settings(config), **execution)
     return Generator(
         network=ReleaseNetwork(settings),
         z_dim=settings.z_dim,
-        c_dim=data.num_classes,
+        c_dim=settings.c_dim,
         w_dim=settings.w_dim,
         num_ws=settings.num_ws,
         native_viewport=settings.native_viewport,
-        channels=data.channels,
+        channels=settings.channels,
         uses_noise=settings.use_noise,
         w_avg_decay=settings.w_avg_decay,
         is_continuous=settings.is_continuous,

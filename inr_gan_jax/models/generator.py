@@ -1,6 +1,7 @@
 """The generator as the rest of the project sees it: mapping, modulation, render, one sample at a time or a batch."""
 
 import dataclasses
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
@@ -10,7 +11,7 @@ from inr_gan_jax.array_types import Array, PRNGKey, Variables
 from inr_gan_jax.models.paper_inr import PaperModulation, PaperNetwork
 from inr_gan_jax.models.release_coordinates import ReleaseGrid
 from inr_gan_jax.models.release_inr import ReleaseModulation, ReleaseNetwork
-from inr_gan_jax.ops.viewport import BlockGrid, Viewport
+from inr_gan_jax.ops.viewport import BlockGrid, Layout, Viewport, common_layout
 
 # One image as an INR: a pytree that can be kept, interpolated and rendered anywhere.
 Modulation = PaperModulation | ReleaseModulation
@@ -90,8 +91,29 @@ class Generator:
         return image
 
     def grids(self, viewport: Viewport) -> Grids:
-        """The lattices of a viewport, as arrays: `render_grids` then moves without compiling again."""
+        """The lattices of a viewport, as arrays: `render_grids` then moves without compiling again.
+
+        Raises:
+            ValueError: if the network can draw its trained picture only and another viewport is asked for.
+        """
         return self.network.grids(viewport)
+
+    def grids_of_tiles(self, viewports: Sequence[Viewport]) -> Iterator[Grids]:
+        """Yields the lattices of several viewports of one size, laid out alike: one compiled program draws them all.
+
+        Args:
+            viewports: of equal height, width, density and rule.
+
+        Raises:
+            ValueError: if the network can draw its trained picture only and another viewport is asked for.
+        """
+        layouts = common_layout({tuple(grid.layout for grid in self.grids(viewport)) for viewport in viewports})
+        for viewport in viewports:
+            yield self._laid_out(self.grids(viewport), layouts)
+
+    def _laid_out(self, grids: Any, layouts: tuple[Layout, ...]) -> Grids:
+        pairs = zip(grids, layouts, strict=True)
+        return tuple(grid if grid.layout == layout else grid.laid_out(layout) for grid, layout in pairs)
 
     def render_grids(self, variables: Variables, modulation: Modulation, grids: Grids) -> Array:
         """Draws one image on given lattices, as `render`."""

@@ -11,7 +11,7 @@ from inr_gan_jax.models.layers import EqualisedDense
 from inr_gan_jax.models.release_settings import CoordinateSettings, ReleaseSettings
 from inr_gan_jax.ops.fourier_features import lattice_phases, logarithmic_basis
 from inr_gan_jax.ops.table_lookup import AxisCells, axis_cells, read_table
-from inr_gan_jax.ops.viewport import BlockGrid, Viewport, block_grids
+from inr_gan_jax.ops.viewport import BlockGrid, Layout, Viewport, block_grids, fill_up
 
 
 class ReleaseGrid(struct.PyTreeNode):
@@ -35,6 +35,22 @@ class ReleaseGrid(struct.PyTreeNode):
     def is_native(self) -> bool:
         """Whether this is the trained lattice, on which tables need no look-up."""
         return self.rows is None and self.columns is None
+
+    @property
+    def layout(self) -> Layout:
+        """What a compiled program depends on."""
+        return self.lattice.layout
+
+    def laid_out(self, layout: Layout) -> "ReleaseGrid":
+        """The same grid filled up to another size; see `BlockGrid.laid_out`."""
+        height, width = layout.size
+        return self.replace(
+            lattice=self.lattice.laid_out(layout),
+            x=fill_up(np.asarray(self.x), width),
+            y=fill_up(np.asarray(self.y), height),
+            rows=jax.tree.map(lambda array: fill_up(array, height), self.rows),
+            columns=jax.tree.map(lambda array: fill_up(array, width), self.columns),
+        )
 
 
 def release_grids(settings: ReleaseSettings, viewport: Viewport) -> tuple[ReleaseGrid, ...]:

@@ -8,7 +8,7 @@ Positions are computed in NumPy float64 on the host, so that a crop far from the
 import dataclasses
 import math
 import typing
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 import numpy as np
@@ -113,6 +113,19 @@ class Viewport:
         )
 
 
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """What a program that draws on a lattice is compiled for.
+
+    Attributes:
+        size: (height, width).
+        repeats: as in `BlockGrid`.
+    """
+
+    size: tuple[int, int]
+    repeats: tuple[int, int] | None
+
+
 class BlockGrid(struct.PyTreeNode):
     """The lattice that one block is evaluated on, and where its cells lie on the lattice of the block before.
 
@@ -134,6 +147,48 @@ class BlockGrid(struct.PyTreeNode):
     def size(self) -> tuple[int, int]:
         """(height, width) of the lattice."""
         return self.y.shape[0], self.x.shape[0]
+
+    @property
+    def layout(self) -> Layout:
+        """What a compiled program depends on."""
+        return Layout(self.size, self.repeats)
+
+    def laid_out(self, layout: Layout) -> "BlockGrid":
+        """The same lattice, filled up to another size by its last row and column, which nothing refers to."""
+
+        def filled(array: Array | np.ndarray | None, axis: int) -> np.ndarray | None:
+            return None if array is None else fill_up(np.asarray(array), layout.size[axis])
+
+        return self.replace(
+            x=filled(self.x, 1),
+            y=filled(self.y, 0),
+            row_index=filled(self.row_index, 0),
+            column_index=filled(self.column_index, 1),
+            repeats=layout.repeats,
+        )
+
+
+def fill_up(array: np.ndarray, size: int) -> np.ndarray:
+    """Appends copies of the last entry until there are `size`."""
+    return np.pad(array, (0, size - array.size), "edge")
+
+
+def common_layout(layouts: Iterable[tuple[Layout, ...]]) -> tuple[Layout, ...]:
+    """The layout, lattice by lattice, that the grids of several rectangles can be brought to.
+
+    Args:
+        layouts: of each rectangle, coarse to fine.
+
+    Returns:
+        The largest sizes; regular repeats only where all have the same.
+    """
+    return tuple(
+        Layout(
+            size=(max(layout.size[0] for layout in same), max(layout.size[1] for layout in same)),
+            repeats=same[0].repeats if len(set(same)) == 1 else None,
+        )
+        for same in zip(*layouts, strict=True)
+    )
 
 
 def block_grids(

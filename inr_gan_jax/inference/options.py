@@ -1,0 +1,172 @@
+"""What the tools' commands share: flags, checks that come before any work, and the record of what was done."""
+
+import json
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from absl import flags
+from PIL import Image
+
+import inr_gan_jax
+from inr_gan_jax.errors import UserError
+from inr_gan_jax.inference.codes import MAX_SEED, Truncation, draw_modulations, parse_seeds
+from inr_gan_jax.inference.loading import LoadedGenerator, load_generator
+from inr_gan_jax.models.generator import Modulation
+
+# So that --help of a command lists the flags that it has from here.
+flags.disclaim_key_flags()
+
+# A picture that is held in memory as a whole; `tile` draws larger ones.
+MAX_PIXELS = 2**28
+RECORD_FILE = "record.json"
+
+
+def define_checkpoint_flag() -> None:
+    """Defines --checkpoint."""
+    flags.DEFINE_string("checkpoint", None, "Run folder, official .pkl, or weights (.safetensors).", required=True)
+
+
+def define_output_flag(default: str) -> None:
+    """Defines --output, a folder."""
+    flags.DEFINE_string("output", default, "Folder for the results; made when it is not there.")
+
+
+def define_seed_flags(default: str) -> None:
+    """Defines --seeds, --class_index, --truncation_psi and --truncation_cutoff."""
+    flags.DEFINE_string("seeds", default, f"Images to draw, such as 0-63 or 1,5,8-11; up to {MAX_SEED}.")
+    flags.DEFINE_integer("class_index", None, "Class of a conditional generator; all in turn by default.")
+    flags.DEFINE_float("truncation_psi", 1.0, "Truncation; 1: none, 0: the mean image.")
+    flags.DEFINE_integer("truncation_cutoff", None, "Codes to truncate, from the first on; all by default.", 0)
+
+
+def load_checkpoint() -> LoadedGenerator:
+    """Loads what --checkpoint names, and keeps compiled programs where the run keeps them.
+
+    Raises:
+        UserError: if it is no checkpoint.
+    """
+    loaded = load_generator(flags.FLAGS.checkpoint)
+    if loaded.config is not None and loaded.config.compilation_cache_dir:
+        cache = str(Path(loaded.config.compilation_cache_dir).expanduser())
+        jax.config.update("jax_compilation_cache_dir", cache)
+    return loaded
+
+
+def chosen_seeds() -> tuple[int, ...]:
+    """What --seeds says.
+
+    Raises:
+        UserError: if it is no list of seeds.
+    """
+    return parse_seeds(flags.FLAGS.seeds)
+
+
+def chosen_truncation() -> Truncation:
+    """What --truncation_psi and --truncation_cutoff say."""
+    return Truncation(flags.FLAGS.truncation_psi, flags.FLAGS.truncation_cutoff)
+
+
+def chosen_modulations(loaded: LoadedGenerator) -> Modulation:
+    """The images that the seed flags choose, as INRs with a leading axis.
+
+    Raises:
+        UserError: for seeds, a class or a truncation that do not fit.
+    """
+    return draw_modulations(loaded, chosen_seeds(), flags.FLAGS.class_index, chosen_truncation())
+
+
+def check_size(height: int, width: int) -> tuple[int, int]:
+    """Returns a size in pixels that a picture can have.
+
+    Raises:
+        UserError: if it is nothing, or more than is drawn at once.
+    """
+    if height < 1 or width < 1:
+        raise UserError(f"the size is {height} x {width} pixels, expected at least 1 x 1")
+    if height * width > MAX_PIXELS:
+        raise UserError(
+            f"the size is {height} x {width} pixels, more than the {MAX_PIXELS:,} that are drawn at once; "
+            "inr_gan_jax.inference.tile draws any size"
+        )
+    return height, width
+
+
+def check_continuous(loaded: LoadedGenerator, wish: str) -> None:
+    """Refuses networks that draw their trained picture only.
+
+    Args:
+        loaded: the generator.
+        wish: what was asked for, such as "super-resolution".
+
+    Raises:
+        UserError: for a network with bilinear or FIR upsampling, instance norm, or kernels of 3x3.
+    """
+    if not loaded.generator.is_continuous:
+        raise UserError(
+            f"{loaded.source} draws its trained picture only (bilinear or FIR upsampling, instance norm or 3x3 kernels "
+            f"look at neighbouring pixels), so {wish} is not possible with it"
+        )
+
+
+def output_folder(path: str | Path) -> Path:
+    """Makes a folder for results, and checks that files can be written there.
+
+    Raises:
+        UserError: if they cannot.
+    """
+    folder = Path(path).expanduser()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise UserError(f"output folder {folder} cannot be written ({error.strerror})") from error
+    return folder
+
+
+def save_picture(path: Path, image: np.ndarray) -> None:
+    """Writes a picture [height, width, 1 or 3], uint8, in the format that the name ends with.
+
+    Raises:
+        UserError: if it cannot be written.
+    """
+    try:
+        Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(path)
+    except OSError as error:
+        raise UserError(f"{path} cannot be written ({error.strerror or error})") from error
+
+
+def save_record(folder: Path, tool: str, loaded: LoadedGenerator, values: Mapping[str, Any]) -> None:
+    """Writes what was done to `record.json`: tool, versions, checkpoint, flags, and the tool's own values.
+
+    Raises:
+        UserError: if it cannot be written.
+    """
+    record = {
+        "tool": tool,
+        "version": inr_gan_jax.__version__,
+        "jax": jax.__version__,
+        "device": jax.devices()[0].device_kind,
+        "unix_time": round(time.time()),
+        "checkpoint": {"source": loaded.source, "kimg": loaded.kimg, "native_size": list(loaded.generator.size)},
+        "flags": _own_flags(),
+        **values,
+    }
+    path = folder / RECORD_FILE
+    try:
+        path.write_text(json.dumps(record, indent=2) + "\n")
+    except OSError as error:
+        raise UserError(f"{path} cannot be written ({error.strerror})") from error
+
+
+def _own_flags() -> dict[str, Any]:
+    """The flags of the running command; none in a notebook or a test."""
+    if not flags.FLAGS.is_parsed():
+        return {}
+    return {flag.name: flag.value for flag in flags.FLAGS.get_key_flags_for_module(sys.argv[0])}
