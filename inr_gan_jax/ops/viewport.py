@@ -40,8 +40,9 @@ class Viewport:
             `first_dense_block` on (arXiv 2011.12026, super-resolution); `all`: every block, ratios between the blocks
             kept; `pointwise`: every block is evaluated at every pixel, so the picture is a function of the point alone.
         tables: what learned tables, one entry a trained pixel, hold between and beyond the trained pixels.
-        antialias: where a lattice is coarser than trained, average each wave over the trained points that a coarse one
-            stands for: what is above the coarse Nyquist limit fades instead of turning into other, lower frequencies.
+        antialias: where a lattice is coarser than trained, average each wave around a point over the trained points
+            that it stands for: what is above the coarse Nyquist limit fades instead of turning into other, lower
+            frequencies. Such a viewport should be `centred_on` the trained size.
     """
 
     height: int
@@ -228,7 +229,9 @@ def block_grids(
         x, y, footprint = column.points, row.points, None
         if viewport.antialias and max(row.excess, column.excess) > 0:
             footprint = np.array([column.footprint, row.footprint])
-            x, y = x + column.shift, y + row.shift
+            if len(grids) < len(native_sizes) - 1 and viewport.rule != "pointwise":
+                # The last lattice lies where the viewport says; the others start at the corners of their cells.
+                x, y = x + column.shift, y + row.shift
         grids.append(
             BlockGrid(x=x, y=y, row_index=row.cells, column_index=column.cells, footprint=footprint, repeats=repeats)
         )
@@ -259,7 +262,7 @@ class _AxisLattice:
 
     @property
     def shift(self) -> float:
-        """From a position to the middle of the trained points that it stands for."""
+        """From the corner of a cell to the middle of the trained points that it stands for."""
         return self.excess / 2
 
     @property
