@@ -183,7 +183,10 @@ def save_record(folder: Path, tool: str, loaded: LoadedGenerator, values: Mappin
 
 
 def _own_flags() -> dict[str, Any]:
-    """The flags of the running command; none in a notebook or a test."""
+    """The flags of the running command; none in a notebook."""
     if not flags.FLAGS.is_parsed():
         return {}
-    return {flag.name: flag.value for flag in flags.FLAGS.get_key_flags_for_module(sys.argv[0])}
+    modules = flags.FLAGS.flags_by_module_dict().items()
+    # Of the command itself, not of the libraries that it loads.
+    own = (each for name, each in modules if name == sys.argv[0] or name.split(".")[0] == "inr_gan_jax")
+    return {flag.name: flag.value for each in own for flag in each}
