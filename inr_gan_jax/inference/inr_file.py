@@ -96,9 +96,7 @@ def file_sizes(settings: Settings) -> FileSizes:
 
     shapes = image_shapes(settings)
     modulation = size(shapes.modulation)
-    return FileSizes(
-        size(generator_shapes(network_of(settings))), modulation + size(shapes.variables), modulation
-    )
+    return FileSizes(size(generator_shapes(network_of(settings))), modulation + size(shapes.variables), modulation)
 
 
 def save_inr(path: str | os.PathLike[str], loaded: LoadedGenerator, modulation: Modulation) -> None:
@@ -160,9 +158,7 @@ def load_inr(path: str | os.PathLike[str]) -> tuple[LoadedGenerator, Modulation]
 def _named(modulation: Modulation) -> dict[str, Any]:
     """Arrays of a modulation by their paths, in the order of its leaves."""
     leaves = jax.tree_util.tree_leaves_with_path(modulation)
-    return {
-        f"{_MODULATION}/{jax.tree_util.keystr(path, simple=True, separator='/')}": leaf for path, leaf in leaves
-    }
+    return {f"{_MODULATION}/{jax.tree_util.keystr(path, simple=True, separator='/')}": leaf for path, leaf in leaves}
 
 
 def _checked(path: str | os.PathLike[str]) -> Path:

@@ -41,7 +41,10 @@ def define_viewport_flags() -> None:
 def define_rule_flag() -> None:
     """Defines --rule."""
     flags.DEFINE_enum(
-        "rule", None, typing.get_args(DensifyRule), "Which blocks get denser (docs/continuous.md); as trained by default."
+        "rule",
+        None,
+        typing.get_args(DensifyRule),
+        "Which blocks get denser (docs/continuous.md); as trained by default.",
     )
 
 
