@@ -4,8 +4,9 @@
     python -m inr_gan_jax.inference.export --checkpoint=runs/digits --stablehlo=digits.stablehlo --rule=pointwise
     python -m inr_gan_jax.inference.export --checkpoint=runs/digits --inr=image.inr.safetensors --seeds=3
 
---weights: settings and variables, which every tool here takes as --checkpoint. --stablehlo: a program from z to pictures
-of any size that needs JAX alone; how to call it stands in the .json beside it. --inr: one image that draws itself.
+--weights: settings and variables, which every tool here takes as --checkpoint. --stablehlo: a program from z to
+pictures of any size that needs JAX alone; how to call it stands in the .json beside it. --inr: one image that draws
+itself.
 """
 
 import hashlib

@@ -159,7 +159,8 @@ def _plain(grid: BlockGrid | ReleaseGrid, is_first: bool) -> dict[str, np.ndarra
     if not is_first:
         arrays |= {"row_index": np.asarray(lattice.row_index), "column_index": np.asarray(lattice.column_index)}
     if isinstance(grid, ReleaseGrid):
-        assert grid.rows is not None and grid.columns is not None, "spelled out before"
+        assert grid.rows is not None, "spelled out before"
+        assert grid.columns is not None, "spelled out before"
         arrays |= {"table_rows": np.asarray(grid.rows.lower), "table_columns": np.asarray(grid.columns.lower)}
     return arrays
 
