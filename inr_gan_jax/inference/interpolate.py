@@ -1,16 +1,16 @@
-"""From image to image: in z, in w, and in image space, which is the weights of the INR itself.
+"""From image to image: in z, in w, and in image space: the weights of the INR itself, after modulation.
 
     python -m inr_gan_jax.inference.interpolate --checkpoint=runs/digits --seeds=0-5 --height=256 --formats=gif,mp4
 
+In image space every step is a mean of two plain networks; modulation is linear in w, so mixing that would be mixing w.
 Writes `strip.png`, the way between the first two seeds in all three spaces; the frames of a loop through all seeds in
 one space; and the loop as GIF, WebP or MP4.
 """
 
 import dataclasses
-import typing
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -42,105 +42,19 @@ from inr_gan_jax.inference.options import (
     save_picture,
     save_record,
 )
+from inr_gan_jax.inference.own_weights import has_own_weights, own_weights, plain_generator
 from inr_gan_jax.inference.pictures import render
+from inr_gan_jax.inference.routes import SPACES, Route, Space
 from inr_gan_jax.inference.viewport_options import chosen_viewport, define_viewport_flags
 from inr_gan_jax.metrics.progress import Progress
 from inr_gan_jax.models.generator import Modulation
 from inr_gan_jax.ops.image_grid import magnify, tile, to_uint8
 from inr_gan_jax.ops.viewport import Viewport
 
-Space = Literal["z", "w", "image"]
-SPACES = typing.get_args(Space)
 _SHOWN_SIDE = 128
 _GAP = 4
 _MAX_FRAMES = 100_000
-# Of the sine between two codes; closer ones lie on a line.
-_PARALLEL = 1e-6
 _LABELS = {"z": "z (slerp)", "w": "w", "image": "image"}
-
-
-@dataclasses.dataclass(frozen=True)
-class Route:
-    """A way through several images.
-
-    Attributes:
-        keys: one entry an image: pytrees of arrays, in the space of the way.
-        space: `z`: latent codes and labels, along great circles; `w`: intermediate codes; `image`: modulations.
-        is_closed: the way leads back from the last image to the first.
-        is_smooth: without corners at the images.
-    """
-
-    keys: Sequence[Any]
-    space: Space
-    is_closed: bool = False
-    is_smooth: bool = False
-
-    @property
-    def num_segments(self) -> int:
-        """Ways between two neighbouring images."""
-        return len(self.keys) if self.is_closed else len(self.keys) - 1
-
-    def at(self, segment: int, t: float) -> Any:
-        """The point at a share t, in [0, 1], of the way from one image to the next; t = 0 and 1 are the images."""
-        if not self.is_smooth:
-            return mix(self._key(segment), self._key(segment + 1), t, self.space)
-        before, start, end, after = (self._key(segment + offset) for offset in (-1, 0, 1, 2))
-        # Catmull-Rom as repeated mixing, so that it holds on the sphere, too: Barry and Goldman, SIGGRAPH 1988.
-        first = mix(mix(before, start, t + 1, self.space), mix(start, end, t, self.space), (t + 1) / 2, self.space)
-        second = mix(mix(start, end, t, self.space), mix(end, after, t - 1, self.space), t / 2, self.space)
-        return mix(first, second, t, self.space)
-
-    def points(self, num_frames: int) -> Iterator[Any]:
-        """Points of all segments, `num_frames` each; the end of an open way is one more."""
-        for segment in range(self.num_segments):
-            for frame in range(num_frames):
-                yield self.at(segment, frame / num_frames)
-        if not self.is_closed:
-            yield self._key(self.num_segments)
-
-    def _key(self, index: int) -> Any:
-        count = len(self.keys)
-        return self.keys[index % count if self.is_closed else min(max(index, 0), count - 1)]
-
-
-def mix(start: Any, end: Any, t: float, space: Space) -> Any:
-    """Mixes two points of a space; exact at t = 0 and t = 1.
-
-    Args:
-        start: pytree of arrays.
-        end: likewise.
-        t: share of `end`; beyond [0, 1] the way goes on.
-        space: in `z` entries of norm above 0 turn on a great circle, in the others all go straight.
-    """
-    if space == "z":
-        return {"z": slerp(start["z"], end["z"], t), "c": lerp(start["c"], end["c"], t)}
-    return jax.tree.map(lambda left, right: lerp(left, right, t), start, end)
-
-
-def lerp(start: Any, end: Any, t: float) -> Any:
-    """Linear interpolation in float32; None stays None."""
-    if start is None:
-        return None
-    if t in (0, 1):
-        # Not by arithmetic: 0 times a number that is not finite is none.
-        return end if t else start
-    return np.float32(1 - t) * np.asarray(start) + np.float32(t) * np.asarray(end)
-
-
-def slerp(start: Any, end: Any, t: float) -> Any:
-    """Interpolates on the great circle through two codes [z_dim], their lengths along with it.
-
-    Source: Shoemake, SIGGRAPH 1985.
-    """
-    if t in (0, 1):
-        return end if t else start
-    left, right = np.asarray(start, np.float64), np.asarray(end, np.float64)
-    cosine = left @ right / max(np.linalg.norm(left) * np.linalg.norm(right), np.finfo(np.float64).tiny)
-    angle = np.arccos(np.clip(cosine, -1, 1))
-    if np.sin(angle) < _PARALLEL:
-        return lerp(start, end, t)
-    mixed = (np.sin((1 - t) * angle) * left + np.sin(t * angle) * right) / np.sin(angle)
-    return mixed.astype(np.asarray(start).dtype)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -167,23 +81,31 @@ class Interpolation:
         if space == "w":
             points = [self._ws(point) for point in points]
         elif space == "image":
-            points = [jax.device_get(self.modulation(point, "z")) for point in points]
+            weights = (own_weights(self.loaded, self._modulation(self._ws(point))) for point in points)
+            points = [jax.device_get(each) for each in weights]
         return Route(points, space, is_closed, is_smooth)
 
-    def modulation(self, point: Any, space: Space) -> Modulation:
-        """A point of a space as an INR.
+    def image(self, point: Any, space: Space, viewport: Viewport) -> np.ndarray:
+        """Draws a point of a space: [height, width, channels], about [-1, 1].
 
         One at a time, so that an image is the same numbers whatever its neighbours are.
         """
         if space == "image":
-            return point
+            return render(plain_generator(self.loaded, point), point.modulation, viewport)
         ws = self._ws(point) if space == "z" else point
-        return take(modulations_of(self.loaded, jnp.asarray(ws)[None]), 0)
+        return render(self.loaded, self._modulation(ws), viewport)
 
     def images(self, route: Route, num_frames: int, viewport: Viewport) -> Iterator[np.ndarray]:
-        """Draws the points of a way: each [height, width, channels], about [-1, 1]."""
+        """Draws the points of a way, `num_frames` a segment."""
         for point in route.points(num_frames):
-            yield render(self.loaded, self.modulation(point, route.space), viewport)
+            yield self.image(point, route.space, viewport)
+
+    def spaces(self) -> list[Space]:
+        """The spaces that the network has; kernels of 3x3 make no INR."""
+        return [space for space in SPACES if space != "image" or has_own_weights(self.loaded)]
+
+    def _modulation(self, ws: np.ndarray) -> Modulation:
+        return take(modulations_of(self.loaded, jnp.asarray(ws)[None]), 0)
 
     def _ws(self, point: Mapping[str, Any]) -> np.ndarray:
         z: Array = jnp.asarray(point["z"])[None]
@@ -200,14 +122,14 @@ def strip(interpolation: Interpolation, viewport: Viewport, columns: int) -> tup
     pair = dataclasses.replace(interpolation, seeds=interpolation.seeds[:2])
     rows: list[np.ndarray] = []
     steps: dict[str, Any] = {}
-    for space in SPACES:
+    for space in interpolation.spaces():
         images = np.stack(list(pair.images(pair.route(space), columns - 1, viewport)))
         rms = np.sqrt(np.mean(np.square(np.diff(images, axis=0)), axis=(1, 2, 3)))
         steps[space] = {"length": float(rms.sum()), "largest": float(rms.max()), "mean": float(rms.mean())}
         factor = max(1, _SHOWN_SIDE // max(images.shape[1:3]))
         rows.extend(magnify(to_uint8(images), factor))
     shares = [index / (columns - 1) for index in range(columns)]
-    return _labelled(tile(rows, columns, _GAP), [_LABELS[space] for space in SPACES], shares), steps
+    return _labelled(tile(rows, columns, _GAP), [_LABELS[space] for space in steps], shares), steps
 
 
 def _labelled(sheet: np.ndarray, names: Sequence[str], shares: Sequence[float]) -> np.ndarray:
@@ -258,11 +180,13 @@ def main(arguments: Sequence[str]) -> None:
     values = flags.FLAGS
     formats = _checked_formats()
     seeds = chosen_seeds()
+    if len(seeds) < 2:
+        raise UserError("--seeds has one image, expected at least two to go between")
     loaded = load_checkpoint()
     viewport = chosen_viewport(loaded)
     interpolation = Interpolation(loaded, seeds, values.class_index, chosen_truncation())
-    if len(seeds) < 2:
-        raise UserError("--seeds has one image, expected at least two to go between")
+    if values.space not in interpolation.spaces():
+        raise UserError(f"{loaded.source} has kernels of 3x3, so its pictures are no INRs; take --space=w or --space=z")
     route = interpolation.route(values.space, values.closed, values.smooth)
     count = route.num_segments * values.num_frames + (not values.closed)
     if count > _MAX_FRAMES:
