@@ -175,8 +175,8 @@ def main(arguments: Sequence[str]) -> None:
 
 def _checked_paths() -> list[Path | None]:
     """The files to write, all of them possible as far as that can be told before anything is loaded."""
-    names = ("weights", "stablehlo", "inr")
-    paths = [Path(flags.FLAGS[name].value).expanduser() if flags.FLAGS[name].value else None for name in names]
+    values = [flags.FLAGS[name].value for name in ("weights", "stablehlo", "inr")]
+    paths = [Path(value).expanduser() if value else None for value in values]
     if not any(paths):
         raise UserError("nothing to write, expected --weights=FILE, --stablehlo=FILE or --inr=FILE")
     weights, stablehlo, inr = paths

@@ -109,7 +109,10 @@ def _modulated(generator: Generator, kernel: Array, part: Any) -> Array:
         return modulate_sigmoid(kernel, part.left, part.right)
     if isinstance(part, StyleModulation):
         return kernel * part.styles[:, None] * demodulation(kernel, part.styles)[None, :]
-    return modulate_factors(kernel, part.left, part.right, generator.network.settings.factor_activation)
+    settings = generator.network.settings
+    assert isinstance(settings, ReleaseSettings), "the other model has modulation of its own"
+    assert settings.factor_activation is not None, "factors are predicted only with an activation"
+    return modulate_factors(kernel, part.left, part.right, settings.factor_activation)
 
 
 def _neutral(generator: Generator, params: Params, modulations: Any) -> Any:

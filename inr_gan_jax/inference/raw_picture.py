@@ -36,15 +36,17 @@ class RawPicture:
         self._fingerprint, self._size = fingerprint, shape[0] * shape[1] * shape[2]
         self._last_entry = time.monotonic()
         try:
+            self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
             self._journal: IO[bytes] = self.journal_path.open("a+b")
             self._lock()
             self.num_done = self._read_journal()
-            self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+            if os.fstat(self._file).st_size != self._size:
+                # Said before the file has its size again, or a kill in between would leave a journal that lies.
+                self.num_done = 0
+                self._append({"done": 0})
+                os.ftruncate(self._file, self._size)
         except OSError as error:
             raise UserError(f"{path} cannot be written ({error.strerror})") from error
-        if os.fstat(self._file).st_size != self._size:
-            self.num_done = 0
-            os.ftruncate(self._file, self._size)
 
     @property
     def journal_path(self) -> Path:
@@ -61,7 +63,7 @@ class RawPicture:
         rows = [piece] if piece.shape[1] == width else list(piece)
         try:
             for index, row in enumerate(rows):
-                self._write_at(((top + index) * width + left) * channels, np.ascontiguousarray(row))
+                self._write_at(((top + index) * width + left) * channels, row.tobytes())
             self.num_done += 1
             if time.monotonic() - self._last_entry > _SECONDS_BETWEEN_ENTRIES:
                 self.commit()
@@ -88,11 +90,11 @@ class RawPicture:
             os.close(self._file)
             self._journal.close()
 
-    def _write_at(self, position: int, array: np.ndarray) -> None:
-        data = memoryview(array).cast("B")
-        while data:
-            written = os.pwrite(self._file, data, position)
-            data, position = data[written:], position + written
+    def _write_at(self, position: int, data: bytes) -> None:
+        left = memoryview(data)
+        while left:
+            written = os.pwrite(self._file, left, position)
+            left, position = left[written:], position + written
 
     def _append(self, entry: dict[str, int | str]) -> None:
         self._journal.write(json.dumps(entry).encode() + b"\n")
@@ -103,7 +105,7 @@ class RawPicture:
         try:
             fcntl.flock(self._journal, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            self._journal.close()
+            self.close()
             raise UserError(f"another program is drawing {self.path}; wait for it, or take another folder") from error
 
     def _read_journal(self) -> int:
@@ -124,7 +126,7 @@ class RawPicture:
         except (ValueError, KeyError, TypeError):
             found, done = None, 0
         if found != self._fingerprint:
-            self._journal.close()
+            self.close()
             raise UserError(
                 f"{self.journal_path} belongs to the unfinished work of another picture; finish that one, give another "
                 f"--output, or delete {self.path.name} and {self.journal_path.name}"

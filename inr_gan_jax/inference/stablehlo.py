@@ -168,8 +168,8 @@ def _plain(grid: BlockGrid | ReleaseGrid, is_first: bool) -> dict[str, np.ndarra
 def _grids_from(lattices: Sequence[Mapping[str, Array]]) -> Grids:
     grids: list[Any] = []
     for arrays in lattices:
-        indices = {name: arrays[name] for name in ("row_index", "column_index") if name in arrays}
-        grid: Any = BlockGrid(x=arrays["x"], y=arrays["y"], **indices)
+        row_index, column_index = arrays.get("row_index"), arrays.get("column_index")
+        grid: Any = BlockGrid(arrays["x"], arrays["y"], row_index, column_index)
         if "table_rows" in arrays:
             rows, columns = AxisCells(lower=arrays["table_rows"]), AxisCells(lower=arrays["table_columns"])
             grid = ReleaseGrid(lattice=grid, x=grid.x, y=grid.y, rows=rows, columns=columns)

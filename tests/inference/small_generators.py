@@ -29,6 +29,9 @@ def loaded_release() -> LoadedGenerator:
     # Its learning rate is a hundredth, and so are its weights at run time.
     params = loaded.variables["params"]
     params["mapping_network"] = jax.tree.map(lambda leaf: 100 * leaf, params["mapping_network"])
+    for name in ("blocks_4", "blocks_8"):
+        params[name]["to_rgb"]["kernel"] *= 0.1
+        params[name]["to_rgb"]["bias"] *= 0.1
     return loaded
 
 
