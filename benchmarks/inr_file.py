@@ -14,7 +14,7 @@ from inr_gan_jax.inference.inr_file import file_sizes
 from inr_gan_jax.models.build import build_generator
 
 CONFIGURATIONS = {
-    "configs/digits.py": lambda: digits.get_config(),
+    "configs/digits.py": digits.get_config,
     **{f"configs/ffhq.py:{name}": lambda name=name: ffhq.get_config(name) for name in ("256", "1024")},
     **{f"configs/ffhq.py:256,{name}": lambda name=name: ffhq.get_config(f"256,{name}") for name in ("release", "cips")},
 }
