@@ -120,9 +120,9 @@ def test_absent_file_and_other_names_are_refused(tmp_path: Path) -> None:
 
 
 def test_command_draws_the_file_at_another_size(path: Path, tmp_path: Path) -> None:
-    with command(inr_file, str(path), "--height=13", f"--output={tmp_path}") as words:
+    with command(inr_file, str(path), "--width=13", "--width_extent=0.5", f"--output={tmp_path}") as words:
         inr_file.main(words)
-    viewport = Viewport(13, 13, rule="pointwise")
+    viewport = Viewport(26, 13, width_extent=0.5, rule="pointwise")
     with Image.open(tmp_path / "image.png") as picture:
         drawn = np.asarray(picture)
     expected = to_uint8(render(loaded_paper(), image_of(loaded_paper()), viewport))

@@ -100,6 +100,29 @@ def made(folder: Path) -> Path:
     return folder
 
 
+def test_parts_of_rows_lie_at_their_places(tmp_path: Path) -> None:
+    pixels = np.arange(3 * 5 * 2, dtype=np.uint8).reshape(3, 5, 2)
+    raw = RawPicture(tmp_path / "picture.raw", pixels.shape, "a")
+    for left, right in ((0, 2), (2, 5)):
+        raw.write(0, left, pixels[:2, left:right])
+    raw.write(2, 0, pixels[2:])
+    raw.close()
+    np.testing.assert_array_equal(np.fromfile(raw.path, np.uint8).reshape(pixels.shape), pixels)
+
+
+def test_entry_behind_a_torn_one_counts(tmp_path: Path) -> None:
+    path = tmp_path / "picture.raw"
+    RawPicture(path, (2, 2, 1), "a").close()
+    with path.with_suffix(".journal").open("ab") as file:
+        file.write(b'{"done": 9')
+    for done in (0, 1, 2):
+        raw = RawPicture(path, (2, 2, 1), "a")
+        assert raw.num_done == done
+        raw.write(0, 0, np.zeros((1, 2, 1), np.uint8))
+        raw.commit()
+        raw.close()
+
+
 def test_lost_picture_is_begun_again(tmp_path: Path) -> None:
     path = tmp_path / "picture.raw"
     raw = RawPicture(path, (2, 2, 1), "a")
