@@ -2,8 +2,8 @@
 
     python -m benchmarks.tile --checkpoint=runs/digits --side=16384 --output=benchmarks/results/tile.json
 
-The command runs as a process of its own: once at `--side`, and at `--small_side` whole, and killed (SIGKILL) halfway
-and started again.
+The command runs as a process of its own: once at `--side`; and at `--small_side` once whole, and once killed (SIGKILL)
+after its first entry in the journal and started again.
 """
 
 import argparse

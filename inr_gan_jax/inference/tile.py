@@ -1,4 +1,4 @@
-"""Any rectangle of the plane at any density, also far beyond memory, as a picture that viewers can zoom.
+r"""Any rectangle of the plane at any density, also far beyond memory, as a picture that viewers can zoom.
 
     python -m inr_gan_jax.inference.tile --checkpoint=runs/digits --seeds=3 --height=16384
     python -m inr_gan_jax.inference.tile --checkpoint=runs/digits --seeds=3 --height=20000 --top=-0.5 --left=-0.5 \
