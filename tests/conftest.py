@@ -52,7 +52,7 @@ def small_release_config(**sections: dict) -> Config:
         "z_dim": 6, "w_dim": 8, "channel_base": 64, "channel_max": 8, "input_resolution": 4, "rank": 2,
         "coordinates": tuple({"resolution": side, **coordinates} for side in (4, 8)), "use_noise": True,
     }  # fmt: skip
-    return tiny_config(**{**sections, "release": release}, model="release")
+    return tiny_config(**{**sections, "release": {**release, **sections.get("release", {})}}, model="release")
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,7 @@
 import json
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import inr_gan_jax
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.inference.codes import MAX_SEED, Truncation, draw_modulations, parse_seeds
 from inr_gan_jax.inference.loading import LoadedGenerator, load_generator
+from inr_gan_jax.metrics.progress import Progress
 from inr_gan_jax.models.generator import Modulation
 
 # So that --help of a command lists the flags that it has from here.
@@ -142,6 +143,26 @@ def save_picture(path: Path, image: np.ndarray) -> None:
         raise UserError(f"{path} cannot be written ({error.strerror or error})") from error
 
 
+def save_text(path: Path, text: str) -> None:
+    """Writes a file of text.
+
+    Raises:
+        UserError: if it cannot be written.
+    """
+    try:
+        path.write_text(text)
+    except OSError as error:
+        raise UserError(f"{path} cannot be written ({error.strerror})") from error
+
+
+def with_progress(label: str, names: Sequence[int], items: Iterable[np.ndarray]) -> Iterator[tuple[int, np.ndarray]]:
+    """Yields each name with its item, and shows how far the work is and how long it still takes."""
+    with Progress(label, len(names)) as progress:
+        for pair in zip(names, items, strict=True):
+            yield pair
+            progress.add(1)
+
+
 def save_record(folder: Path, tool: str, loaded: LoadedGenerator, values: Mapping[str, Any]) -> None:
     """Writes what was done to `record.json`: tool, versions, checkpoint, flags, and the tool's own values.
 
@@ -158,15 +179,14 @@ def save_record(folder: Path, tool: str, loaded: LoadedGenerator, values: Mappin
         "flags": _own_flags(),
         **values,
     }
-    path = folder / RECORD_FILE
-    try:
-        path.write_text(json.dumps(record, indent=2) + "\n")
-    except OSError as error:
-        raise UserError(f"{path} cannot be written ({error.strerror})") from error
+    save_text(folder / RECORD_FILE, json.dumps(record, indent=2) + "\n")
 
 
 def _own_flags() -> dict[str, Any]:
-    """The flags of the running command; none in a notebook or a test."""
+    """The flags of the running command; none in a notebook."""
     if not flags.FLAGS.is_parsed():
         return {}
-    return {flag.name: flag.value for flag in flags.FLAGS.get_key_flags_for_module(sys.argv[0])}
+    modules = flags.FLAGS.flags_by_module_dict().items()
+    # Of the command itself, not of the libraries that it loads.
+    own = (each for name, each in modules if name == sys.argv[0] or name.split(".")[0] == "inr_gan_jax")
+    return {flag.name: flag.value for each in own for flag in each}

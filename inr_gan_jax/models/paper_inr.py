@@ -15,7 +15,7 @@ import numpy as np
 from flax import struct
 
 from inr_gan_jax.array_types import Array, Precision, along_last, check_shape, in_precision
-from inr_gan_jax.ops.fourier_features import fixed_basis, fourier_features
+from inr_gan_jax.ops.fourier_features import box_average, fixed_basis, fourier_features
 from inr_gan_jax.ops.modulation import modulate_sigmoid
 from inr_gan_jax.ops.resample import take_cells
 from inr_gan_jax.ops.viewport import BlockGrid, DensifyRule, Viewport, block_grids
@@ -376,7 +376,11 @@ class PaperINRBlock(nn.Module):
         dtype = emitted.dtype
         basis = emitted * self.settings.blocks[self.index].fourier_scale
         basis = jnp.concatenate([basis, jnp.asarray(self.settings.fixed_basis(self.index), dtype)])
-        return fourier_features(basis, jnp.asarray(grid.x, dtype), jnp.asarray(grid.y, dtype))
+        waves = fourier_features(basis, jnp.asarray(grid.x, dtype), jnp.asarray(grid.y, dtype))
+        if grid.footprint is None:
+            return waves
+        kept = box_average(basis, jnp.asarray(grid.footprint, dtype))
+        return waves * along_last(jnp.concatenate([kept, kept]), 3)
 
 
 class PaperNetwork(nn.Module):

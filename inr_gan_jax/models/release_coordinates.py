@@ -9,7 +9,7 @@ from flax import struct
 from inr_gan_jax.array_types import Array, along_last
 from inr_gan_jax.models.layers import EqualisedDense
 from inr_gan_jax.models.release_settings import CoordinateSettings, ReleaseSettings
-from inr_gan_jax.ops.fourier_features import lattice_phases, logarithmic_basis
+from inr_gan_jax.ops.fourier_features import box_average, lattice_phases, logarithmic_basis
 from inr_gan_jax.ops.table_lookup import AxisCells, axis_cells, read_table
 from inr_gan_jax.ops.viewport import BlockGrid, Layout, Viewport, block_grids, fill_up
 
@@ -161,14 +161,24 @@ class CoordinateEmbedding(nn.Module):
             parts.append(jnp.stack(jnp.broadcast_arrays(x[None, :], y[:, None]), axis=-1))
         if settings.num_phases:
             phases = self._phases(x, y, modulation)
-            parts.append(jnp.sin(phases))
+            kept = self._kept(grid, modulation, dtype)
+            parts.append(kept * jnp.sin(phases))
             if settings.use_cosine:
-                parts.append(jnp.cos(phases))
+                parts.append(kept * jnp.cos(phases))
         if settings.table_channels:
             parts.append(read_table(self.table, grid.rows, grid.columns))
         return jnp.concatenate(parts, axis=-1) if parts else jnp.zeros((*size, 0), dtype)
 
-    def _phases(self, x: Array, y: Array, modulation: CoordinateModulation | None) -> Array:
+    def _kept(self, grid: ReleaseGrid, modulation: CoordinateModulation | None, dtype: jnp.dtype) -> Array | float:
+        """What anti-aliasing leaves of each wave: 1, or [1, 1, num_phases]."""
+        if grid.lattice.footprint is None:
+            return 1.0
+        bases = self._fixed_bases() + ([modulation.basis] if modulation is not None else [])
+        # The trained picture is 2 wide in these coordinates and 1 in those of the lattice.
+        return along_last(box_average(jnp.concatenate(bases), 2 * jnp.asarray(grid.lattice.footprint, dtype)), 3)
+
+    def _fixed_bases(self) -> list[Array]:
+        """The bases that do not depend on the image."""
         bases = []
         if self.settings.num_log_features:
             bases.append(self.log_basis.value)
@@ -176,6 +186,10 @@ class CoordinateEmbedding(nn.Module):
             bases.append(self.random_basis.value)
         if self.settings.num_shared_features:
             bases.append(self.shared_basis)
+        return bases
+
+    def _phases(self, x: Array, y: Array, modulation: CoordinateModulation | None) -> Array:
+        bases = self._fixed_bases()
         # Without the predicted part the phases are the same for all images of a batch, and computed once.
         parts = [lattice_phases(jnp.concatenate(bases), x, y)] if bases else []
         if modulation is not None:

@@ -49,6 +49,21 @@ def lattice_phases(basis: Array, x: Array, y: Array) -> Array:
     return x[None, :, None] * basis[None, None, :, 0] + y[:, None, None] * basis[None, None, :, 1]
 
 
+def box_average(basis: Array, footprint: Array) -> Array:
+    """What averaging over a box around each position leaves of waves.
+
+    Args:
+        basis: [num_features, 2], angular frequencies (x, y) in radians a unit length.
+        footprint: [2], width and height of the box.
+
+    Returns:
+        [num_features], in (0, 1]: exp(-v / 2), v the variance of a wave's phase over the box. A box would leave
+        sinc(phase / 2), which agrees to second order and has side lobes of either sign.
+    """
+    check_shape("basis", basis, (None, 2))
+    return jnp.exp(-jnp.sum(jnp.square(basis * footprint[None]), axis=1) / 24)
+
+
 def fixed_basis(resolution: int, max_num_features: int, use_diagonals: bool = True) -> np.ndarray:
     """Builds the fixed logarithmic basis of the `paper` model.
 

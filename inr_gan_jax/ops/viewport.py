@@ -40,6 +40,9 @@ class Viewport:
             `first_dense_block` on (arXiv 2011.12026, super-resolution); `all`: every block, ratios between the blocks
             kept; `pointwise`: every block is evaluated at every pixel, so the picture is a function of the point alone.
         tables: what learned tables, one entry a trained pixel, hold between and beyond the trained pixels.
+        antialias: where a lattice is coarser than trained, average each wave around a point over the trained points
+            that it stands for: what is above the coarse Nyquist limit fades instead of turning into other, lower
+            frequencies. Such a viewport should be `centred_on` the trained size.
     """
 
     height: int
@@ -50,6 +53,7 @@ class Viewport:
     width_extent: float = 1.0
     rule: DensifyRule = "paper"
     tables: TableRule = dataclasses.field(default_factory=TableRule)
+    antialias: bool = False
 
     def __post_init__(self) -> None:
         if self.height < 1 or self.width < 1:
@@ -134,6 +138,7 @@ class BlockGrid(struct.PyTreeNode):
         y: [height], positions of the rows, downwards.
         row_index: [height], integer row of the block before whose features this row takes; None in the first block.
         column_index: [width], likewise for columns.
+        footprint: [2], width and height of the box that waves are averaged over around each position; None for points.
         repeats: (rows, columns) when the indices only repeat each row and column that often; None otherwise.
     """
 
@@ -141,6 +146,7 @@ class BlockGrid(struct.PyTreeNode):
     y: Array | np.ndarray
     row_index: Array | np.ndarray | None = None
     column_index: Array | np.ndarray | None = None
+    footprint: Array | np.ndarray | None = None
     repeats: tuple[int, int] | None = struct.field(pytree_node=False, default=None)
 
     @property
@@ -215,34 +221,75 @@ def block_grids(
     rows = _axis_lattices(viewport.top, viewport.height_extent, viewport.height, heights, viewport, first_dense_block)
     columns = _axis_lattices(viewport.left, viewport.width_extent, viewport.width, widths, viewport, first_dense_block)
     grids = []
-    for (y, row_index), (x, column_index) in zip(rows, columns, strict=True):
-        if row_index is None or column_index is None:
-            grids.append(BlockGrid(x=x, y=y))
-            continue
-        row_repeat, column_repeat = _repeat_of(row_index), _repeat_of(column_index)
-        repeats = (row_repeat, column_repeat) if row_repeat and column_repeat else None
-        grids.append(BlockGrid(x=x, y=y, row_index=row_index, column_index=column_index, repeats=repeats))
+    for row, column in zip(rows, columns, strict=True):
+        repeats = None
+        if row.cells is not None and column.cells is not None:
+            row_repeat, column_repeat = _repeat_of(row.cells), _repeat_of(column.cells)
+            repeats = (row_repeat, column_repeat) if row_repeat and column_repeat else None
+        x, y, footprint = column.points, row.points, None
+        if viewport.antialias and max(row.excess, column.excess) > 0:
+            footprint = np.array([column.footprint, row.footprint])
+            if len(grids) < len(native_sizes) - 1 and viewport.rule != "pointwise":
+                # The last lattice lies where the viewport says; the others start at the corners of their cells.
+                x, y = x + column.shift, y + row.shift
+        grids.append(
+            BlockGrid(x=x, y=y, row_index=row.cells, column_index=column.cells, footprint=footprint, repeats=repeats)
+        )
     return tuple(grids)
+
+
+@dataclasses.dataclass(frozen=True)
+class _AxisLattice:
+    """One axis of a block's lattice.
+
+    Attributes:
+        points: [size], positions.
+        cells: [size], point of the block before in whose cell each position falls; None in the first block.
+        step: distance of the positions.
+        trained_step: distance in training.
+    """
+
+    points: np.ndarray
+    cells: np.ndarray | None
+    step: float
+    trained_step: float
+
+    @property
+    def excess(self) -> float:
+        """How much longer than in training a step is; 0 up to rounding where it is not."""
+        excess = self.step - self.trained_step
+        return excess if excess > _CELL_TOLERANCE * self.trained_step else 0.0
+
+    @property
+    def shift(self) -> float:
+        """From the corner of a cell to the middle of the trained points that it stands for."""
+        return self.excess / 2
+
+    @property
+    def footprint(self) -> float:
+        """Width of a box whose variance is that of `step / trained_step` points `trained_step` apart."""
+        return math.sqrt(self.step**2 - self.trained_step**2) if self.excess else 0.0
 
 
 def _axis_lattices(
     start: float, extent: float, count: int, native: Sequence[int], viewport: Viewport, first_dense_block: int
-) -> list[tuple[np.ndarray, np.ndarray | None]]:
-    """Positions along one axis for every block, and the cell of the block before that each position falls in."""
-    points = start + np.arange(count) * (extent / count)
+) -> list[_AxisLattice]:
+    """The lattices of all blocks along one axis."""
+    points, step = start + np.arange(count) * (extent / count), extent / count
     if viewport.rule == "pointwise":
         identity = np.arange(count, dtype=np.int32)
-        return [(points, identity if block else None) for block in range(len(native))]
+        # Trained on nested lattices or not, the picture shows what the finest block was trained at.
+        return [_AxisLattice(points, identity if block else None, step, 1 / native[-1]) for block in range(len(native))]
     density = count / extent
     dense_from = first_dense_block if viewport.rule == "paper" and first_dense_block < len(native) else 0
-    lattices: list[tuple[np.ndarray, np.ndarray | None]] = []
+    lattices: list[_AxisLattice] = []
     # From fine to coarse: the cells that a block needs follow from the positions of the next finer one.
     for block in reversed(range(1, len(native))):
         density_before = native[block - 1] * (density / native[-1] if block - 1 >= dense_from else 1.0)
         cells = np.floor(points * density_before + _CELL_TOLERANCE).astype(np.int64)
-        lattices.append((points, (cells - cells[0]).astype(np.int32)))
-        points = np.arange(cells[0], cells[-1] + 1) / density_before
-    return [(points, None), *reversed(lattices)]
+        lattices.append(_AxisLattice(points, (cells - cells[0]).astype(np.int32), step, 1 / native[block]))
+        points, step = np.arange(cells[0], cells[-1] + 1) / density_before, 1 / density_before
+    return [_AxisLattice(points, None, step, 1 / native[0]), *reversed(lattices)]
 
 
 def _repeat_of(index: np.ndarray) -> int | None:

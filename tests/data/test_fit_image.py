@@ -179,3 +179,18 @@ def test_odd_kinds_can_be_decoded_in_sets_of_others(name: str) -> None:
     image = decode_image(convertible()[name])
     assert (image.dtype, image.shape[:2]) == (np.uint8, (SIDE, SIDE))
     assert image.shape[2] in (1, 3)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
+def test_images_of_the_wanted_shape_are_decoded_in_place(kind: str) -> None:
+    data = encoded(colours(), kind)
+    out = np.zeros((SIDE, SIDE, 3), np.uint8)
+    assert decode_image(data, out) is out
+    np.testing.assert_array_equal(out, decode_image(data))
+
+
+@pytest.mark.parametrize("shape", [(SIDE, SIDE, 1), (SIDE, SIDE + 1, 3), (2 * SIDE, SIDE, 3)])
+def test_images_of_another_shape_are_decoded_beside(shape: tuple[int, int, int]) -> None:
+    data = encoded(colours())
+    image = decode_image(data, np.zeros(shape, np.uint8))
+    np.testing.assert_array_equal(image, colours())

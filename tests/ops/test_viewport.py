@@ -91,3 +91,30 @@ def test_centred_view_has_its_pixels_around_the_native_ones() -> None:
 def test_impossible_views_are_refused(keys: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Viewport(**{"height": 8, "width": 8, **keys})
+
+
+def test_antialiasing_changes_nothing_where_the_lattice_is_as_trained_or_denser() -> None:
+    for side in (32, 48, 64):
+        for grid, plain in zip(
+            block_grids(Viewport(side, side, antialias=True, rule="all"), NATIVE),
+            block_grids(Viewport(side, side, rule="all"), NATIVE),
+            strict=True,
+        ):
+            assert grid.footprint is None
+            np.testing.assert_array_equal(grid.x, plain.x)
+
+
+@pytest.mark.parametrize("rule", ["all", "pointwise"])
+def test_coarse_points_stand_in_the_middle_of_the_trained_ones(rule: str) -> None:
+    view = Viewport(8, 16, antialias=True, rule=rule).centred_on((32, 32))
+    coarse = block_grids(view, NATIVE)
+    rows = (np.arange(32) / 32).reshape(8, 4)
+    columns = (np.arange(32) / 32).reshape(16, 2)
+    np.testing.assert_allclose(coarse[-1].y, rows.mean(axis=1), atol=1e-12)
+    np.testing.assert_allclose(coarse[-1].x, columns.mean(axis=1), atol=1e-12)
+    # A box has the variance width^2 / 12.
+    np.testing.assert_allclose(
+        coarse[-1].footprint ** 2 / 12, [columns.var(axis=1)[0], rows.var(axis=1)[0]], atol=1e-12
+    )
+    if rule == "all":
+        np.testing.assert_allclose(coarse[0].y, (np.arange(8) / 8).reshape(2, 4).mean(axis=1), atol=1e-12)

@@ -1,0 +1,79 @@
+"""Our side of `benchmarks.against_official`: the same tasks, line by line.
+
+python -m benchmarks.jax_worker TASK
+"""
+
+import json
+import resource
+import sys
+import time
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from configs import lsun
+from inr_gan_jax.config import Config
+from inr_gan_jax.models.build import build_discriminator, build_generator
+from inr_gan_jax.training.optimizers import build_optimizers
+from inr_gan_jax.training.state import init_state
+from inr_gan_jax.training.steps import TrainStep
+
+
+def release_config(resolution: int, batch: int) -> Config:
+    """The published network and training of the official code, at any resolution up to 256."""
+    values = lsun.get_config("church,release").to_dict()
+    values["data"].update(height=resolution, width=resolution)
+    release = values["release"]
+    release["coordinates"] = tuple(entry for entry in release["coordinates"] if entry["resolution"] <= resolution)
+    release["num_extra_layers"] = tuple(pair for pair in release["num_extra_layers"] if pair[0] <= resolution)
+    values["training"].update(batch_size=batch)
+    return Config.from_dict(values)
+
+
+def render(batch: int) -> Callable[[], None]:
+    """One forward pass from z to images of 256x256."""
+    generator = build_generator(release_config(256, batch))
+    variables = jax.jit(generator.init)(jax.random.key(0))
+    z = generator.latents(jax.random.key(1), batch)
+    images = jax.jit(generator.images)
+
+    def once() -> None:
+        jax.block_until_ready(images(variables, z))
+
+    return once
+
+
+def train(phase: str, batch: int = 8) -> Callable[[], None]:
+    """One step at 64x64: `plain` without, `lazy` with the lazy penalty; weights are averaged in both."""
+    config = release_config(64, batch)
+    generator, discriminator = build_generator(config, for_training=True), build_discriminator(config)
+    optimizers = build_optimizers(config)
+    step = jax.jit(TrainStep(config, generator, discriminator, optimizers).__call__, donate_argnums=0)
+    state = jax.jit(lambda: init_state(config, generator, discriminator, optimizers))()
+    images = jax.random.randint(jax.random.key(2), (batch, 64, 64, 3), 0, 256, jnp.int32).astype(jnp.uint8)
+    data = {"image": images, "label": jnp.zeros(batch, jnp.int32)}
+
+    def once() -> None:
+        nonlocal state
+        number = 0 if phase == "lazy" else 1
+        state, scalars = step(state.replace(step=jnp.asarray(number, jnp.int32)), data)
+        jax.block_until_ready((state, scalars))
+
+    return once
+
+
+def main() -> None:
+    """Answers until stdin ends."""
+    kind, _, argument = sys.argv[1].partition(":")
+    once = render(int(argument)) if kind == "render" else train(argument)
+    for _ in sys.stdin:
+        started = time.perf_counter()
+        once()
+        seconds = time.perf_counter() - started
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        print(json.dumps({"seconds": seconds, "peak_mib": peak}), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,107 @@
+"""What a training run needs of a machine, found by compiling its real step for it; the machine need not be there.
+
+    python -m inr_gan_jax.plan --config=configs/lsun.py --topology=v5e:4x4 --batch=256
+    python -m inr_gan_jax.plan --config=configs/digits.py --topology=cpu:8
+    python -m inr_gan_jax.plan --config=configs/lsun.py --topology=present
+
+TPU slices need `pip install libtpu` and no TPU. The compiler takes minutes for networks of full width.
+"""
+
+import contextlib
+import dataclasses
+import json
+import os
+import re
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+
+from inr_gan_jax.command_line import define_config_flag, run
+from inr_gan_jax.config import Config
+from inr_gan_jax.errors import UserError
+
+_SECONDS_BETWEEN_LINES = 30.0
+
+
+def prepare_process(topology: str) -> None:
+    """Sets what JAX reads when it starts.
+
+    Args:
+        topology: as given by the user.
+
+    Raises:
+        UserError: for a number of CPU devices that makes no sense.
+    """
+    # Else libtpu asks a metadata server that is not there.
+    os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
+    cpus = re.fullmatch(r"cpu:(\d+)", topology)
+    if cpus:
+        if not 1 <= int(cpus[1]) <= 4096:
+            raise UserError(f"topology is {topology!r}, expected cpu:1 to cpu:4096")
+        given = os.environ.get("XLA_FLAGS", "")
+        os.environ["XLA_FLAGS"] = f"{given} --xla_force_host_platform_device_count={cpus[1]}".strip()
+    if topology != "present":
+        os.environ["JAX_PLATFORMS"] = "cpu"
+
+
+@contextlib.contextmanager
+def shown_to_go_on(label: str) -> Iterator[None]:
+    """Prints how long something has taken, again and again: a compiler does not say how far it is."""
+    done = threading.Event()
+    started = time.monotonic()
+
+    def report() -> None:
+        while not done.wait(_SECONDS_BETWEEN_LINES):
+            minutes, seconds = divmod(round(time.monotonic() - started), 60)
+            print(f"{label}: {minutes}:{seconds:02d} so far", file=sys.stderr, flush=True)
+
+    thread = threading.Thread(target=report, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Entry point."""
+    del arguments
+    values = flags.FLAGS
+    config = Config.from_config_dict(values.config)
+    if values.batch:
+        training = dataclasses.replace(config.training, batch_size=values.batch)
+        config = dataclasses.replace(config, training=training)
+    if not 0 < values.efficiency <= 1:
+        raise UserError(f"efficiency is {values.efficiency:g}, expected more than 0 and at most 1")
+    prepare_process(values.topology)
+    # Imported here: JAX must not start before the process is prepared.
+    from inr_gan_jax.training import compiled_plan, plan_report
+
+    devices = compiled_plan.devices_of(values.topology)
+    with shown_to_go_on(f"compiling for {len(devices)} devices"):
+        flops = compiled_plan.flops_of_phases(config)
+        plan = compiled_plan.compile_step(config, devices)
+    record: dict[str, Any] = plan_report.record_of(config, values.topology, plan, flops, values.efficiency)
+    print(plan_report.text_of(record))
+    if values.output:
+        path = Path(values.output).expanduser()
+        try:
+            path.write_text(json.dumps(record, indent=2) + "\n")
+        except OSError as error:
+            raise UserError(f"{path} cannot be written ({error.strerror})") from error
+
+
+if __name__ == "__main__":
+    define_config_flag()
+    flags.declare_key_flag("config")
+    flags.DEFINE_string("topology", "present", "present, cpu:<devices>, or a TPU slice: v5e:4x4, v4:2x2x2, v6e:4x4 ...")
+    flags.DEFINE_integer("batch", 0, "Images a batch of the whole run; that of the configuration by default.", 0)
+    flags.DEFINE_float("efficiency", 0.4, "Share of the peak that is taken to be reached, for the days.")
+    flags.DEFINE_string("output", None, "JSON file to write.")
+    run(main)

@@ -1,0 +1,73 @@
+"""From a size to the rectangle that is drawn."""
+
+import numpy as np
+import pytest
+
+from inr_gan_jax.errors import UserError
+from inr_gan_jax.inference import sample
+from inr_gan_jax.inference.framing import chosen_viewport, framed, natural_rule
+from inr_gan_jax.ops.viewport import Viewport
+from tests.inference.tools import flags_of, small_generator
+
+
+def edges(view: Viewport) -> tuple[float, float, float, float]:
+    """Top, bottom, left and right of the area that the pixels cover, half a step around each, in trained pixels."""
+    row, column = view.height_extent / view.height, view.width_extent / view.width
+    top, left = view.top - row / 2, view.left - column / 2
+    return tuple(8 * edge + 0.5 for edge in (top, top + view.height_extent, left, left + view.width_extent))
+
+
+@pytest.mark.parametrize("size", [(4, 4), (16, 16), (13, 13)])
+@pytest.mark.parametrize("fit", ["crop", "extend", "stretch"])
+def test_squares_cover_the_trained_square_whatever_the_fit(size: tuple[int, int], fit: str) -> None:
+    np.testing.assert_allclose(edges(framed(small_generator().generator, size, fit)), (0, 8, 0, 8), atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("fit", "expected"),
+    [("crop", (2, 6, 0, 8)), ("extend", (0, 8, -4, 12)), ("stretch", (0, 8, 0, 8))],
+)
+def test_wide_pictures_show_the_middle_more_or_bend(fit: str, expected: tuple[float, ...]) -> None:
+    view = framed(small_generator().generator, (16, 32), fit)
+    np.testing.assert_allclose(edges(view), expected, atol=1e-9)
+
+
+def test_trained_size_is_the_trained_lattice() -> None:
+    generator = small_generator().generator
+    view = framed(generator, (8, 8))
+    assert (view.top, view.left, view.height_extent, view.width_extent) == (0, 0, 1, 1)
+
+
+@pytest.mark.parametrize(("training_rule", "expected"), [("paper", "all"), ("pointwise", "pointwise")])
+def test_rule_follows_the_training(training_rule: str, expected: str) -> None:
+    assert natural_rule(small_generator(paper={"training_rule": training_rule}).generator) == expected
+
+
+@pytest.mark.parametrize(
+    ("arguments", "size"),
+    [([], (8, 8)), (["--resolution=20"], (20, 20)), (["--height=3", "--width=5"], (3, 5))],
+)
+def test_size_comes_from_the_flags(arguments: list[str], size: tuple[int, int]) -> None:
+    with flags_of(sample, "--checkpoint=x", *arguments):
+        view = chosen_viewport(small_generator())
+    assert (view.height, view.width) == size
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--resolution=0"], "the size is 0 x 0 pixels, expected at least 1 x 1"),
+        (["--resolution=1000000000"], "more than the 268,435,456 that are drawn at once"),
+        (["--height=5"], "give either --resolution, or --height and --width together"),
+        (["--height=5", "--width=5", "--resolution=5"], "give either --resolution"),
+    ],
+)
+def test_impossible_sizes_are_one_sentence(arguments: list[str], sentence: str) -> None:
+    with flags_of(sample, "--checkpoint=x", *arguments), pytest.raises(UserError, match=sentence):
+        chosen_viewport(small_generator())
+
+
+def test_networks_of_one_size_say_so() -> None:
+    loaded = small_generator("release", release={"upsampling": "bilinear"})
+    with flags_of(sample, "--checkpoint=x", "--resolution=16"), pytest.raises(UserError, match="trained picture only"):
+        chosen_viewport(loaded)

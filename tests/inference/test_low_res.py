@@ -1,0 +1,87 @@
+"""Pictures coarser than trained."""
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from inr_gan_jax.errors import UserError
+from inr_gan_jax.inference import low_res
+from inr_gan_jax.inference.codes import draw_modulations, take
+from inr_gan_jax.inference.low_res import coarse_view, compare, parse_fractions, psnr, seconds_of
+from inr_gan_jax.inference.pictures import render, render_all
+from inr_gan_jax.metrics.settings import MetricSettings
+from inr_gan_jax.ops.viewport import Viewport
+from tests.conftest import tiny_config
+from tests.inference.tools import record_of, run_tool, small_generator, write_run
+
+
+def test_fractions_are_parts_of_the_side() -> None:
+    assert parse_fractions("1/2, 0.25") == (Fraction(1, 2), Fraction(1, 4))
+
+
+@pytest.mark.parametrize("text", ["", "a", "1/0", "2", "0", "-1/2", "1/2;1/4"])
+def test_other_fractions_are_one_sentence(text: str) -> None:
+    with pytest.raises(UserError, match=r"^fractions are "):
+        parse_fractions(text)
+
+
+def test_nothing_is_no_picture() -> None:
+    with pytest.raises(UserError, match="0 x 0 pixels"):
+        coarse_view(small_generator(), Fraction(1, 100), antialias=True)
+
+
+@pytest.mark.parametrize("model", ["paper", "release"])
+def test_antialiasing_changes_coarse_pictures_and_no_others(model: str) -> None:
+    loaded = small_generator(model)
+    image = take(draw_modulations(loaded, [0]), 0)
+    for size, is_equal in (((4, 4), False), ((8, 8), True), ((16, 16), True)):
+        views = [Viewport(*size, rule="all", antialias=antialias) for antialias in (False, True)]
+        plain, faded = (render(loaded, image, view) for view in views)
+        assert np.array_equal(plain, faded) == is_equal
+
+
+def test_antialiasing_a_linear_wave_is_the_mean_over_its_pixels() -> None:
+    # Slow waves, whose mean over two points is their value in the middle but for second order.
+    x, step = np.arange(32) / 32, 1 / 32
+    frequency = 20.0
+    pairs = np.sin(frequency * x).reshape(-1, 2).mean(axis=1)
+    middles = np.sin(frequency * (x[::2] + step / 2))
+    footprint = np.sqrt((2 * step) ** 2 - step**2)
+    faded = middles * np.exp(-((frequency * footprint) ** 2) / 24)
+    assert np.abs(middles - pairs).max() > 20 * np.abs(faded - pairs).max()
+
+
+def test_psnr_of_a_known_error() -> None:
+    images = np.zeros((1, 2, 2, 1))
+    assert psnr(images, images) == float("inf")
+    assert psnr(images, images + 0.2) == pytest.approx(20.0)
+
+
+def test_comparison_has_both_ways_for_every_part() -> None:
+    loaded = small_generator()
+    images = draw_modulations(loaded, range(6))
+    table = compare(loaded, images, [Fraction(1, 2)], "pixel_fd", MetricSettings())
+    assert set(table) == {"1/2 points", "1/2 antialias"}
+    full = render_all(loaded, images, loaded.generator.native_viewport)
+    reduced = full.reshape(6, 4, 2, 4, 2, 1).mean(axis=(2, 4))
+    coarse = render_all(loaded, images, coarse_view(loaded, Fraction(1, 2), antialias=False))
+    assert table["1/2 points"]["psnr"] == pytest.approx(psnr(coarse, reduced), abs=1e-4)
+
+
+def test_seconds_are_measured_for_every_view() -> None:
+    loaded = small_generator()
+    images = draw_modulations(loaded, range(2))
+    seconds = seconds_of(loaded, images, {"full": loaded.generator.native_viewport, "large": Viewport(128, 128)}, 3)
+    assert seconds["large"] > seconds["full"] > 0
+
+
+def test_command_writes_sheet_tables_and_record(tmp_path) -> None:
+    run = write_run(tmp_path / "run", tiny_config())
+    arguments = ["--seeds=0", "--fractions=1/2", "--num_measured=5", "--turns=1", "--batch_size=2"]
+    run_tool(low_res, f"--checkpoint={run}", f"--output={tmp_path / 'out'}", *arguments)
+    record = record_of(tmp_path / "out")
+    assert set(record["seconds_an_image"]) == {"full", "1/2"}
+    text = (tmp_path / "out" / "table.md").read_text()
+    assert "| 1/2 antialias |" in text
+    assert "speed-up" in text

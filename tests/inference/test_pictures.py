@@ -1,0 +1,53 @@
+"""Pictures of any size, drawn in strips."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from inr_gan_jax.errors import UserError
+from inr_gan_jax.inference import pictures
+from inr_gan_jax.inference.codes import draw_modulations, take
+from inr_gan_jax.inference.pictures import render, render_all, render_bytes
+from inr_gan_jax.ops.viewport import Viewport
+from tests.inference.tools import small_generator
+
+
+@pytest.mark.parametrize("model", ["paper", "release"])
+@pytest.mark.parametrize("rule", ["paper", "all", "pointwise"])
+def test_strips_join_to_the_whole(model: str, rule: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = small_generator(model)
+    image = take(draw_modulations(loaded, [0]), 0)
+    view = Viewport(21, 18, top=-0.2, left=0.1, height_extent=1.3, width_extent=0.9, rule=rule)
+    whole = loaded.generator.render(loaded.variables, image, view)
+    monkeypatch.setattr(pictures, "STRIP_PIXELS", 4 * 18)
+    before = pictures._render._cache_size()
+    np.testing.assert_allclose(render(loaded, image, view), whole, atol=2e-5)
+    assert pictures._render._cache_size() == before + 1, "strips of one picture share one program"
+
+
+def test_moving_and_other_images_compile_nothing() -> None:
+    loaded = small_generator()
+    images = draw_modulations(loaded, [0, 1])
+    view = Viewport(16, 16, rule="pointwise")
+    render(loaded, take(images, 0), view)
+    before = pictures._render._cache_size()
+    render_all(loaded, images, view.crop(3, 5, 16, 16))
+    assert pictures._render._cache_size() == before
+
+
+def test_bytes_are_rounded_and_clipped() -> None:
+    loaded = small_generator()
+    images = draw_modulations(loaded, [0, 1])
+    view = loaded.generator.native_viewport
+    drawn = render_all(loaded, images, view)
+    expected = np.clip(np.rint((drawn.astype(np.float64) + 1) * 127.5), 0, 255)
+    np.testing.assert_array_equal(render_bytes(loaded, images, view), expected)
+
+
+def test_networks_that_look_at_neighbours_draw_their_trained_picture_only() -> None:
+    loaded = small_generator("release", release={"upsampling": "bilinear"})
+    image = take(draw_modulations(loaded, [0]), 0)
+    assert render(loaded, image, loaded.generator.native_viewport).shape == (8, 8, 1)
+    with pytest.raises(UserError, match="small release cannot be drawn like this"):
+        render(loaded, image, Viewport(16, 16))

@@ -1,0 +1,98 @@
+"""Denser pictures by filters and by the INR, and measures of them."""
+
+import numpy as np
+import pytest
+
+from inr_gan_jax.errors import UserError
+from inr_gan_jax.inference import super_resolve
+from inr_gan_jax.inference.codes import draw_modulations, take
+from inr_gan_jax.inference.pictures import render, render_all
+from inr_gan_jax.inference.resampling import resize
+from inr_gan_jax.inference.set_distance import SetDistance
+from inr_gan_jax.inference.super_resolve import comparison_sheet, dense_size, super_resolved
+from inr_gan_jax.inference.upscaling import edge_sharpness, measure_upscalers, upscalers
+from tests.conftest import tiny_config
+from tests.inference.tools import record_of, run_tool, small_generator, write_run
+
+
+def test_resized_pictures_keep_their_mean_and_their_range() -> None:
+    image = np.random.default_rng(0).uniform(-1, 1, (8, 6, 3)).astype(np.float32)
+    half = resize(image, (4, 3), "box")
+    np.testing.assert_allclose(half, image.reshape(4, 2, 3, 2, 3).mean(axis=(1, 3)), atol=1e-6)
+    np.testing.assert_array_equal(resize(image, (16, 12), "nearest"), image.repeat(2, 0).repeat(2, 1))
+
+
+@pytest.mark.parametrize(("factor", "size"), [(1.7, (14, 14)), (2, (16, 16)), (0.4, (3, 3))])
+def test_any_factor_can_be_drawn(factor: float, size: tuple[int, int]) -> None:
+    loaded = small_generator()
+    images = draw_modulations(loaded, [0])
+    (image,) = super_resolved(loaded, images, factor)
+    assert dense_size((8, 8), factor) == size == image.shape[:2]
+
+
+def test_odd_factors_hold_the_trained_pixels_in_the_middle_of_theirs() -> None:
+    loaded = small_generator(paper={"training_rule": "pointwise"})
+    images = draw_modulations(loaded, [0])
+    native = render_all(loaded, images, loaded.generator.native_viewport)[0]
+    (dense,) = super_resolved(loaded, images, 3)
+    np.testing.assert_allclose(dense[1::3, 1::3], native, atol=1e-5)
+
+
+@pytest.mark.parametrize("factor", [1, 2, 5])
+def test_edge_sharpness_of_a_ramp_is_its_slope_at_any_density(factor: int) -> None:
+    ramp = np.clip((np.arange(8 * factor) / factor - 4) / 2, -1, 1)  # from black to white within four trained pixels
+    image = np.broadcast_to(ramp[None, None, :, None], (1, 8 * factor, 8 * factor, 1))
+    assert edge_sharpness(image, (8, 8)) == pytest.approx(0.25)
+    assert edge_sharpness(image.transpose(0, 2, 1, 3), (8, 8)) == pytest.approx(0.25)
+
+
+def test_measures_of_the_trained_pixels_repeated_are_those_of_the_trained_pictures() -> None:
+    loaded = small_generator()
+    seeds = range(20)
+    reference = np.random.default_rng(1).uniform(-1, 1, (30, 8, 8, 1)).astype(np.float32)
+    distance = SetDistance("pixel_fd", reference)
+    ways = upscalers(loaded, (16, 16))
+    table = measure_upscalers(loaded, {name: ways[name] for name in ("nearest", "INR all")}, seeds, {"fd": distance})
+    native = render_all(loaded, draw_modulations(loaded, seeds), loaded.generator.native_viewport)
+    assert table["nearest"]["fd"] == pytest.approx(distance(native), rel=1e-6)
+    assert table["INR all"]["fd"] != pytest.approx(distance(native), rel=1e-3)
+
+
+def test_distance_of_a_set_to_itself_is_nothing() -> None:
+    images = np.random.default_rng(1).uniform(-1, 1, (80, 8, 8, 1)).astype(np.float32)
+    assert SetDistance("pixel_fd", images)(images) == pytest.approx(0, abs=1e-6)
+
+
+def test_pixels_of_large_pictures_are_no_features() -> None:
+    with pytest.raises(UserError, match="pixel_fd compares pictures of at most 4096 numbers, these have 4225; use "):
+        SetDistance("pixel_fd", np.zeros((2, 65, 65, 1)))
+
+
+def test_sheet_has_a_column_for_every_filter_and_rule() -> None:
+    loaded = small_generator()
+    sheet = comparison_sheet(loaded, draw_modulations(loaded, [0, 1]), 8)
+    assert sheet.shape[1] > 7 * 64
+    assert sheet.shape[0] > 2 * 64
+    assert sheet.shape[2] == 3
+
+
+def test_command_writes_pictures_table_and_record(tmp_path, digits_root) -> None:
+    run = write_run(tmp_path / "run", tiny_config(data={"data_dir": str(digits_root)}))
+    output = tmp_path / "pictures"
+    arguments = ["--seeds=0,3", "--factor=1.7", "--num_measured=12"]
+    run_tool(super_resolve, f"--checkpoint={run}", f"--output={output}", *arguments)
+    names = {"sheet.png", "table.md", "record.json", "seed0000.png", "seed0003.png"}
+    assert {path.name for path in output.iterdir()} == names
+    record = record_of(output)
+    assert record["size"] == [14, 14]
+    assert set(record["table"]["INR pointwise"]) == {"edge_sharpness", "pixel_fd, reduced to 8x8"}
+    assert record["flags"]["factor"] == 1.7
+    assert record["checkpoint"]["source"] == "run"
+
+
+def test_dense_pictures_of_the_tool_are_those_of_the_function() -> None:
+    loaded = small_generator()
+    images = draw_modulations(loaded, [2])
+    way = upscalers(loaded, (16, 16))["INR all"]
+    native = render(loaded, take(images, 0), loaded.generator.native_viewport)
+    np.testing.assert_array_equal(way(take(images, 0), native), next(super_resolved(loaded, images, 2, rule="all")))
