@@ -12,6 +12,7 @@ itself.
 import hashlib
 import json
 import os
+import typing
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from inr_gan_jax.command_line import run
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.importers.weights_file import save_weights, settings_metadata
 from inr_gan_jax.inference.codes import Truncation, draw_modulations, take
+from inr_gan_jax.inference.framing import natural_rule
 from inr_gan_jax.inference.inr_file import SUFFIX, save_inr
 from inr_gan_jax.inference.loading import LoadedGenerator
 from inr_gan_jax.inference.options import (
@@ -37,7 +39,6 @@ from inr_gan_jax.inference.options import (
     save_record,
 )
 from inr_gan_jax.inference.stablehlo import PLATFORMS, export_generator
-from inr_gan_jax.inference.viewport_options import define_rule_flag
 from inr_gan_jax.ops.viewport import DensifyRule
 
 _WEIGHTS_SUFFIXES = (".safetensors", ".npz")
@@ -81,7 +82,7 @@ def save_stablehlo(
     Args:
         path: of the program.
         loaded: the generator.
-        rule: of the lattices; None for that of the trained picture.
+        rule: of the lattices; None for the one that suits the network.
         truncation: fixed in the program.
 
     Returns:
@@ -112,7 +113,6 @@ def describe(
     positional, _ = jax.tree.unflatten(exported.in_tree, exported.in_avals)
     z, c, *places = positional
     inputs: dict[str, Any] = {"z": z, "c": c}
-    used_rule = rule or loaded.generator.native_viewport.rule
     kind = "native" if not places else "pointwise" if len(places) == 2 else "nested"
     if kind == "pointwise":
         inputs |= dict(zip("xy", places, strict=True))
@@ -125,7 +125,7 @@ def describe(
         "meanings": _MEANINGS,
         "output": _written(exported.out_avals[0]) + ", about [-1, 1]: images, height, width, channels",
         "trained_picture": _trained_picture(loaded, kind),
-        "rule": used_rule,
+        "rule": rule or natural_rule(loaded.generator),
         "truncation": {"psi": truncation.psi, "cutoff": truncation.cutoff},
         "platforms": list(exported.platforms),
         "jax": jax.__version__,
@@ -166,7 +166,8 @@ def main(arguments: Sequence[str]) -> None:
         save_inr(inr, loaded, take(modulations, 0))
         record["inr"] = {"file": str(inr), "bytes": inr.stat().st_size}
     if stablehlo:
-        description = save_stablehlo(stablehlo, loaded, flags.FLAGS.rule, chosen_truncation())
+        rule = None if flags.FLAGS.rule == "auto" else flags.FLAGS.rule
+        description = save_stablehlo(stablehlo, loaded, rule, chosen_truncation())
         record["stablehlo"] = {"file": str(stablehlo), **description}
     save_record(folder, "export", loaded, record)
     for name, entry in record.items():
@@ -202,7 +203,8 @@ def define_flags() -> None:
     flags.DEFINE_string("stablehlo", None, f"File to write a program to, for {', '.join(PLATFORMS)}.")
     flags.DEFINE_string("inr", None, f"File to write one image to, {SUFFIX}.")
     define_seed_flags("0")
-    define_rule_flag()
+    rules = ["auto", *typing.get_args(DensifyRule)]
+    flags.DEFINE_enum("rule", "auto", rules, "Of the program: how a multi-scale network is drawn denser.")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """From image to image: in z, in w, and in image space: the weights of the INR itself, after modulation.
 
-    python -m inr_gan_jax.inference.interpolate --checkpoint=runs/digits --seeds=0-5 --height=256 --formats=gif,mp4
+    python -m inr_gan_jax.inference.interpolate --checkpoint=runs/digits --seeds=0-5 --resolution=256 --formats=gif,mp4
 
 In image space every step is a mean of two plain networks; modulation is linear in w, so mixing that would be mixing w.
 Writes `strip.png`, the way between the first two seeds in all three spaces; the frames of a loop through all seeds in
@@ -30,6 +30,7 @@ from inr_gan_jax.inference.codes import (
     modulations_of,
     take,
 )
+from inr_gan_jax.inference.framing import chosen_viewport, define_size_flags
 from inr_gan_jax.inference.loading import LoadedGenerator
 from inr_gan_jax.inference.options import (
     chosen_seeds,
@@ -45,7 +46,6 @@ from inr_gan_jax.inference.options import (
 from inr_gan_jax.inference.own_weights import has_own_weights, own_weights, plain_generator
 from inr_gan_jax.inference.pictures import render
 from inr_gan_jax.inference.routes import SPACES, Route, Space
-from inr_gan_jax.inference.viewport_options import chosen_viewport, define_viewport_flags
 from inr_gan_jax.metrics.progress import Progress
 from inr_gan_jax.models.generator import Modulation
 from inr_gan_jax.ops.image_grid import magnify, tile, to_uint8
@@ -215,7 +215,7 @@ def define_flags() -> None:
     define_checkpoint_flag()
     define_output_flag("pictures/interpolate")
     define_seed_flags("0-3")
-    define_viewport_flags()
+    define_size_flags()
     flags.DEFINE_enum("space", "image", SPACES, "Of the frames; strip.png shows all three.")
     flags.DEFINE_boolean("closed", True, "Lead back to the first image, for a loop without a jump.")
     flags.DEFINE_boolean("smooth", False, "Without corners at the images.")

@@ -24,6 +24,7 @@ from jax import export
 from inr_gan_jax.array_types import Array
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.inference.codes import Truncation
+from inr_gan_jax.inference.framing import natural_rule
 from inr_gan_jax.inference.loading import LoadedGenerator
 from inr_gan_jax.models.generator import Grids
 from inr_gan_jax.models.mapping import truncate
@@ -51,7 +52,7 @@ def export_generator(
 
     Args:
         loaded: the generator.
-        rule: of the lattices; None for that of the trained picture.
+        rule: of the lattices; None for the one that suits the network.
         truncation: of the intermediate codes, fixed in the program.
         platforms: to export for.
 
@@ -72,7 +73,7 @@ def export_generator(
             raise UserError(f"{loaded.source} draws its trained picture only, so the rule {rule!r} changes nothing")
         grids = loaded.generator.grids(native)
         return _exported(lambda z, c: draw(z, c, grids), platforms, *codes)
-    if (rule or native.rule) == "pointwise":
+    if (rule or natural_rule(loaded.generator)) == "pointwise":
         sides = [_spec(scope, side) for side in ("width", "height")]
         grids_at = pointwise_grids
         return _exported(lambda z, c, x, y: draw(z, c, grids_at(loaded, x, y)), platforms, *codes, *sides)
@@ -81,7 +82,13 @@ def export_generator(
 
 
 def lattices_of(loaded: LoadedGenerator, viewport: Viewport) -> list[dict[str, np.ndarray]]:
-    """The lattices of a viewport as an exported program of the rules `paper` and `all` takes them."""
+    """The lattices of a viewport as an exported program of the rules `paper` and `all` takes them.
+
+    Raises:
+        ValueError: for a viewport with anti-aliasing, which programs do not have.
+    """
+    if viewport.antialias:
+        raise ValueError("the viewport has anti-aliasing, expected none: exported programs draw points")
     return [_plain(grid, is_first=index == 0) for index, grid in enumerate(_off_native(loaded, viewport))]
 
 

@@ -1,51 +1,32 @@
 """Flags of the commands that draw a rectangle of the plane, and the viewport that they choose."""
 
-import typing
 from collections.abc import Callable
 
 from absl import flags
 
 from inr_gan_jax.errors import UserError
+from inr_gan_jax.inference.framing import chosen_rule, define_rule_flags
 from inr_gan_jax.inference.loading import LoadedGenerator
 from inr_gan_jax.inference.options import MAX_PIXELS, check_continuous, check_size
-from inr_gan_jax.ops.table_lookup import Between, Beyond, TableRule
-from inr_gan_jax.ops.viewport import DensifyRule, Viewport
+from inr_gan_jax.ops.viewport import Viewport
 
 flags.disclaim_key_flags()
 
 # Positions are float32 on the device; farther away neighbouring pixels become one.
 _MAX_DISTANCE = 1000.0
-
-
-def define_size_flags() -> None:
-    """Defines --resolution, --height and --width."""
-    flags.DEFINE_integer("resolution", None, "Height in pixels; another name of --height.")
-    flags.DEFINE_integer("height", None, "Height in pixels; follows from --width, or as trained.")
-    flags.DEFINE_integer("width", None, "Width in pixels; follows from --height, or as trained.")
+_WHOLE = {"top": 0.0, "left": 0.0, "height_extent": 1.0, "width_extent": 1.0}
 
 
 def define_viewport_flags() -> None:
-    """Defines the size flags, the rectangle, and the rules between and beyond the trained pixels."""
-    define_size_flags()
-    flags.DEFINE_float("top", 0.0, "y of the first row; the trained picture covers 0 to 1, downwards.")
-    flags.DEFINE_float("left", 0.0, "x of the first column; the trained picture covers 0 to 1.")
-    flags.DEFINE_float("height_extent", 1.0, "Length covered downwards; 1 is the whole trained picture.")
-    flags.DEFINE_float("width_extent", 1.0, "Length covered to the right; 1 is the whole trained picture.")
-    define_rule_flag()
-    flags.DEFINE_enum(
-        "table_between", "nearest", typing.get_args(Between), "What learned tables hold between trained pixels."
-    )
-    flags.DEFINE_enum("table_beyond", "reflect", typing.get_args(Beyond), "What they hold beyond the trained picture.")
-
-
-def define_rule_flag() -> None:
-    """Defines --rule."""
-    flags.DEFINE_enum(
-        "rule",
-        None,
-        typing.get_args(DensifyRule),
-        "Which blocks get denser (docs/continuous.md); as trained by default.",
-    )
+    """Defines the flags of size, rectangle and rule."""
+    flags.DEFINE_integer("resolution", None, "Height in pixels; another name of --height.")
+    flags.DEFINE_integer("height", None, "Height in pixels; follows from --width, or as trained.")
+    flags.DEFINE_integer("width", None, "Width in pixels; follows from --height, or as trained.")
+    flags.DEFINE_float("top", _WHOLE["top"], "y of the first row; the trained picture covers 0 to 1, downwards.")
+    flags.DEFINE_float("left", _WHOLE["left"], "x of the first column; the trained picture covers 0 to 1.")
+    flags.DEFINE_float("height_extent", _WHOLE["height_extent"], "Length covered downwards; 1: the trained picture.")
+    flags.DEFINE_float("width_extent", _WHOLE["width_extent"], "Length covered to the right; 1: the trained picture.")
+    define_rule_flags()
 
 
 def chosen_viewport(loaded: LoadedGenerator, check: Callable[[int, int], object] = check_size) -> Viewport:
@@ -59,16 +40,15 @@ def chosen_viewport(loaded: LoadedGenerator, check: Callable[[int, int], object]
         UserError: if it is none, too large, too far away, or not possible with this network.
     """
     values = flags.FLAGS.flag_values_dict()
-    # A command may have the size flags alone.
-    place = {name: values.get(name, default) for name, default in _WHOLE.items()}
+    place = {name: values[name] for name in _WHOLE}
     _check_place(place)
     native = loaded.generator.native_viewport
     height, width = _size(loaded, place["height_extent"], place["width_extent"], values)
     check(height, width)
-    tables = TableRule(values.get("table_between", "nearest"), values.get("table_beyond", "reflect"))
-    viewport = Viewport(height, width, **place, rule=values.get("rule") or native.rule, tables=tables)
-    if viewport != native:
-        check_continuous(loaded, "another viewport than the trained one")
+    if (height, width) == loaded.generator.size and place == _WHOLE and values["rule"] == "auto":
+        return native
+    check_continuous(loaded, "another viewport than the trained one")
+    viewport = Viewport(height, width, **place, **chosen_rule(loaded.generator))
     covered = native.height * viewport.height_extent * native.width * viewport.width_extent
     if viewport.rule != "pointwise" and covered > MAX_PIXELS:
         raise UserError(
@@ -76,9 +56,6 @@ def chosen_viewport(loaded: LoadedGenerator, check: Callable[[int, int], object]
             f"at once by the rule {viewport.rule!r}; --rule=pointwise holds none"
         )
     return viewport
-
-
-_WHOLE = {"top": 0.0, "left": 0.0, "height_extent": 1.0, "width_extent": 1.0}
 
 
 def _check_place(place: dict[str, float]) -> None:
