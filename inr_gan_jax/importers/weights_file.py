@@ -33,6 +33,8 @@ _METADATA = "__metadata__"
 # What else is kept beside them, such as the running mean of w, is up to the caller.
 _COLLECTIONS = ("params", "constants")
 _SUFFIXES = (".npz", ".safetensors")
+# A damaged number in the settings would otherwise ask for a grid beyond all memory.
+_MAX_SIDE = 2**16
 
 
 def save_weights(path: str | os.PathLike[str], settings: Settings, variables: Variables) -> None:
@@ -47,10 +49,9 @@ def save_weights(path: str | os.PathLike[str], settings: Settings, variables: Va
         UserError: if the path ends otherwise or cannot be written.
     """
     path = _checked(path)
-    (model,) = [name for name, kind in _MODELS.items() if isinstance(settings, kind)]
-    metadata = {"format": _FORMAT, "model": model, "settings": json.dumps(dataclasses.asdict(settings))}
+    metadata = {"format": _FORMAT, **settings_metadata(settings)}
     # The writers take the memory as it lies, whatever the strides.
-    arrays = {name: np.asarray(value, order="C") for name, value in _flattened(variables).items()}
+    arrays = {name: np.asarray(value, order="C") for name, value in flattened(variables).items()}
     try:
         if path.suffix == ".npz":
             entries: dict[str, Any] = {_METADATA: np.frombuffer(json.dumps(metadata).encode(), np.uint8), **arrays}
@@ -75,22 +76,15 @@ def load_weights(path: str | os.PathLike[str]) -> tuple[Settings, dict[str, Any]
     """
     path = _checked(path)
     try:
-        metadata, arrays = _read_npz(path) if path.suffix == ".npz" else _read_safetensors(path)
+        metadata, arrays = _read_npz(path) if path.suffix == ".npz" else read_safetensors(path)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or type(error).__name__})") from error
     except (SafetensorError, zipfile.BadZipFile, ValueError, KeyError, EOFError) as error:
         raise UserError(f"{path}: not a file of generator weights ({error})") from error
-    if metadata.get("format") != _FORMAT or metadata.get("model") not in _MODELS:
-        raise UserError(
-            f"{path}: holds the format {metadata.get('format')!r} of the model {metadata.get('model')!r}, expected "
-            f"{_FORMAT!r} of one of {', '.join(_MODELS)}"
-        )
-    try:
-        settings = _parsed(_MODELS[metadata["model"]], json.loads(metadata["settings"]))
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{path}: its settings make no network ({error})") from error
-    _check_arrays(path, settings, arrays)
-    return settings, _nested(path, arrays)
+    settings = read_settings(path, metadata, _FORMAT)
+    expected = flattened(generator_shapes(network_of(settings)))
+    check_arrays(path, expected, {name: leaf for name, leaf in arrays.items() if name.split("/")[0] in _COLLECTIONS})
+    return settings, nested(path, arrays)
 
 
 def network_of(settings: Settings) -> PaperNetwork | ReleaseNetwork:
@@ -98,16 +92,58 @@ def network_of(settings: Settings) -> PaperNetwork | ReleaseNetwork:
     return PaperNetwork(settings) if isinstance(settings, PaperSettings) else ReleaseNetwork(settings)
 
 
-def _check_arrays(path: Path, settings: Settings, arrays: Mapping[str, np.ndarray]) -> None:
-    """Compares the arrays of the network's own collections with what its settings ask for."""
-    expected = {name: leaf.shape for name, leaf in _flattened(generator_shapes(network_of(settings))).items()}
-    for name, shape in expected.items():
+def settings_metadata(settings: Settings) -> dict[str, str]:
+    """Settings as the metadata of a file: the name of the model, and JSON."""
+    (model,) = [name for name, kind in _MODELS.items() if isinstance(settings, kind)]
+    return {"model": model, "settings": json.dumps(dataclasses.asdict(settings))}
+
+
+def read_settings(path: Path, metadata: Mapping[str, str], file_format: str) -> Settings:
+    """Reads what `settings_metadata` wrote.
+
+    Args:
+        path: of the file, for messages.
+        metadata: of the file.
+        file_format: what its entry `format` has to be.
+
+    Raises:
+        UserError: if the file is of another format or model, or its settings make no network.
+    """
+    if metadata.get("format") != file_format or metadata.get("model") not in _MODELS:
+        raise UserError(
+            f"{path}: holds the format {metadata.get('format')!r} of the model {metadata.get('model')!r}, expected "
+            f"{file_format!r} of one of {', '.join(_MODELS)}"
+        )
+    try:
+        settings = _parsed(_MODELS[metadata["model"]], json.loads(metadata["settings"]))
+        size = max(settings.native_viewport.height, settings.native_viewport.width)
+        if size > _MAX_SIDE:
+            raise ValueError(f"its pictures have a side of {size} pixels, expected at most {_MAX_SIDE}")
+    except (IndexError, KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path}: its settings make no network ({error})") from error
+    return settings
+
+
+def check_arrays(path: Path, expected: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
+    """Compares the arrays of a file with what its settings ask for.
+
+    Args:
+        path: of the file, for messages.
+        expected: name -> anything with a shape.
+        arrays: name -> array.
+
+    Raises:
+        UserError: naming an array that is missing, surplus, of another shape, or of no floating-point numbers.
+    """
+    for name, leaf in expected.items():
         found = arrays[name].shape if name in arrays else "none at all"
-        if found != shape:
-            raise UserError(f"{path}: the array {name!r} should have the shape {shape}, it has {found}")
-    for name in arrays:
-        if name not in expected and name.split("/")[0] in _COLLECTIONS:
+        if found != leaf.shape:
+            raise UserError(f"{path}: the array {name!r} should have the shape {leaf.shape}, it has {found}")
+    for name, array in arrays.items():
+        if name not in expected:
             raise UserError(f"{path}: the array {name!r} has no place in the network of its settings")
+        if array.dtype.kind != "f":
+            raise UserError(f"{path}: the array {name!r} holds {array.dtype}, expected floating-point numbers")
 
 
 def _checked(path: str | os.PathLike[str]) -> Path:
@@ -124,22 +160,29 @@ def _read_npz(path: Path) -> tuple[dict[str, str], dict[str, np.ndarray]]:
         return metadata, {name: archive[name] for name in archive.files if name != _METADATA}
 
 
-def _read_safetensors(path: Path) -> tuple[dict[str, str], dict[str, np.ndarray]]:
+def read_safetensors(path: Path) -> tuple[dict[str, str], dict[str, np.ndarray]]:
+    """Metadata and arrays of a file; raises `OSError` or `SafetensorError`."""
     with safe_open(path, framework="numpy") as file:
         return file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
 
 
-def _flattened(variables: Variables, prefix: str = "") -> dict[str, Any]:
+def flattened(variables: Variables, prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one, the keys of a path joined by slashes."""
     arrays: dict[str, Any] = {}
     for key, value in variables.items():
         if isinstance(value, Mapping):
-            arrays |= _flattened(value, f"{prefix}{key}/")
+            arrays |= flattened(value, f"{prefix}{key}/")
         else:
             arrays[f"{prefix}{key}"] = value
     return arrays
 
 
-def _nested(path: Path, arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
+def nested(path: Path, arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """The inverse of `flattened`.
+
+    Raises:
+        UserError: if two names do not fit into one tree; `path` names the file.
+    """
     variables: dict[str, Any] = {}
     for name, array in arrays.items():
         *parents, leaf = name.split("/")

@@ -1,6 +1,7 @@
 """Which images: seeds, labels and truncation, as latent codes and as modulations."""
 
 import dataclasses
+import functools
 import re
 from collections.abc import Sequence
 
@@ -8,10 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from inr_gan_jax.array_types import Array
+from inr_gan_jax.array_types import Array, Variables
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.inference.loading import LoadedGenerator
-from inr_gan_jax.models.generator import Modulation
+from inr_gan_jax.models.generator import Generator, Modulation
 from inr_gan_jax.models.mapping import truncate
 
 MAX_SEED = 2**32 - 1
@@ -78,6 +79,17 @@ def labels(loaded: LoadedGenerator, count: int, class_index: int | None = None) 
     return jax.nn.one_hot(indices, c_dim)
 
 
+# Functions of the module, so that a second call of equal shapes compiles nothing.
+@functools.partial(jax.jit, static_argnums=0)
+def _mapped(generator: Generator, variables: Variables, z: Array, c: Array | None) -> Array:
+    return generator.batch_mapping(variables, z, c)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _modulated(generator: Generator, variables: Variables, ws: Array) -> Modulation:
+    return jax.vmap(lambda codes: generator.modulation(variables, codes))(ws)
+
+
 def intermediate_codes(
     loaded: LoadedGenerator, z: Array, c: Array | None = None, truncation: Truncation | None = None
 ) -> Array:
@@ -86,7 +98,7 @@ def intermediate_codes(
     Raises:
         UserError: if truncation is asked for and the file holds no mean of the codes.
     """
-    ws = jax.jit(loaded.generator.batch_mapping)(loaded.variables, z, c)
+    ws = _mapped(loaded.generator, loaded.variables, z, c)
     if truncation is None or truncation.psi == 1:
         return ws
     if loaded.w_avg is None:
@@ -96,11 +108,7 @@ def intermediate_codes(
 
 def modulations_of(loaded: LoadedGenerator, ws: Array) -> Modulation:
     """Maps ws [count, num_ws, w_dim] to images as INRs: a modulation whose arrays have a leading axis [count]."""
-
-    def one(ws: Array) -> Modulation:
-        return loaded.generator.modulation(loaded.variables, ws)
-
-    return jax.jit(jax.vmap(one))(ws)
+    return _modulated(loaded.generator, loaded.variables, ws)
 
 
 def draw_modulations(

@@ -41,11 +41,13 @@ def render(loaded: LoadedGenerator, modulation: Modulation, viewport: Viewport) 
     Raises:
         UserError: if the network draws its trained picture only and another viewport is asked for.
     """
-    strips = [
-        np.asarray(_render(loaded.generator, loaded.variables, modulation, grids))
-        for grids in grids_of_tiles(loaded, _strips(loaded, viewport))
-    ]
+    strips = [render_on(loaded, modulation, grids) for grids in grids_of_tiles(loaded, _strips(loaded, viewport))]
     return np.concatenate(strips)[: viewport.height]
+
+
+def render_on(loaded: LoadedGenerator, modulation: Modulation, grids: Grids) -> np.ndarray:
+    """Draws one image on given lattices: [height, width, channels], about [-1, 1], on the host."""
+    return np.asarray(_render(loaded.generator, loaded.variables, modulation, grids))
 
 
 def grids_of_tiles(loaded: LoadedGenerator, viewports: Sequence[Viewport]) -> Iterator[Grids]:

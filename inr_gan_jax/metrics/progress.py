@@ -9,18 +9,22 @@ _SECONDS_BETWEEN_LINES = 20.0
 
 
 class Progress:
-    """Counts images.
+    """Counts images, or whatever the work is made of.
 
     Args:
         label: of the work.
         total: images in all.
+        done: how many an earlier program has done.
+        unit: what is counted.
     """
 
-    def __init__(self, label: str, total: int) -> None:
-        self._label, self._total, self._done = label, total, 0
+    def __init__(self, label: str, total: int, done: int = 0, unit: str = "images") -> None:
+        self._label, self._total, self._first, self._done, self._unit = label, total, done, done, unit
         self._started = self._last_line = time.perf_counter()
         self._is_terminal = sys.stderr.isatty()
-        self._bar = tqdm(desc=label, total=total, unit="img", unit_scale=True, disable=not self._is_terminal)
+        self._bar = tqdm(
+            desc=label, total=total, initial=done, unit=f" {unit}", unit_scale=True, disable=not self._is_terminal
+        )
 
     def __enter__(self) -> "Progress":
         return self
@@ -36,6 +40,6 @@ class Progress:
         if self._is_terminal or now - self._last_line < _SECONDS_BETWEEN_LINES:
             return
         self._last_line = now
-        speed = self._done / (now - self._started)
+        speed = (self._done - self._first) / (now - self._started)
         left = tqdm.format_interval((self._total - self._done) / speed)
-        print(f"{self._label}: {self._done} of {self._total}, {speed:.1f} images/s, {left} left", flush=True)
+        print(f"{self._label}: {self._done} of {self._total}, {speed:.1f} {self._unit}/s, {left} left", flush=True)

@@ -1,0 +1,144 @@
+"""One image as a file draws what its generator draws, is smaller, and is refused when it is damaged."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
+
+from configs import ffhq
+from inr_gan_jax.config import Config
+from inr_gan_jax.errors import UserError
+from inr_gan_jax.importers.weights_file import flattened
+from inr_gan_jax.inference import inr_file
+from inr_gan_jax.inference.inr_file import file_sizes, load_inr, save_inr
+from inr_gan_jax.inference.loading import LoadedGenerator
+from inr_gan_jax.inference.pictures import render
+from inr_gan_jax.models.build import build_generator
+from inr_gan_jax.ops.image_grid import to_uint8
+from inr_gan_jax.ops.viewport import Viewport
+from tests.inference.small_generators import command, image_of, loaded_paper, loaded_release
+
+GENERATORS = {"paper": loaded_paper, "release": loaded_release}
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A sound file."""
+    path = tmp_path / "image.inr.safetensors"
+    save_inr(path, loaded_paper(), image_of(loaded_paper()))
+    return path
+
+
+@pytest.mark.parametrize("make", GENERATORS.values(), ids=GENERATORS)
+def test_image_from_a_file_is_that_of_the_generator(tmp_path: Path, make: Callable[[], LoadedGenerator]) -> None:
+    loaded = make()
+    save_inr(tmp_path / "a.inr.safetensors", loaded, image_of(loaded))
+    drawing, modulation = load_inr(tmp_path / "a.inr.safetensors")
+    viewport = Viewport(11, 19, top=-0.4)
+    expected = render(loaded, image_of(loaded), viewport)
+    np.testing.assert_allclose(render(drawing, modulation, viewport), expected, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("make", GENERATORS.values(), ids=GENERATORS)
+def test_file_holds_nothing_that_makes_images(tmp_path: Path, make: Callable[[], LoadedGenerator]) -> None:
+    loaded, path = make(), tmp_path / "a.inr.safetensors"
+    save_inr(path, loaded, image_of(loaded))
+    arrays = load_file(path)
+    assert not [name for name in arrays if "mapping" in name or "hypernetwork" in name or "affine" in name]
+    sizes = file_sizes(loaded.generator.network.settings)
+    assert sum(array.nbytes for array in arrays.values()) == sizes.image
+    assert sum(4 * np.size(array) for array in flattened(loaded.variables).values()) == sizes.generator
+
+
+@pytest.mark.parametrize(("network", "factor"), [("256", 42.95), ("256,release", 8.33)])
+def test_file_of_a_full_size_network_is_smaller_by_a_factor(network: str, factor: float) -> None:
+    generator = build_generator(Config.from_config_dict(ffhq.get_config(network)))
+    sizes = file_sizes(generator.network.settings)
+    assert sizes.generator / sizes.image == pytest.approx(factor, rel=0.001)
+
+
+def test_modulation_of_another_generator_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="expected that of one image"):
+        save_inr(tmp_path / "a.inr.safetensors", loaded_release(), image_of(loaded_paper()))
+
+
+@pytest.mark.parametrize("length", [0, 7, 100, -1])
+def test_cut_file_is_refused(path: Path, length: int) -> None:
+    path.write_bytes(path.read_bytes()[:length])
+    with pytest.raises(UserError, match="not a file of one image"):
+        load_inr(path)
+
+
+def test_file_of_a_generator_is_refused(weights: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.inr.safetensors"
+    path.write_bytes(Path(weights).read_bytes())
+    with pytest.raises(UserError, match="holds the format 'inr_gan_jax generator 1'"):
+        load_inr(path)
+
+
+@pytest.mark.parametrize("change", ["missing", "surplus", "shape", "integers", "settings", "gigantic"])
+def test_foreign_content_is_refused(path: Path, change: str) -> None:
+    arrays = load_file(path)
+    with safe_open(path, framework="numpy") as file:
+        metadata = file.metadata()
+    name = "modulation/0/fourier"
+    settings = json.loads(metadata["settings"])
+    if change == "missing":
+        del arrays[name]
+    elif change == "surplus":
+        arrays["params/surplus"] = np.zeros(3, np.float32)
+    elif change == "shape":
+        arrays[name] = arrays[name][:-1].copy()
+    elif change == "integers":
+        arrays[name] = arrays[name].view(np.int32).copy()
+    elif change == "settings":
+        metadata["settings"] = metadata["settings"][:-1]
+    else:
+        settings["blocks"][-1]["size"] = [2**40, 2**40]
+        metadata["settings"] = json.dumps(settings)
+    save_file(arrays, path, metadata)
+    expected = {
+        "missing": f"'{name}' should have the shape",
+        "surplus": "'params/surplus' has no place",
+        "shape": f"'{name}' should have the shape",
+        "integers": f"'{name}' holds int32",
+    }
+    with pytest.raises(UserError, match=expected.get(change, "its settings make no network")):
+        load_inr(path)
+
+
+def test_absent_file_and_other_names_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="there is no such file"):
+        load_inr(tmp_path / "absent.inr.safetensors")
+    with pytest.raises(UserError, match=r"expected it to end in \.inr\.safetensors"):
+        load_inr(tmp_path / "image.safetensors")
+
+
+def test_command_draws_the_file_at_another_size(path: Path, tmp_path: Path) -> None:
+    with command(inr_file, str(path), "--width=13", "--width_extent=0.5", f"--output={tmp_path}") as words:
+        inr_file.main(words)
+    viewport = Viewport(26, 13, width_extent=0.5, rule="pointwise")
+    with Image.open(tmp_path / "image.png") as picture:
+        drawn = np.asarray(picture)
+    expected = to_uint8(render(loaded_paper(), image_of(loaded_paper()), viewport))
+    np.testing.assert_array_equal(drawn, expected[..., 0])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--height=0"], "the size is 0 x 0 pixels"),
+        (["--width=1000000000"], "the size is 1000000000 x 1000000000 pixels"),
+        (["--output=/dev/null"], "output folder /dev/null cannot be written"),
+        (["--top=1e9"], "top is 1000000000.0, expected at most 1000"),
+    ],
+)
+def test_mistake_is_one_sentence(path: Path, arguments: list[str], sentence: str) -> None:
+    with command(inr_file, str(path), *arguments) as words, pytest.raises(UserError) as caught:
+        inr_file.main(words)
+    assert str(caught.value).startswith(sentence)

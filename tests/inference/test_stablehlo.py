@@ -1,0 +1,81 @@
+"""Exported programs draw what the model draws, at sizes that they were not traced at."""
+
+import jax
+import numpy as np
+import pytest
+
+from inr_gan_jax.errors import UserError
+from inr_gan_jax.inference.codes import Truncation, draw_modulations, labels, latents
+from inr_gan_jax.inference.loading import LoadedGenerator, load_generator
+from inr_gan_jax.inference.pictures import render_all
+from inr_gan_jax.inference.stablehlo import PLATFORMS, export_generator, lattices_of
+from inr_gan_jax.ops.viewport import Viewport
+from tests.golden_release import golden_file
+from tests.inference.small_generators import loaded_paper, loaded_release
+
+ELSEWHERE = Viewport(10, 7, top=-0.7, left=0.4, height_extent=2.1, width_extent=0.9)
+
+
+def called(loaded: LoadedGenerator, exported: jax.export.Exported, viewport: Viewport, count: int) -> np.ndarray:
+    z, c = latents(loaded, range(count)), labels(loaded, count)
+    if viewport.rule != "pointwise":
+        return np.asarray(exported.call(z, c, lattices_of(loaded, viewport)))
+    # What a user without this package computes.
+    x = viewport.left + np.arange(viewport.width) * viewport.width_extent / viewport.width
+    y = viewport.top + np.arange(viewport.height) * viewport.height_extent / viewport.height
+    return np.asarray(exported.call(z, c, x.astype(np.float32), y.astype(np.float32)))
+
+
+# Generator, rule, and for each batch a rectangle.
+CASES = {
+    "paper-pointwise": (loaded_paper, "pointwise", {1: Viewport(6, 9), 3: ELSEWHERE}),
+    "paper-all": (loaded_paper, "all", {2: ELSEWHERE}),
+    "conditional-pointwise": (lambda: loaded_paper(num_classes=3), "pointwise", {4: ELSEWHERE}),
+    "release-pointwise": (loaded_release, "pointwise", {2: ELSEWHERE}),
+    # The trained picture takes tables as they are.
+    "release-paper": (loaded_release, "paper", {1: Viewport(8, 8), 3: ELSEWHERE}),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_exported_program_is_the_model_at_sizes_it_was_not_traced_at(case: str) -> None:
+    make, rule, views = CASES[case]
+    loaded = make()
+    exported = jax.export.deserialize(export_generator(loaded, rule).serialize())
+    for count, viewport in views.items():
+        view = Viewport(**{**vars(viewport), "rule": rule})
+        expected = render_all(loaded, draw_modulations(loaded, range(count)), view)
+        difference = np.abs(called(loaded, exported, view, count) - expected).max()
+        assert difference <= 1e-5 * max(1, np.abs(expected).max())
+
+
+def test_program_is_for_all_platforms_with_symbolic_sizes() -> None:
+    exported = export_generator(loaded_paper(), "pointwise")
+    assert exported.platforms == PLATFORMS
+    assert [str(size) for size in exported.out_avals[0].shape] == ["batch", "height", "width", "1"]
+
+
+def test_network_of_one_picture_is_exported_for_any_batch() -> None:
+    loaded = load_generator(golden_file("tiny-stylegan2-16.pkl"))
+    exported = export_generator(loaded)
+    drawn = np.asarray(exported.call(latents(loaded, range(2)), labels(loaded, 2)))
+    expected = render_all(loaded, draw_modulations(loaded, range(2)), loaded.generator.native_viewport)
+    assert np.abs(drawn - expected).max() <= 1e-5 * np.abs(expected).max()
+    with pytest.raises(UserError, match="draws its trained picture only"):
+        export_generator(loaded, "pointwise")
+
+
+def test_truncation_is_fixed_in_the_program() -> None:
+    loaded = loaded_paper()
+    truncation = Truncation(0.4)
+    exported = export_generator(loaded, "pointwise", truncation)
+    view = Viewport(6, 9, rule="pointwise")
+    expected = render_all(loaded, draw_modulations(loaded, [0], None, truncation), view)
+    np.testing.assert_allclose(called(loaded, exported, view, 1), expected, atol=1e-5)
+    assert np.abs(expected - render_all(loaded, draw_modulations(loaded, [0]), view)).max() > 1e-2
+
+
+def test_truncation_without_a_mean_is_refused() -> None:
+    without = LoadedGenerator(**{**vars(loaded_paper()), "w_avg": None})
+    with pytest.raises(UserError, match="holds no mean of w"):
+        export_generator(without, truncation=Truncation(0.5))
