@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from inr_gan_jax.inference.export import save_generator
-from tests.inference.small_generators import loaded_paper
+from tests.inference.tools import loaded_paper
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,7 @@ from inr_gan_jax.inference.loading import LoadedGenerator, load_generator
 from inr_gan_jax.inference.pictures import render, render_all
 from inr_gan_jax.ops.viewport import Viewport
 from tests.golden_release import golden_file
-from tests.inference.small_generators import command, image_of, loaded_paper, loaded_release
+from tests.inference.tools import flags_of, image_of, loaded_paper, loaded_release
 
 GENERATORS = {
     "paper": loaded_paper,
@@ -46,7 +46,7 @@ def test_generator_survives_its_file(tmp_path: Path, make: Callable[[], LoadedGe
 def test_command_writes_all_three_files(weights: str, tmp_path: Path) -> None:
     paths = {name: tmp_path / f"out/a.{name}" for name in ("safetensors", "stablehlo", "inr.safetensors")}
     arguments = [f"--{flag}={path}" for flag, path in zip(("weights", "stablehlo", "inr"), paths.values(), strict=True)]
-    with command(export, f"--checkpoint={weights}", f"--output={tmp_path}", "--seeds=5", *arguments) as words:
+    with flags_of(export, f"--checkpoint={weights}", f"--output={tmp_path}", "--seeds=5", *arguments) as words:
         export.main(words)
     loaded = loaded_paper()
     view = Viewport(6, 9, rule="pointwise")
@@ -78,7 +78,7 @@ def test_missing_library_is_named_with_its_command(
     monkeypatch.setitem(sys.modules, "flatbuffers", None)
     path = tmp_path / "a.stablehlo"
     with (
-        command(export, f"--checkpoint={weights}", f"--stablehlo={path}") as words,
+        flags_of(export, f"--checkpoint={weights}", f"--stablehlo={path}") as words,
         pytest.raises(UserError, match=r"pip install 'inr_gan_jax\[export\]'"),
     ):
         export.main(words)
@@ -98,6 +98,6 @@ def test_missing_library_is_named_with_its_command(
 )
 def test_mistake_is_one_sentence(weights: str, tmp_path: Path, arguments: list[str], sentence: str) -> None:
     words_given = [f"--checkpoint={weights}", f"--output={tmp_path}", *arguments]
-    with command(export, *words_given) as words, pytest.raises(UserError) as caught:
+    with flags_of(export, *words_given) as words, pytest.raises(UserError) as caught:
         export.main(words)
     assert str(caught.value).startswith(sentence)

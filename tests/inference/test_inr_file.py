@@ -21,7 +21,7 @@ from inr_gan_jax.inference.pictures import render
 from inr_gan_jax.models.build import build_generator
 from inr_gan_jax.ops.image_grid import to_uint8
 from inr_gan_jax.ops.viewport import Viewport
-from tests.inference.small_generators import command, image_of, loaded_paper, loaded_release
+from tests.inference.tools import flags_of, image_of, loaded_paper, loaded_release
 
 GENERATORS = {"paper": loaded_paper, "release": loaded_release}
 
@@ -120,7 +120,7 @@ def test_absent_file_and_other_names_are_refused(tmp_path: Path) -> None:
 
 
 def test_command_draws_the_file_at_another_size(path: Path, tmp_path: Path) -> None:
-    with command(inr_file, str(path), "--width=13", "--width_extent=0.5", f"--output={tmp_path}") as words:
+    with flags_of(inr_file, str(path), "--width=13", "--width_extent=0.5", f"--output={tmp_path}") as words:
         inr_file.main(words)
     viewport = Viewport(26, 13, width_extent=0.5, rule="pointwise")
     with Image.open(tmp_path / "image.png") as picture:
@@ -139,6 +139,6 @@ def test_command_draws_the_file_at_another_size(path: Path, tmp_path: Path) -> N
     ],
 )
 def test_mistake_is_one_sentence(path: Path, arguments: list[str], sentence: str) -> None:
-    with command(inr_file, str(path), *arguments) as words, pytest.raises(UserError) as caught:
+    with flags_of(inr_file, str(path), *arguments) as words, pytest.raises(UserError) as caught:
         inr_file.main(words)
     assert str(caught.value).startswith(sentence)

@@ -21,7 +21,7 @@ from inr_gan_jax.inference.pictures import render
 from inr_gan_jax.inference.routes import SPACES
 from inr_gan_jax.ops.image_grid import to_uint8
 from tests.golden_release import golden_file
-from tests.inference.small_generators import command, image_of, loaded_paper, loaded_release
+from tests.inference.tools import flags_of, image_of, loaded_paper, loaded_release
 
 GENERATORS = {"paper": loaded_paper, "release": loaded_release}
 SEEDS = (5, 9)
@@ -115,7 +115,7 @@ def test_missing_video_library_is_named_with_its_command(monkeypatch: pytest.Mon
 
 def test_command_writes_strip_frames_and_loop(weights: str, tmp_path: Path) -> None:
     arguments = [f"--checkpoint={weights}", f"--output={tmp_path}", "--seeds=5,9", "--num_frames=2", "--space=w"]
-    with command(interpolate, *arguments, "--strip_columns=3", "--formats=gif,webp") as words:
+    with flags_of(interpolate, *arguments, "--strip_columns=3", "--formats=gif,webp") as words:
         interpolate.main(words)
     with Image.open(tmp_path / "strip.png") as picture:
         # Three rows of three, 128 pixels each, with a gap, beside and below their labels.
@@ -146,6 +146,6 @@ def test_command_writes_strip_frames_and_loop(weights: str, tmp_path: Path) -> N
     ],
 )
 def test_mistake_is_one_sentence(weights: str, arguments: list[str], sentence: str) -> None:
-    with command(interpolate, f"--checkpoint={weights}", *arguments) as words, pytest.raises(UserError) as caught:
+    with flags_of(interpolate, f"--checkpoint={weights}", *arguments) as words, pytest.raises(UserError) as caught:
         interpolate.main(words)
     assert str(caught.value).startswith(sentence)

@@ -11,7 +11,7 @@ from inr_gan_jax.inference.pictures import render_all
 from inr_gan_jax.inference.stablehlo import PLATFORMS, export_generator, lattices_of
 from inr_gan_jax.ops.viewport import Viewport
 from tests.golden_release import golden_file
-from tests.inference.small_generators import loaded_paper, loaded_release
+from tests.inference.tools import loaded_paper, loaded_release
 
 ELSEWHERE = Viewport(10, 7, top=-0.7, left=0.4, height_extent=2.1, width_extent=0.9)
 

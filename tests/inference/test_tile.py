@@ -17,7 +17,7 @@ from inr_gan_jax.inference.pyramid import PyramidOptions, build_pyramid
 from inr_gan_jax.inference.raw_picture import RawPicture
 from inr_gan_jax.ops.image_grid import to_uint8
 from inr_gan_jax.ops.viewport import Viewport
-from tests.inference.small_generators import command, image_of, loaded_paper, loaded_release
+from tests.inference.tools import flags_of, image_of, loaded_paper, loaded_release
 
 # Of no simple ratio to the lattices of 4 and 8, and reaching beyond the trained picture.
 VIEW = Viewport(37, 46, top=-0.3, left=0.11, height_extent=1.4, width_extent=1.2)
@@ -231,14 +231,14 @@ def test_finished_picture_is_not_overwritten(tmp_path: Path) -> None:
     ],
 )
 def test_mistake_is_one_sentence(weights: str, arguments: list[str], sentence: str) -> None:
-    with command(tile, f"--checkpoint={weights}", *arguments) as words, pytest.raises(UserError) as caught:
+    with flags_of(tile, f"--checkpoint={weights}", *arguments) as words, pytest.raises(UserError) as caught:
         tile.main(words)
     assert str(caught.value).startswith(sentence)
 
 
 def test_command_draws_a_rectangle_and_records_it(weights: str, tmp_path: Path) -> None:
     flags = ["--seeds=5", "--height=30", "--height_extent=2", "--top=-0.5", "--rule=pointwise", "--format=png"]
-    with command(tile, f"--checkpoint={weights}", f"--output={tmp_path}", *flags) as words:
+    with flags_of(tile, f"--checkpoint={weights}", f"--output={tmp_path}", *flags) as words:
         tile.main(words)
     viewport = Viewport(30, 15, top=-0.5, height_extent=2.0, rule="pointwise")
     expected = to_uint8(pictures.render(loaded_paper(), image_of(loaded_paper()), viewport))
