@@ -30,7 +30,7 @@ ALLOWED = {
     "models": BASE | {"ops"},
     "training": BASE | {"ops", "config", "augment", "losses", "metrics", "data", "models", "checkpoint"},
     "importers": BASE | {"config", "models", "checkpoint", "command_line"},
-    "inference": BASE | {"config", "ops", "models", "metrics", "checkpoint", "importers", "command_line"},
+    "inference": BASE | {"config", "data", "ops", "models", "metrics", "checkpoint", "importers", "command_line"},
     "viewer": BASE | {"inference", "command_line"},
     "main": {"config", "training", "command_line", "errors"},
     "plan": {"config", "training", "command_line", "errors"},
