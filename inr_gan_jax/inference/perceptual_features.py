@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from inr_gan_jax.array_types import Array, Params
+from inr_gan_jax.errors import UserError
 from inr_gan_jax.metrics import squeezenet
 from inr_gan_jax.metrics.feature_networks import WEIGHTS_OPTIONS, load_feature_network
 from inr_gan_jax.metrics.inception import inception_features
@@ -71,6 +72,20 @@ def load_features(name: FeaturesName, weights: Mapping[str, str | os.PathLike[st
             params, _ = load_lpips("vgg", file_of("vgg16"), heads)
             return jax.tree_util.Partial(_lpips, params)
     raise ValueError(f"features {name!r} are unknown, expected one of {', '.join(FEATURES_NAMES)}")
+
+
+def check_features(features: Features | None, height: int, width: int, channels: int) -> None:
+    """Makes sure that features can be computed of pictures of a size, without computing any.
+
+    Raises:
+        UserError: if they cannot.
+    """
+    if features is None:
+        return
+    try:
+        jax.eval_shape(features, jax.ShapeDtypeStruct((1, height, width, channels), jnp.float32))
+    except (TypeError, ValueError) as error:
+        raise UserError(f"the features do not take pictures of {height}x{width} pixels ({error})") from error
 
 
 def feature_distance(first: Sequence[Array], second: Sequence[Array]) -> Array:

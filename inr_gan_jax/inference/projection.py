@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from flax import struct
 
 from inr_gan_jax.array_types import Array, Variables, check_shape
 from inr_gan_jax.errors import UserError
@@ -28,9 +29,8 @@ _SCALE_SAMPLES = 256
 _SAMPLES_AT_ONCE = 1000
 
 
-@dataclasses.dataclass(frozen=True)
-class ProjectionSettings:
-    """How pictures are inverted.
+class ProjectionSettings(struct.PyTreeNode):
+    """How pictures are inverted. Changing a number compiles nothing anew.
 
     Attributes:
         space: what is looked for. `w`: one intermediate code for all layers; `w+`: num_ws of them, one a layer (the
@@ -44,7 +44,7 @@ class ProjectionSettings:
         seed: of these images and of the noise.
     """
 
-    space: Space = "w+"
+    space: Space = struct.field(pytree_node=False, default="w+")
     num_steps: int = 1000
     learning_rate: float = 0.1
     initial_noise: float = 0.05
@@ -168,7 +168,7 @@ def _goal(targets: Array, features: Features | None) -> _Goal:
     return _Goal(targets, partial, jax.jit(lambda network, images: _as_list(network(images)))(partial, targets))
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
+@functools.partial(jax.jit, static_argnums=0)
 def _step(
     generator: Generator, settings: ProjectionSettings, variables: Variables, origin: Origin, goal: _Goal, state: Any
 ) -> tuple[Any, Array]:
@@ -202,7 +202,7 @@ def learning_rate(settings: ProjectionSettings, index: Array | int) -> Array:
 
 def _noised(settings: ProjectionSettings, code: Any, origin: Origin, index: Array | int) -> Any:
     """Adds noise to w that fades away; the same for all pictures, so that none depends on its neighbours."""
-    if settings.space == "modulation" or not settings.initial_noise:
+    if settings.space == "modulation":
         return code
     fade = jnp.square(jnp.maximum(0, 1 - jnp.asarray(index) / settings.num_steps / _NOISE_RAMP))
     noise = jax.random.normal(jax.random.fold_in(jax.random.key(settings.seed), index), code.shape[1:])

@@ -31,7 +31,7 @@ def named_sheet(
     Args:
         cells: rows of pictures, each [height, width, 1 or 3], uint8, all of one size.
         column_names: one a column, or none.
-        row_names: one a row, or none.
+        row_names: one a row, of one line or several, or none.
 
     Returns:
         [sheet_height, sheet_width, 3], uint8, black on white.
@@ -40,9 +40,10 @@ def named_sheet(
     grid = tile([in_colour(cell) for row in cells for cell in row], len(cells[0]), gap=_GAP)
     font = ImageFont.load_default(_TEXT_SIZE)
     top = _TEXT_SIZE + _MARGIN if any(column_names) else 0
-    left = round(max((font.getlength(name) for name in row_names), default=-_MARGIN)) + _MARGIN
+    lines = [line for name in row_names for line in name.splitlines()]
+    left = round(max(map(font.getlength, lines), default=-_MARGIN)) + _MARGIN
     # A name wider than its column is not cut at the border of the sheet.
-    overhang = round(max((font.getlength(name) for name in column_names), default=0)) - width
+    overhang = round(max(map(font.getlength, column_names), default=0)) - width
     sheet = np.full((top + grid.shape[0], max(left, overhang // 2) + grid.shape[1], 3), 255, np.uint8)
     left = sheet.shape[1] - grid.shape[1]
     sheet[top:, left:] = grid
