@@ -38,7 +38,7 @@ class Keypoints:
     @property
     def is_known(self) -> np.ndarray:
         """[count], whether all of a picture's landmarks could be measured."""
-        return np.isfinite(self.values).all(axis=1)
+        return ~np.isnan(self.values.sum(axis=1))
 
     def chosen(self, rows: np.ndarray) -> "Keypoints":
         """The keypoints of some of the pictures."""
@@ -53,9 +53,9 @@ def is_axis(group: str) -> bool:
 def built_in_landmarks(images: np.ndarray, foreground: Foreground = "bright") -> Keypoints:
     """Measures the landmarks of pictures.
 
-    The foreground is what lies above (or below) the picture's own threshold (Otsu). Of it are measured the centroid; the
-    principal axis of its second moments, as cos 2a and sin 2a of the angle a from the x to the y axis, so that opposite
-    directions are the same; and the middles of its first and last rows and columns.
+    The foreground is what lies above (or below) the picture's own threshold (Otsu). Of it are measured the centroid;
+    the principal axis of its second moments, as cos 2a and sin 2a of the angle a from the x to the y axis, so that
+    opposite directions are the same; and the middles of its first and last rows and columns.
 
     Args:
         images: [count, height, width, channels], uint8; channels are averaged.
