@@ -15,7 +15,7 @@ import numpy as np
 
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.inference.codes import MAX_SEED
-from inr_gan_jax.inference.landmarks import Keypoints
+from inr_gan_jax.inference.landmarks import RESERVED_GROUPS, Keypoints
 
 _EXPECTED = "expected seed,x1,y1,... or file,x1,y1,..."
 # Of the heading of an x: `x1` or `nose_x`.
@@ -75,7 +75,10 @@ def _read_headings(path: Path, headings: list[str]) -> tuple[str, dict[str, tupl
         partner = re.sub("x", "y", first, count=1) if match and match["behind"] else f"{first[:-1]}y"
         if not match or second.lower() != partner.lower():
             raise UserError(f"{path} has the columns {first},{second} side by side, {_EXPECTED}")
-        groups[match["behind"] or match["before"]] = (index - 1, index)
+        name = match["behind"] or match["before"]
+        if name in groups or name in RESERVED_GROUPS:
+            raise UserError(f"{path} has a point {name!r}, whose name is taken, name it otherwise")
+        groups[name] = (index - 1, index)
     return kind, groups
 
 

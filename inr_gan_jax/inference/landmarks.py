@@ -12,10 +12,13 @@ import numpy as np
 Foreground = Literal["bright", "dark"]
 
 _NUM_BINS = 256
+# The group that is a direction, and what the mean over all groups is called.
+AXIS, ALL = "axis", "all"
+RESERVED_GROUPS = (AXIS, ALL)
 # Which columns belong together; a point has an x and a y, the axis the cosine and sine of twice its angle.
 BUILT_IN_GROUPS: Mapping[str, tuple[str, ...]] = {
     "centroid": ("centroid_x", "centroid_y"),
-    "axis": ("axis_cos2a", "axis_sin2a"),
+    AXIS: ("axis_cos2a", "axis_sin2a"),
     "top": ("top_x", "top_y"),
     "bottom": ("bottom_x", "bottom_y"),
     "left": ("left_x", "left_y"),
@@ -47,7 +50,7 @@ class Keypoints:
 
 def is_axis(group: str) -> bool:
     """Whether a group holds the direction of an axis, not a point."""
-    return group == "axis"
+    return group == AXIS
 
 
 def built_in_landmarks(images: np.ndarray, foreground: Foreground = "bright") -> Keypoints:

@@ -8,13 +8,12 @@ import numpy as np
 from sklearn.linear_model import RidgeCV
 from sklearn.model_selection import KFold
 
-from inr_gan_jax.inference.landmarks import Keypoints, is_axis
+from inr_gan_jax.inference.landmarks import ALL, Keypoints, is_axis
 
 # Strengths of the ridge, times the number of images, for features whose rows have a mean square of 1.
 _STRENGTHS = np.logspace(-7, 2, 19)
 # Principal components whose variance is below this share of the largest are rounding.
 _ROUNDING = 1e-6
-ALL = "all"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -24,7 +24,7 @@ from inr_gan_jax.errors import UserError
 from inr_gan_jax.inference.code_file import load_codes
 from inr_gan_jax.inference.codes import intermediate_codes, labels, latents, modulations_of
 from inr_gan_jax.inference.keypoint_file import KeypointTable, read_keypoints
-from inr_gan_jax.inference.landmarks import Foreground, Keypoints, built_in_landmarks
+from inr_gan_jax.inference.landmarks import ALL, Foreground, Keypoints, built_in_landmarks
 from inr_gan_jax.inference.loading import LoadedGenerator, load_generator
 from inr_gan_jax.inference.options import (
     check_continuous,
@@ -38,7 +38,7 @@ from inr_gan_jax.inference.options import (
     save_record,
 )
 from inr_gan_jax.inference.pictures import count_of, render_each
-from inr_gan_jax.inference.probe import ALL, Probe, ProbeSettings, run_probe
+from inr_gan_jax.inference.probe import Probe, ProbeSettings, run_probe
 from inr_gan_jax.inference.probe_plots import landmark_sheet, plot_bars, plot_scatter
 from inr_gan_jax.inference.sheets import viewport_of_side
 from inr_gan_jax.metrics.progress import Progress

@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 from PIL import Image, ImageDraw
 
 from inr_gan_jax.errors import UserError
-from inr_gan_jax.inference.landmarks import Keypoints, is_axis
-from inr_gan_jax.inference.probe import ALL, Probe, Scores
+from inr_gan_jax.inference.landmarks import ALL, Keypoints, is_axis
+from inr_gan_jax.inference.probe import Probe, Scores
 from inr_gan_jax.inference.sheets import in_colour
 from inr_gan_jax.ops.image_grid import magnify, tile
 
@@ -34,8 +34,10 @@ def plot_bars(path: Path, probes: Mapping[str, Probe], title: str) -> None:
     figure = Figure(figsize=(1 + 2.6 * columns, 0.8 + 2.6 * rows), layout="constrained")
     FigureCanvasAgg(figure)
     figure.suptitle(title)
-    for index, group in enumerate(groups):
-        axes = figure.add_subplot(rows, columns, index + 1)
+    panels = figure.subplots(rows, columns, sharey=True, squeeze=False).ravel()
+    for panel in panels[len(groups) :]:
+        panel.remove()
+    for index, (group, axes) in enumerate(zip(groups, panels, strict=False)):
         for shift, label, colour in ((-0.2, "true", "C0"), (0.2, "shuffled", "0.6")):
             scores = [_scores_of(probes[name], label).r2[group] for name in names]
             values = np.array([score.value for score in scores])
@@ -46,8 +48,8 @@ def plot_bars(path: Path, probes: Mapping[str, Probe], title: str) -> None:
         axes.set_xticks(range(len(names)), names, rotation=30, ha="right", fontsize="small")
         axes.axhline(0, color="0.3", linewidth=0.8)
         axes.grid(axis="y", alpha=0.25)
-        if not index:
-            axes.legend(frameon=False, fontsize="small")
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower right", ncols=2, frameon=False, fontsize="small")
     _save(figure, path)
 
 
