@@ -18,6 +18,11 @@ _MARGIN = 6
 _BORDER_COLOUR = (230, 60, 60)
 
 
+def as_picture(image: np.ndarray) -> Image.Image:
+    """A picture [height, width, 1 or 3], uint8, as notebooks show it."""
+    return Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
+
+
 def in_colour(images: np.ndarray) -> np.ndarray:
     """Grey pictures [..., height, width, 1 or 3] as three equal channels."""
     return np.broadcast_to(images, (*images.shape[:-1], 3))
