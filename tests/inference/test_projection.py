@@ -68,6 +68,21 @@ def test_search_repeats_itself(paper: LoadedGenerator) -> None:
     assert_equal(again.codes.ws, projected("paper", SETTINGS).codes.ws)
 
 
+def test_step_is_measured_in_deviations_of_the_code(paper: LoadedGenerator) -> None:
+    # The first rate is 0, the second the whole one, and Adam moves by the rate while the gradient stays.
+    settings = SETTINGS.replace(num_steps=2, initial_noise=0.0)
+    found, origin = projected("paper", settings).codes.ws, find_origin(paper, 2, settings)
+    moves = np.abs(found - origin.code).max(axis=(1, 2))
+    np.testing.assert_allclose(moves, settings.learning_rate * origin.scale[:, 0, 0], rtol=1e-3)
+
+
+def test_noise_is_added_at_the_start_and_gone_at_the_end() -> None:
+    settings = SETTINGS.replace(learning_rate=0.0, num_steps=4)
+    noisy, still = (projected("paper", settings.replace(initial_noise=noise)).losses for noise in (0.05, 0.0))
+    assert (np.abs(noisy[:3] / still[:3] - 1).max(axis=1) > 1e-3).all()
+    np.testing.assert_allclose(noisy[3], still[3], rtol=1e-6)
+
+
 def test_another_seed_finds_another_code() -> None:
     settings = SETTINGS.replace(seed=1, num_steps=3)
     other = projected("paper", settings), projected("paper", settings.replace(seed=0))
