@@ -22,7 +22,7 @@ def labelled_sheet(
     Args:
         rows: pictures [height, width, 1 or 3], uint8, all of one size.
         column_names: above each column; none at all or one each.
-        row_names: to the left of each row; none at all or one each.
+        row_names: to the left of each row, of one line or several; none at all or one each.
 
     Returns:
         [sheet_height, sheet_width, 3], uint8.
@@ -58,7 +58,8 @@ def table_text(table: Mapping[str, Mapping[str, float]]) -> str:
 
 def _room(names: Sequence[str], font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> tuple[int, int]:
     """(width, height) that the longest and the highest of some names take, with a margin; nothing for no names."""
-    if not names:
+    if not any(names):
         return 0, 0
-    boxes = [font.getbbox(name) for name in names]
+    pen = ImageDraw.Draw(Image.new("L", (1, 1)))
+    boxes = [pen.multiline_textbbox((0, 0), name, font) for name in names]
     return round(max(box[2] for box in boxes)) + _MARGIN, round(max(box[3] for box in boxes)) + _MARGIN

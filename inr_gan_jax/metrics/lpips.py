@@ -121,6 +121,29 @@ def lpips(
     return sum(distances[1:], start=distances[0])
 
 
+def lpips_embedding(
+    name: str, params: Params, images: Array, precision: lax.PrecisionLike = lax.Precision.HIGHEST
+) -> list[Array]:
+    """Maps images to arrays whose squared differences add up to LPIPS: one of a pair then needs to be mapped only once.
+
+    Args:
+        name: as in `lpips`.
+        params: as in `lpips`; heads must not be negative, as those of the LPIPS package are not.
+        images: as `first` of `lpips`.
+        precision: of the products.
+
+    Returns:
+        One array [batch, height, width, channels] a feature map.
+    """
+    taps = _BACKBONES[name].taps(params["backbone"], vgg16.normalised(images), precision=precision)
+    embedded = []
+    for index, features in enumerate(taps):
+        weights = along_last(jnp.asarray(params["heads"][f"lin{index}"], features.dtype), 4)
+        area = features.shape[1] * features.shape[2]
+        embedded.append(_normalised_features(features) * jnp.sqrt(weights / area))
+    return embedded
+
+
 def _normalised_features(features: Array) -> Array:
     squares = jnp.sum(jnp.square(features), axis=3, keepdims=True)
     # The root has no derivative at 0, where no feature is active; its gradient is taken as 0 there.

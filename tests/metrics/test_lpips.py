@@ -12,7 +12,7 @@ import pytest
 
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.metrics.alexnet import alexnet_shapes
-from inr_gan_jax.metrics.lpips import load_lpips, lpips
+from inr_gan_jax.metrics.lpips import load_lpips, lpips, lpips_embedding
 from inr_gan_jax.metrics.squeezenet import squeezenet_1_1_shapes
 from inr_gan_jax.metrics.vgg16 import convolution_shapes
 from inr_gan_jax.metrics.weight_files import Shapes
@@ -72,6 +72,14 @@ def test_vgg_distances_equal_the_recorded_ones(vgg: Any, x64: None) -> None:
 def test_vgg_distances_in_single_precision_equal_the_package(vgg: Any) -> None:
     ours = compiled("vgg")(vgg, *recorded_pairs(np.float32))
     np.testing.assert_allclose(ours[0], golden.load("vgg_lpips")["lpips.far_package_f32"], rtol=1e-6)
+
+
+def test_embedding_has_the_distances_of_lpips(tmp_path: Path) -> None:
+    params, _ = load(tmp_path, "alex")
+    first, second = jax.random.uniform(jax.random.key(0), (2, 3, 31, 40, 3), minval=-1)
+    pairs = zip(*(lpips_embedding("alex", params, images) for images in (first, second)), strict=True)
+    squares = sum(jnp.sum(jnp.square(one - other), axis=(1, 2, 3)) for one, other in pairs)
+    np.testing.assert_allclose(squares, lpips("alex", params, first, second), rtol=1e-5)
 
 
 @functools.cache
