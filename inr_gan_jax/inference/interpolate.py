@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from absl import flags
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
 from inr_gan_jax.array_types import Array
 from inr_gan_jax.command_line import run
@@ -46,13 +46,13 @@ from inr_gan_jax.inference.options import (
 from inr_gan_jax.inference.own_weights import has_own_weights, own_weights, plain_generator
 from inr_gan_jax.inference.pictures import render
 from inr_gan_jax.inference.routes import SPACES, Route, Space
+from inr_gan_jax.inference.sheets import labelled_sheet
 from inr_gan_jax.metrics.progress import Progress
 from inr_gan_jax.models.generator import Modulation
-from inr_gan_jax.ops.image_grid import magnify, tile, to_uint8
+from inr_gan_jax.ops.image_grid import magnify, to_uint8
 from inr_gan_jax.ops.viewport import Viewport
 
 _SHOWN_SIDE = 128
-_GAP = 4
 _MAX_FRAMES = 100_000
 _LABELS = {"z": "z (slerp)", "w": "w", "image": "image"}
 
@@ -120,33 +120,17 @@ def strip(interpolation: Interpolation, viewport: Viewport, columns: int) -> tup
         The picture, and for each space how far an image is from the next, root mean square in [-1, 1].
     """
     pair = dataclasses.replace(interpolation, seeds=interpolation.seeds[:2])
-    rows: list[np.ndarray] = []
+    rows: list[list[np.ndarray]] = []
     steps: dict[str, Any] = {}
     for space in interpolation.spaces():
         images = np.stack(list(pair.images(pair.route(space), columns - 1, viewport)))
         rms = np.sqrt(np.mean(np.square(np.diff(images, axis=0)), axis=(1, 2, 3)))
         steps[space] = {"length": float(rms.sum()), "largest": float(rms.max()), "mean": float(rms.mean())}
         factor = max(1, _SHOWN_SIDE // max(images.shape[1:3]))
-        rows.extend(magnify(to_uint8(images), factor))
-    shares = [index / (columns - 1) for index in range(columns)]
-    return _labelled(tile(rows, columns, _GAP), [_LABELS[space] for space in steps], shares), steps
-
-
-def _labelled(sheet: np.ndarray, names: Sequence[str], shares: Sequence[float]) -> np.ndarray:
-    """Writes the names of rows to the left of a sheet, and shares above its columns."""
-    height, width = sheet.shape[0] // len(names), sheet.shape[1] // len(shares)
-    font: Any = ImageFont.load_default(max(10, min(20, height // 5)))
-    left = round(max(font.getlength(name) for name in names)) + 3 * _GAP
-    above = round(font.size) + 2 * _GAP
-    picture = Image.new("RGB", (left + sheet.shape[1], above + sheet.shape[0]), "white")
-    picture.paste(Image.fromarray(np.broadcast_to(sheet, (*sheet.shape[:2], 3)).copy()), (left, above))
-    draw = ImageDraw.Draw(picture)
-    for row, name in enumerate(names):
-        draw.text((left - 2 * _GAP, above + (row + 0.5) * height), name, "black", font, anchor="rm")
-    for column, share in enumerate(shares):
-        text = f"t = {share:.3g}" if column == 0 else f"{share:.3g}"
-        draw.text((left + (column + 0.5) * width, above / 2), text, "black", font, anchor="mm")
-    return np.asarray(picture)
+        rows.append(list(magnify(to_uint8(images), factor)))
+    shares = [f"{index / (columns - 1):.3g}" for index in range(columns)]
+    names = [f"t = {shares[0]}", *shares[1:]]
+    return labelled_sheet(rows, names, [_LABELS[space] for space in steps]), steps
 
 
 def write_frames(folder: Path, images: Iterator[np.ndarray], count: int) -> list[Path]:

@@ -43,7 +43,9 @@ def test_codes_come_back(paper: LoadedGenerator, codes: Codes, tmp_path: Path, s
 def test_codes_of_another_generator_are_refused(codes: Codes, tmp_path: Path) -> None:
     other = random_generator(tiny_config(paper={"mapping_dim": 12}))
     save_codes(tmp_path / "codes.npz", codes)
-    with pytest.raises(UserError, match=r"does not fit random: its array 'ws' has the shape \(2, 1, 16\), expected"):
+    with pytest.raises(
+        UserError, match=r"does not fit small paper: its array 'ws' has the shape \(2, 1, 16\), expected"
+    ):
         load_codes(tmp_path / "codes.npz", other)
 
 

@@ -71,9 +71,9 @@ def test_class_is_one_for_all_or_one_for_each(conditional: LoadedGenerator) -> N
 @pytest.mark.parametrize(
     ("classes", "sentence"),
     [
-        ([], "random is conditional and 0 classes were given by --classes"),
-        ([0, 1, 2], "random is conditional and 3 classes were given"),
-        ([3], "class is 3, but random has the classes 0 to 2"),
+        ([], "small paper is conditional and 0 classes were given by --classes"),
+        ([0, 1, 2], "small paper is conditional and 3 classes were given"),
+        ([3], "class is 3, but small paper has the classes 0 to 2"),
     ],
 )
 def test_class_that_does_not_fit_is_one_sentence(
