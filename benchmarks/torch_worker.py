@@ -76,7 +76,7 @@ def train(root: pathlib.Path, phase: str, batch: int = 8) -> Callable[[], None]:
     )
     modules = {"G": generator.train(), "D": discriminator.train()}
     optimizers = {
-        name: torch.optim.Adam(module.parameters(), lr=0.0025, betas=(0, 0.99), eps=1e-8)
+        name: torch.optim.Adam(module.parameters(), lr=0.0025, betas=(0.0, 0.99), eps=1e-8)
         for name, module in modules.items()
     }
     real, labels = torch.rand(batch, 3, 64, 64) * 2 - 1, torch.zeros(batch, 0)
