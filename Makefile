@@ -29,7 +29,7 @@ demo: .venv
 	$(BIN)/python -m inr_gan_jax.inference.gallery --workdir=runs/digits
 
 test: .venv/test-tools
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 lint: .venv/lint-tools
 	$(BIN)/ruff check .
