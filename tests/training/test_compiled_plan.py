@@ -69,7 +69,9 @@ def plan_of(capacity: int | None) -> CompiledPlan:
 
 def test_report_has_floor_days_and_room() -> None:
     config = tiny_config(training={"total_kimg": 8.0})
-    record = plan_report.record_of(config, "test:4", plan_of(16 * GIB), {"generator": 4e12, "discriminator": 0.0}, 0.5)
+    record = plan_report.record_of(
+        config, "test:4", plan_of(16 * GIB), {"generator": 4e12, "discriminator": 0.0, "penalty": 0.0}, 0.5
+    )
     assert record["flops_a_step_and_device"] == pytest.approx(1e12)
     assert record["seconds_by_flops"] == pytest.approx(1)
     assert record["seconds_floor"] == pytest.approx(2), "by bandwidth"
@@ -82,7 +84,9 @@ def test_report_has_floor_days_and_room() -> None:
 
 
 def test_report_of_an_unknown_chip_makes_no_promises() -> None:
-    record = plan_report.record_of(tiny_config(), "cpu:4", plan_of(None), {"generator": 1.0, "discriminator": 1.0}, 0.5)
+    record = plan_report.record_of(
+        tiny_config(), "cpu:4", plan_of(None), {"generator": 1.0, "discriminator": 1.0, "penalty": 0.0}, 0.5
+    )
     assert "days" not in record
     assert "days" not in plan_report.text_of(record)
 
