@@ -1,15 +1,19 @@
 """Pictures of any size, drawn in strips."""
 
+import dataclasses
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
 
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.inference import pictures
 from inr_gan_jax.inference.codes import draw_modulations, take
+from inr_gan_jax.inference.loading import load_generator
 from inr_gan_jax.inference.pictures import render, render_all, render_bytes
 from inr_gan_jax.ops.viewport import Viewport
+from tests.golden_release import golden_file
 from tests.inference.tools import small_generator
 
 
@@ -51,3 +55,18 @@ def test_networks_that_look_at_neighbours_draw_their_trained_picture_only() -> N
     assert render(loaded, image, loaded.generator.native_viewport).shape == (8, 8, 1)
     with pytest.raises(UserError, match="small release cannot be drawn like this"):
         render(loaded, image, Viewport(16, 16))
+
+
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+def test_crop_of_a_render_of_cips_is_the_render_of_the_crop(precision: str) -> None:
+    loaded = load_generator(golden_file("tiny-cips-16.pkl"))
+    with jax.enable_x64(precision == "float64"):
+        variables = jax.tree.map(lambda leaf: np.asarray(leaf, precision), loaded.variables)
+        loaded = dataclasses.replace(loaded, variables=variables)
+        image = take(draw_modulations(loaded, [0]), 0)
+        view = Viewport(26, 22, top=-0.2, left=0.1, height_extent=1.3, width_extent=0.9, rule="all")
+        whole = render(loaded, image, view)
+        tolerance = {"float32": 1e-5, "float64": 1e-9}[precision] * np.abs(whole).max()
+        for top, left in np.random.default_rng(0).integers(0, 12, (3, 2)).tolist():
+            part = render(loaded, image, view.crop(top, left, 9, 8))
+            np.testing.assert_allclose(part, whole[top : top + 9, left : left + 8], atol=tolerance)
