@@ -1,6 +1,7 @@
 """How far a set of pictures is from another, by the metrics of the project, for tools that change pictures."""
 
 import dataclasses
+import functools
 import itertools
 
 import jax.numpy as jnp
@@ -60,9 +61,19 @@ class SetDistance:
         if self.measure == PIXEL_FD:
             ours, theirs = (FeatureStats.of(pixel_features(each)) for each in (clipped, np.clip(self.reference, -1, 1)))
             return frechet_distance(ours, theirs)
-        protocol = parse_protocol(f"{self.measure}{len(images)}_full")
-        suite = MetricSuite([protocol], RealImages.of_array("reference", to_uint8(self.reference)), self.settings)
-        return suite(Generated(_one_after_the_other(clipped)))[0].value
+        return self._suite(len(images))(Generated(_one_after_the_other(clipped)))[0].value
+
+    def _suite(self, count: int) -> MetricSuite:
+        """The metric for so many images; it keeps what it has computed of the reference."""
+        if count not in self._suites:
+            protocol = parse_protocol(f"{self.measure}{count}_full")
+            real = RealImages.of_array("reference", to_uint8(self.reference))
+            self._suites[count] = MetricSuite([protocol], real, self.settings)
+        return self._suites[count]
+
+    @functools.cached_property
+    def _suites(self) -> dict[int, MetricSuite]:
+        return {}
 
 
 def define_measure_flags() -> None:

@@ -4,13 +4,15 @@ import numpy as np
 import pytest
 
 from inr_gan_jax.errors import UserError
-from inr_gan_jax.inference import super_resolve
+from inr_gan_jax.inference import set_distance, super_resolve
 from inr_gan_jax.inference.codes import draw_modulations, take
 from inr_gan_jax.inference.pictures import render, render_all
 from inr_gan_jax.inference.resampling import resize
 from inr_gan_jax.inference.set_distance import SetDistance
 from inr_gan_jax.inference.super_resolve import comparison_sheet, dense_size, super_resolved
 from inr_gan_jax.inference.upscaling import edge_sharpness, measure_upscalers, upscalers
+from inr_gan_jax.metrics.protocols import parse_protocol
+from inr_gan_jax.metrics.real_images import RealImages
 from tests.conftest import tiny_config
 from tests.inference.tools import record_of, run_tool, small_generator, write_run
 
@@ -96,3 +98,16 @@ def test_dense_pictures_of_the_tool_are_those_of_the_function() -> None:
     way = upscalers(loaded, (16, 16))["INR all"]
     native = render(loaded, take(images, 0), loaded.generator.native_viewport)
     np.testing.assert_array_equal(way(take(images, 0), native), next(super_resolved(loaded, images, 2, rule="all")))
+
+
+def test_reference_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    looks: list[int] = []
+    batches = RealImages.batches
+    monkeypatch.setattr(RealImages, "batches", lambda self, size: looks.append(1) or batches(self, size))
+    protocols = {"fsd12_full": parse_protocol("frechet_digits12_full")}
+    monkeypatch.setattr(set_distance, "parse_protocol", protocols.__getitem__)
+    distance = SetDistance("fsd", rng.uniform(-1, 1, (20, 8, 8, 1)).astype(np.float32))
+    first, second = (distance(rng.uniform(-1, 1, (12, 8, 8, 1)).astype(np.float32)) for _ in range(2))
+    assert first != second
+    assert len(looks) == 1
