@@ -52,12 +52,26 @@ def save_weights(path: str | os.PathLike[str], settings: Settings, variables: Va
     metadata = {"format": _FORMAT, **settings_metadata(settings)}
     # The writers take the memory as it lies, whatever the strides.
     arrays = {name: np.asarray(value, order="C") for name, value in flattened(variables).items()}
+    write_arrays(path, metadata, arrays)
+
+
+def write_arrays(path: Path, metadata: Mapping[str, str], arrays: Mapping[str, np.ndarray]) -> None:
+    """Writes arrays and what belongs to them.
+
+    Args:
+        path: ends in .npz or .safetensors.
+        metadata: kept beside the arrays.
+        arrays: by name, contiguous.
+
+    Raises:
+        UserError: if it cannot be written.
+    """
     try:
         if path.suffix == ".npz":
             entries: dict[str, Any] = {_METADATA: np.frombuffer(json.dumps(metadata).encode(), np.uint8), **arrays}
             np.savez(path, **entries)
         else:
-            save_file(arrays, path, metadata)
+            save_file(dict(arrays), path, dict(metadata))
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror or type(error).__name__})") from error
 

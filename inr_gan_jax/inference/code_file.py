@@ -14,10 +14,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
 from inr_gan_jax.array_types import Array
 from inr_gan_jax.errors import UserError
+from inr_gan_jax.importers.weights_file import write_arrays
 from inr_gan_jax.inference.codes import modulations_of
 from inr_gan_jax.inference.loading import LoadedGenerator
 from inr_gan_jax.models.generator import Modulation
@@ -58,14 +58,7 @@ def save_codes(path: str | os.PathLike[str], codes: Codes) -> None:
     path = _checked(path)
     arrays = named_arrays(codes.modulations) if codes.ws is None else {_WS: np.asarray(codes.ws, order="C")}
     metadata = {"format": _FORMAT, "space": codes.space, "names": json.dumps(codes.names)}
-    try:
-        if path.suffix == ".npz":
-            entries: dict[str, Any] = {_METADATA: np.frombuffer(json.dumps(metadata).encode(), np.uint8), **arrays}
-            np.savez(path, **entries)
-        else:
-            save_file(arrays, path, metadata)
-    except OSError as error:
-        raise UserError(f"{path} cannot be written ({error.strerror or type(error).__name__})") from error
+    write_arrays(path, metadata, arrays)
 
 
 def load_codes(path: str | os.PathLike[str], loaded: LoadedGenerator) -> Codes:

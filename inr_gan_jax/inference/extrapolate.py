@@ -23,12 +23,11 @@ from inr_gan_jax.inference.pictures import count_of, render_bytes, render_each
 from inr_gan_jax.inference.sheets import labelled_sheet
 from inr_gan_jax.models.generator import Modulation
 from inr_gan_jax.models.release_inr import ReleaseNetwork
-from inr_gan_jax.ops.image_grid import draw_border, to_uint8
+from inr_gan_jax.ops.image_grid import TRAINED_BORDER_COLOUR, draw_border, to_uint8
 from inr_gan_jax.ops.table_lookup import Beyond, TableRule
 from inr_gan_jax.ops.viewport import Viewport
 
 _SHEET_IMAGES = 8
-_BORDER_COLOUR = (230, 60, 60)
 # (top, left, bottom, right), first and last rows and columns.
 Box = tuple[int, int, int, int]
 
@@ -75,7 +74,7 @@ def zoom_out_sheet(
         rule = dataclasses.replace(tables, beyond=name) if name else tables
         view = zoomed_out(loaded, factor, density, **{**choices, "tables": rule})
         images = render_bytes(loaded, modulations, view.viewport)
-        columns.append([draw_border(image, view.square, _BORDER_COLOUR) for image in images])
+        columns.append([draw_border(image, view.square, TRAINED_BORDER_COLOUR) for image in images])
     if len(columns) == 1:
         half = -(-len(columns[0]) // 2)
         return labelled_sheet([columns[0][:half], columns[0][half:]] if half > 1 else [columns[0]])

@@ -16,13 +16,13 @@ from inr_gan_jax.inference.loading import LoadedGenerator, load_run
 from inr_gan_jax.inference.options import save_picture
 from inr_gan_jax.inference.pictures import render_bytes
 from inr_gan_jax.models.generator import Modulation
-from inr_gan_jax.ops.image_grid import draw_border, magnify, tile
+from inr_gan_jax.ops.image_grid import TRAINED_BORDER_COLOUR, draw_border, magnify, tile
 from inr_gan_jax.ops.viewport import DensifyRule, Viewport
 
 _NUM_SAMPLES, _SAMPLE_COLUMNS, _SAMPLE_SIDE = 100, 10, 64
 _NUM_LARGE, _PAIRS_A_ROW, _LARGE_SIDE = 16, 4, 256
 _RULE_COLUMNS, _RULE_SIDE = 8, 128
-_ZOOM_OUT, _BORDER_COLOUR = 2.0, (230, 60, 60)
+_ZOOM_OUT = 2.0
 _GAP = 8
 
 
@@ -65,7 +65,7 @@ def zoom_out_sheet(loaded: LoadedGenerator, modulations: Modulation, rule: Densi
     height, width = images.shape[1:3]
     margin = (1 - 1 / _ZOOM_OUT) / 2
     box = (round(margin * height), round(margin * width), round((1 - margin) * height), round((1 - margin) * width))
-    framed = [draw_border(image, box, _BORDER_COLOUR) for image in images]
+    framed = [draw_border(image, box, TRAINED_BORDER_COLOUR) for image in images]
     return tile(framed, 2 * _PAIRS_A_ROW, gap=_GAP)
 
 

@@ -13,7 +13,7 @@ from inr_gan_jax.inference.loading import LoadedGenerator
 # So that --help of a command lists the flags that it has from here.
 flags.disclaim_key_flags()
 
-# The data sections' keys that the flags of a tool change.
+# A set is held as a whole, in float32.
 _MAX_NUMBERS = 2**31
 
 

@@ -9,10 +9,8 @@ from inr_gan_jax.inference.loading import LoadedGenerator
 from inr_gan_jax.inference.pictures import render_bytes
 from inr_gan_jax.inference.sheets import magnification
 from inr_gan_jax.models.generator import Modulation
-from inr_gan_jax.ops.image_grid import draw_border, magnify
+from inr_gan_jax.ops.image_grid import TRAINED_BORDER_COLOUR, draw_border, magnify
 from inr_gan_jax.ops.viewport import Viewport
-
-_BORDER_COLOUR = (230, 60, 60)
 
 
 def as_picture(image: np.ndarray) -> Image.Image:
@@ -56,4 +54,4 @@ def zoom_out_pictures(loaded: LoadedGenerator, modulations: Modulation, side: in
     """
     view = zoomed_out(loaded, factor, density=side / factor / max(loaded.generator.size))
     images = render_bytes(loaded, modulations, view.viewport)
-    return np.stack([draw_border(image, view.square, _BORDER_COLOUR) for image in images])
+    return np.stack([draw_border(image, view.square, TRAINED_BORDER_COLOUR) for image in images])

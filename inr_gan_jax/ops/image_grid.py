@@ -4,6 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+# Of the border of the trained square, in pictures that go beyond it.
+TRAINED_BORDER_COLOUR = (230, 60, 60)
+
 
 def to_uint8(images: np.ndarray) -> np.ndarray:
     """Maps [-1, 1] to 0 .. 255, rounded; same shape, values beyond are clipped."""

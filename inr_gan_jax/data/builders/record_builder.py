@@ -1,5 +1,6 @@
 """What the builders of image sets share: shards written in parallel, handed to tfds with what it keeps beside them."""
 
+import abc
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -34,9 +35,9 @@ class RecordBuilder(FileReaderBuilder, skip_registration=True):
         super().__init__(data_dir=data_dir, config=config, file_format="array_record")
         self._serializer = tfds.core.ExampleSerializer(self._features.get_serialized_info())
 
+    @abc.abstractmethod
     def example(self, name: str, image: FittedImage, label: int | None) -> dict[str, Any]:
         """What is stored of an image, by feature."""
-        raise NotImplementedError
 
     def convert(self) -> dict[str, list[Shard]]:
         """Does the work of all splits that is not done yet.
