@@ -1,0 +1,82 @@
+"""Runs the launchers as a user would, with programs of the tests first on the PATH."""
+
+import dataclasses
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+LAUNCH = ROOT / "launch"
+
+# A launcher must find what it needs in its variables, not in what the developer happens to have set.
+_KEPT = ("HOME", "LANG", "TMPDIR")
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """How a launcher ended and what it said."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def commands(self) -> list[list[str]]:
+        """The commands that it showed, split into words as a shell would."""
+        return [shlex.split(line[2:]) for line in self.out.splitlines() if line.startswith("+ ")]
+
+    @property
+    def error(self) -> str:
+        """The one sentence of its end; the last line on stderr."""
+        lines = self.err.strip().splitlines()
+        return lines[-1] if lines else ""
+
+
+def environment(programs: Path | None = None, **variables: object) -> dict[str, str]:
+    """A small environment: the folder of the fake programs, those of the system, and the variables given."""
+    kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
+    folders = [str(programs)] if programs else []
+    path = os.pathsep.join([*folders, str(Path(sys.executable).parent), "/usr/local/bin", "/usr/bin", "/bin"])
+    return {**kept, "PATH": path, **{name: str(value) for name, value in variables.items()}}
+
+
+def launch(script: str, *arguments: str, programs: Path | None = None, cwd: Path = ROOT, **variables: object) -> Result:
+    """Runs a launcher to its end.
+
+    Args:
+        script: its path below launch/.
+        arguments: behind it.
+        programs: folder of fake programs, found before the real ones.
+        cwd: folder it is started in.
+        variables: of its environment.
+    """
+    command = ["bash", str(LAUNCH / script), *arguments]
+    env = environment(programs, **variables)
+    done = subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=60, check=False)
+    return Result(done.returncode, done.stdout, done.stderr)
+
+
+def write_program(path: Path, text: str) -> Path:
+    """Writes an executable; Python unless its first line says otherwise."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # -S and -E: it starts in a third of the time, and nothing of the tests leaks into it.
+    path.write_text(text if text.startswith("#!") else f"#!{sys.executable} -ES\n{text}")
+    path.chmod(0o755)
+    return path
+
+
+def assert_refused(result: Result, *words: str) -> None:
+    """A user's mistake: one sentence that has these words, exit code 2, nothing else."""
+    assert result.code == 2, result
+    assert result.err.count("\n") == 1, result.err
+    assert result.error.startswith("error: "), result.err
+    for word in words:
+        assert word in result.error
+
+
+def flags_of(words: list[str]) -> Mapping[str, str]:
+    """The flags `--name=value` among words."""
+    return dict(word[2:].split("=", 1) for word in words if word.startswith("--") and "=" in word)
