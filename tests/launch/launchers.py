@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 LAUNCH = ROOT / "launch"
@@ -35,7 +36,7 @@ class Result:
         return lines[-1] if lines else ""
 
 
-def environment(programs: Path | None = None, **variables: object) -> dict[str, str]:
+def environment(programs: Path | None = None, **variables: Any) -> dict[str, str]:
     """A small environment: the folder of the fake programs, those of the system, and the variables given."""
     kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
     folders = [str(programs)] if programs else []
@@ -43,19 +44,21 @@ def environment(programs: Path | None = None, **variables: object) -> dict[str, 
     return {**kept, "PATH": path, **{name: str(value) for name, value in variables.items()}}
 
 
-def launch(script: str, *arguments: str, programs: Path | None = None, cwd: Path = ROOT, **variables: object) -> Result:
+def launch(
+    script: str, *arguments: str, programs: Path | None = None, root: Path = ROOT, **variables: object
+) -> Result:
     """Runs a launcher to its end.
 
     Args:
         script: its path below launch/.
         arguments: behind it.
         programs: folder of fake programs, found before the real ones.
-        cwd: folder it is started in.
+        root: checkout it is started in.
         variables: of its environment.
     """
-    command = ["bash", str(LAUNCH / script), *arguments]
+    command = ["bash", str(root / "launch" / script), *arguments]
     env = environment(programs, **variables)
-    done = subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, cwd=root, env=env, capture_output=True, text=True, timeout=60, check=False)
     return Result(done.returncode, done.stdout, done.stderr)
 
 

@@ -71,9 +71,9 @@ def test_local_multiprocess_ends_all_when_one_dies_and_names_it(tmp_path: Path, 
     result = launch(SCRIPT, CONFIG, NUM_PROCESSES=3, GRACE_SECONDS=1, PYTHON=program)
     assert time.monotonic() - began < 10
     assert result.code == 1
-    assert result.error == (
-        f"error: process 1 of 3 ended {how}, so the others were ended; its lines are marked [1]"
-    ), result.err
+    assert result.error == (f"error: process 1 of 3 ended {how}, so the others were ended; its lines are marked [1]"), (
+        result.err
+    )
     assert "[1] the disk is gone\n" in result.out
     left = subprocess.run(["pgrep", "-f", f"{program}|^sleep 3599"], capture_output=True, check=False)
     assert not left.stdout

@@ -42,7 +42,8 @@ def test_train_that_is_stopped_saves_and_is_not_taken_for_finished(tmp_path: Pat
     program = write_program(tmp_path / "python", STOPPABLE)
     command = ["bash", str(LAUNCH / "train.sh")]
     with subprocess.Popen(command, env=environment(PYTHON=program), stdout=subprocess.PIPE, text=True) as running:
-        assert running.stdout and running.stdout.readline() == "training\n"
+        assert running.stdout
+        assert running.stdout.readline() == "training\n"
         running.send_signal(number)
         assert running.stdout.read() == "saved\n"
         assert running.wait(10) == 143
@@ -52,7 +53,8 @@ def test_train_passes_a_second_signal_on(tmp_path: Path) -> None:
     program = write_program(tmp_path / "python", STOPPABLE.replace("while not stop", "while True"))
     command = ["bash", str(LAUNCH / "train.sh")]
     with subprocess.Popen(command, env=environment(PYTHON=program), stdout=subprocess.PIPE, text=True) as running:
-        assert running.stdout and running.stdout.readline() == "training\n"
+        assert running.stdout
+        assert running.stdout.readline() == "training\n"
         running.terminate()
         time.sleep(0.2)
         running.terminate()
