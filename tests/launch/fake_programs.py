@@ -50,7 +50,7 @@ class FakePrograms:
         self.folder, self._answer = folder, answer
         self.calls: list[list[str]] = []
         self.faults: list[str] = []
-        self._server = socketserver.TCPServer(("127.0.0.1", 0), self._handler())
+        self._server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), self._handler())
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
         self._thread.start()
         for name in names:
