@@ -17,12 +17,14 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 source "$root/launch/steps.sh"
 
 runs() {
-  [[ -s $PID ]] && kill -0 "$(cat "$PID")" 2>/dev/null
+  # A host that was started anew may have given the number to another program.
+  [[ -s $PID ]] && grep -qs train.sh "/proc/$(cat "$PID")/cmdline"
 }
 
 install() {
   # The images of TPU hosts bring an older Python than inr_gan_jax needs; uv fetches the one asked for.
-  step "installing uv" python3 -m pip install --quiet --user uv
+  # Newer systems guard their own packages against pip, also where --user does not touch them.
+  step "installing uv" env PIP_BREAK_SYSTEM_PACKAGES=1 python3 -m pip install --quiet --user uv
   step "making $VENV" "$HOME/.local/bin/uv" venv --quiet --allow-existing --python "$1" "$VENV"
   cd "$root"
   step "installing inr_gan_jax" "$HOME/.local/bin/uv" pip install --quiet --python "$VENV/bin/python" \

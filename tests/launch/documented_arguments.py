@@ -78,14 +78,18 @@ COMMANDS: dict[str, Command] = {
         {"--location": ".+", "--uniform-bucket-level-access": None, "--public-access-prevention": None, **_GCLOUD_WIDE},
         ("--location", "--project"),
     ),
+    # https://cloud.google.com/sdk/gcloud/reference/compute/tpus/queued-resources/list
+    "gcloud compute tpus queued-resources list": Command((), {"--zone": ".+", "--filter": ".+", **_GCLOUD_WIDE}),
+    # https://cloud.google.com/sdk/gcloud/reference/auth/login
+    "gcloud auth login": Command((), _GCLOUD_WIDE),
     # https://cloud.google.com/sdk/gcloud/reference/storage/buckets/add-iam-policy-binding
     "gcloud storage buckets add-iam-policy-binding": Command(
         ("gs://[a-z0-9._-]+",),
-        {"--member": "(serviceAccount|user|principal):.+", "--role": "roles/.+", **_GCLOUD_WIDE},
+        {"--member": "(serviceAccount|user|principal):.+@.+", "--role": "roles/.+", **_GCLOUD_WIDE},
         ("--member", "--role"),
     ),
     # https://cloud.google.com/sdk/gcloud/reference/storage/rsync
-    "gcloud storage rsync": Command((".+", "gs://.+"), {"--recursive": None, "--dry-run": None, **_GCLOUD_WIDE}),
+    "gcloud storage rsync": Command((".+", ".+"), {"--recursive": None, "--dry-run": None, **_GCLOUD_WIDE}),
     # https://cloud.google.com/sdk/gcloud/reference/storage/ls
     "gcloud storage ls": Command(("gs://.+",), {"--recursive": None, "--long": None, **_GCLOUD_WIDE}),
     # https://cloud.google.com/sdk/gcloud/reference/iam/service-accounts/create
@@ -133,6 +137,12 @@ COMMANDS: dict[str, Command] = {
     "kubectl apply": Command(
         (), {"--filename": ".+", "--namespace": _NAME, "--dry-run": "none|server|client"}, ("--filename",)
     ),
+    # https://kubernetes.io/docs/reference/kubectl/generated/kubectl_logs/
+    "kubectl logs": Command(
+        (), {"--follow": None, "--selector": ".+=.+", "--tail": r"-?\d+", "--max-log-requests": r"\d+"}
+    ),
+    # https://kubernetes.io/docs/reference/kubectl/generated/kubectl_delete/
+    "kubectl delete": Command(("jobset", _NAME), {"--namespace": _NAME}),
     # https://slurm.schedmd.com/sbatch.html
     "sbatch": Command(
         (r".+",),
@@ -168,12 +178,14 @@ COMMANDS: dict[str, Command] = {
     "sky jobs cancel": Command((r"\d+",), {}),
     # https://docs.docker.com/reference/cli/docker/buildx/build/
     "docker build": Command((r"\S+",), {"--file": ".+", "--build-arg": r"\w+=.+", "--tag": r"\S+"}, ("--file",)),
+    # https://docs.docker.com/reference/cli/docker/container/run/
+    "docker run": Command((r"\S+",), {"--rm": None, "--volume": r"\S+:\S+", "--gpus": "all"}),
     # https://docs.docker.com/reference/cli/docker/image/push/
     "docker push": Command((r"\S+",), {}),
 }  # fmt: skip
 
 # Programs whose words behind the first one without a flag belong to the program that they start.
-_STARTERS = {"srun", "sbatch"}
+_STARTERS = {"srun", "sbatch", "docker run"}
 _REPEATABLE = {"--env", "--build-arg"}
 
 
@@ -203,17 +215,17 @@ def faults(words: list[str]) -> list[str]:
     names = [flag for flag, _ in given]
     found += [f"{name} needs {flag}" for flag in command.required if flag not in names]
     found += [f"one of {group}" for group in command.exclusive if len(set(group) & set(names)) > 1]
-    found += [
-        f"{flag} comes twice" for flag in set(names) if names.count(flag) > 1 and flag not in {"--env", "--build-arg"}
-    ]
-    if len(positional) != len(command.positional):
-        found.append(f"{name} takes {len(command.positional)} arguments, not {positional}")
-    found += [
-        f"{name} does not take {value!r}"
-        for value, pattern in zip(positional, command.positional, strict=False)
-        if not re.fullmatch(pattern, value)
-    ]
-    return found
+    found += [f"{flag} comes twice" for flag in set(names) - _REPEATABLE if names.count(flag) > 1]
+    return found + _wrong_arguments(name, command.positional, positional)
+
+
+def _wrong_arguments(name: str, patterns: tuple[str, ...], given: list[str]) -> list[str]:
+    if patterns and patterns[-1].endswith("..."):
+        patterns = (*patterns[:-1], *[patterns[-1][:-3]] * max(1, len(given) - len(patterns) + 1))
+    if len(given) != len(patterns):
+        return [f"{name} takes {len(patterns)} arguments, not {given}"]
+    pairs = zip(given, patterns, strict=True)
+    return [f"{name} does not take {value!r}" for value, pattern in pairs if not re.fullmatch(pattern, value)]
 
 
 def _split(words: list[str], command: Command, starts_another: bool) -> tuple[list[tuple[str, str | None]], list[str]]:

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.launch.documented_arguments import faults
+from tests.launch.documented_arguments import COMMANDS, faults
 from tests.launch.launchers import LAUNCH, ROOT
 
+SKYPILOT, DOCKERFILE = LAUNCH / "skypilot.yaml", LAUNCH / "Dockerfile"
 SCRIPTS = sorted([*LAUNCH.rglob("*.sh"), *LAUNCH.rglob("*.sbatch")])
 FILES = sorted(path for path in LAUNCH.rglob("*") if path.is_file())
 # Those that hold the settings of a run; the others are theirs.
@@ -34,13 +35,13 @@ def test_scripts_satisfy_shellcheck() -> None:
 
 
 def test_dockerfile_satisfies_hadolint() -> None:
-    command = [linter("hadolint"), "--no-color", str(LAUNCH / "Dockerfile")]
+    command = [linter("hadolint"), "--no-color", str(DOCKERFILE)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
 
 
 def test_dockerfile_copies_what_an_installation_needs() -> None:
-    text = (LAUNCH / "Dockerfile").read_text()
+    text = DOCKERFILE.read_text()
     copied = {source for line in re.findall(r"^COPY (.*) \S+$", text, re.MULTILINE) for source in line.split()}
     let_in = {
         line[1:] for line in (LAUNCH / "Dockerfile.dockerignore").read_text().splitlines() if line.startswith("!")
@@ -53,7 +54,7 @@ def test_dockerfile_copies_what_an_installation_needs() -> None:
 
 @pytest.mark.parametrize("device", ["cuda", "tpu"])
 def test_dockerfile_installs_extras_that_exist(device: str) -> None:
-    assert re.search(rf"\b{device}\b", re.search(r"case[\s\S]*esac", (LAUNCH / "Dockerfile").read_text()).group())  # type: ignore[union-attr]
+    assert re.search(rf"\b{device}\b", re.search(r"case[\s\S]*esac", DOCKERFILE.read_text()).group())  # type: ignore[union-attr]
     assert re.search(rf"^{device} = \[", (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
 
 
@@ -68,7 +69,8 @@ def test_variables_stand_at_the_top_with_a_comment(path: Path) -> None:
         assert re.fullmatch(r"([A-Z_]+)=\$\{\1:-[^}]*\} +# .+", line), line
     known = {line.split("=")[0] for line in lines}
     # No setting is hidden further down.
-    assert set(re.findall(r"\$\{([A-Z_]+):-", text.replace(block.group(1), ""))) <= {"SLURM_CPUS_PER_TASK", "SLURM_SUBMIT_DIR"}
+    elsewhere = set(re.findall(r"\$\{([A-Z_]+):-", text.replace(block.group(1), "")))
+    assert elsewhere <= known | {"SLURM_CPUS_PER_TASK", "SLURM_SUBMIT_DIR", "TMPDIR"}
     assert all(text.count(name) > 2 for name in known), "a variable is not used"
 
 
@@ -81,7 +83,9 @@ def test_launchers_run_nothing_of_ours_but_main(path: Path) -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=names(FILES))
 def test_launchers_hold_no_credentials(path: Path) -> None:
-    secret = r"(?i)(password|token|secret|api_?key|private_key|credentials)\s*[=:]|AIza[\w-]{10,}|-----BEGIN|@[\w-]+\.iam\."
+    secret = (
+        r"(?i)(password|token|secret|api_?key|private_key|credentials)\s*[=:]|AIza[\w-]{10,}|-----BEGIN|@[\w-]+\.iam\."
+    )
     assert not re.search(secret, path.read_text())
 
 
@@ -92,7 +96,7 @@ def test_launchers_all_start_training_by_the_script_that_tells_stopped_from_fini
 
 def test_skypilot_task_has_documented_fields() -> None:
     # https://docs.skypilot.co/en/latest/reference/yaml-spec.html; sky/utils/schemas.py of skypilot 0.14.1 agreed.
-    task = yaml.safe_load((LAUNCH / "skypilot.yaml").read_text())
+    task = yaml.safe_load(SKYPILOT.read_text())
     assert set(task) <= {"name", "workdir", "num_nodes", "resources", "envs", "file_mounts", "setup", "run"}
     resources = task["resources"]
     assert set(resources) <= {"infra", "accelerators", "accelerator_args", "use_spot", "job_recovery", "disk_size"}
@@ -104,7 +108,7 @@ def test_skypilot_task_has_documented_fields() -> None:
 
 def run_block(tmp_path: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     """Runs the block `run` of the task where sky would, with an echo in the place of bash's script."""
-    task = yaml.safe_load((LAUNCH / "skypilot.yaml").read_text())
+    task = yaml.safe_load(SKYPILOT.read_text())
     (tmp_path / "launch").mkdir()
     (tmp_path / "launch" / "train.sh").write_text('printf "%s\\n" "TFDS_DATA_DIR=${TFDS_DATA_DIR-none}" "$@"')
     envs = {name: value or "" for name, value in task["envs"].items()} | variables
@@ -116,8 +120,8 @@ def run_block(tmp_path: Path, **variables: str) -> subprocess.CompletedProcess[s
 def test_skypilot_tpu_hosts_find_each_other(tmp_path: Path) -> None:
     done = run_block(tmp_path, WORKDIR="gs://b/run", DATA_DIR="gs://b/sets", FLAGS="--config.seed=1 --config.name=x")
     assert done.stdout.splitlines() == [
-        "TFDS_DATA_DIR=gs://b/sets", "--config=configs/lsun.py:church,release", "--workdir=gs://b/run", "--multiprocess",
-        "--expect=tpu", "--config.seed=1", "--config.name=x",
+        "TFDS_DATA_DIR=gs://b/sets", "--config=configs/lsun.py:church,release", "--workdir=gs://b/run",
+        "--multiprocess", "--expect=tpu", "--config.seed=1", "--config.name=x",
     ]  # fmt: skip
 
 
@@ -137,13 +141,21 @@ def test_skypilot_refuses_a_run_folder_that_cannot_be(tmp_path: Path, workdir: s
 
 
 def test_docs_show_documented_commands() -> None:
+    # Their settings, as a shell would fill them in.
+    settings = {
+        "PROJECT": "my-project",
+        "BUCKET": "my-bucket",
+        "ZONE": "us-west4-a",
+        "REGION": "us-west4",
+        "IMAGE": "a.example/train:tpu",
+    }
     text = (ROOT / "docs" / "cloud.md").read_text()
-    text += "".join(path.read_text() for path in (LAUNCH / "skypilot.yaml", LAUNCH / "Dockerfile"))
-    known = ("gcloud ", "gcluster ", "kubectl apply ", "sbatch ", "squeue", "sky ", "docker build ", "docker push ")
-    lines = re.sub(r" *\\\n *", " ", text).splitlines()
-    commands = [
-        command for line in lines if (command := line.split("  #")[0].lstrip("# ").strip()).startswith(known)
-        and line.startswith(("    ", "#   "))
-    ]  # fmt: skip
-    assert len(commands) > 10
-    assert [(command, fault) for command in commands for fault in faults(command.split())] == []
+    for name, value in settings.items():
+        text = text.replace(f"${name}", value)
+    text += "".join(re.sub("^#", "", path.read_text(), flags=re.MULTILINE) for path in (SKYPILOT, DOCKERFILE))
+    blocks = [line.strip() for line in re.sub(r" *\\\n *", " ", text).splitlines() if re.match(r"    |   \w", line)]
+    candidates = [line.split("  #")[0].strip() for line in blocks] + re.findall(r"`(\S+ [^`]+)`", text)
+    programs = {name.split()[0] for name in COMMANDS}
+    commands = [words for line in candidates if (words := line.split()) and words[0] in programs]
+    assert len(commands) > 20
+    assert [(words, fault) for words in commands for fault in faults(words)] == []
