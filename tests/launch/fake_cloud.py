@@ -107,15 +107,20 @@ class Slice:
         if not self._is_active():
             return _NOT_READY
         source, target = (word for word in arguments if not word.startswith("--"))
-        for host in self.hosts():
+        for host in self._chosen(arguments):
             shutil.copy(source, host / target.split(":", 1)[1])
         return Answer()
+
+    def _chosen(self, arguments: list[str]) -> list[Path]:
+        """The hosts that a command is for; the first when it does not say."""
+        which = flags_of(arguments).get("worker", "0")
+        return self.hosts() if which == "all" else [self.hosts()[int(which)]]
 
     def _run(self, arguments: list[str]) -> Answer:
         if not self._is_active():
             return _NOT_READY
         flags, out = flags_of(arguments), ""
-        hosts = self.hosts() if flags["worker"] == "all" else [self.hosts()[int(flags["worker"])]]
+        hosts = self._chosen(arguments)
         for host in hosts:
             path = f"{self._folder / 'host_programs'}{os.pathsep}{os.environ['PATH']}"
             env = {**os.environ, "HOME": str(host), "PATH": path, "BUCKET": str(self._folder), "STOP_SECONDS": "2"}

@@ -1,11 +1,14 @@
 """Runs the launchers as a user would, with programs of the tests first on the PATH."""
 
+import contextlib
 import dataclasses
 import os
 import shlex
+import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +63,34 @@ def launch(
     env = environment(programs, **variables)
     done = subprocess.run(command, cwd=root, env=env, capture_output=True, text=True, timeout=60, check=False)
     return Result(done.returncode, done.stdout, done.stderr)
+
+
+@contextlib.contextmanager
+def started(command: list[str], env: Mapping[str, str], cwd: Path = ROOT) -> Iterator[subprocess.Popen[str]]:
+    """A process whose lines can be read while it runs; with all that it started it does not outlive the test."""
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        command, cwd=cwd, env=env, stdout=pipe, stderr=pipe, text=True, start_new_session=True
+    ) as process:
+        alarm = threading.Timer(20, _kill_group, [process])
+        alarm.start()
+        try:
+            yield process
+        finally:
+            alarm.cancel()
+            if process.poll() is None:
+                _kill_group(process)
+
+
+def _kill_group(process: subprocess.Popen[str]) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def read_line(process: subprocess.Popen[str]) -> str:
+    """The next line that a process prints."""
+    assert process.stdout
+    return process.stdout.readline()
 
 
 def write_program(path: Path, text: str) -> Path:

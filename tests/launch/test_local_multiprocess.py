@@ -1,14 +1,23 @@
 """launch/local_multiprocess.sh, with a small program in the place of training."""
 
 import json
+import os
 import signal
-import subprocess
 import time
 from pathlib import Path
 
 import pytest
 
-from tests.launch.launchers import LAUNCH, assert_refused, environment, flags_of, launch, write_program
+from tests.launch.launchers import (
+    LAUNCH,
+    assert_refused,
+    environment,
+    flags_of,
+    launch,
+    read_line,
+    started,
+    write_program,
+)
 from tests.launch.test_train import STOPPABLE
 
 SCRIPT = "local_multiprocess.sh"
@@ -23,11 +32,18 @@ print(json.dumps([sys.argv[1:], {word: os.environ[word] for word in words if wor
 # Process 1 dies, and leaves a worker behind; the others go on for an hour, deaf to SIGTERM.
 ONE_DIES = """
 import os, signal, subprocess, sys, time
+pids = sys.argv[0] + ".pids"
 if "--process_id=1" in sys.argv:
     print("the disk is gone", flush=True)
-    subprocess.Popen(["sleep", "3599"])
+    while not os.path.exists(pids) or len(open(pids).readlines()) < 2:
+        time.sleep(0.01)
+    left = subprocess.Popen(["sleep", "3600"])
+    with open(pids, "a") as file:
+        print(left.pid, file=file)
     {end}
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
+with open(pids, "a") as file:
+    print(os.getpid(), file=file)
 time.sleep(3600)
 """
 
@@ -36,6 +52,14 @@ def told(out: str) -> dict[int, tuple[list[str], dict[str, str]]]:
     """What each process was given, by the mark before its line."""
     lines = [line.split(" ", 1) for line in out.splitlines() if line.startswith("[")]
     return {int(mark.strip("[]")): json.loads(text) for mark, text in lines}
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def test_local_multiprocess_tells_each_process_its_number_and_one_coordinator(tmp_path: Path) -> None:
@@ -75,8 +99,9 @@ def test_local_multiprocess_ends_all_when_one_dies_and_names_it(tmp_path: Path, 
         result.err
     )
     assert "[1] the disk is gone\n" in result.out
-    left = subprocess.run(["pgrep", "-f", f"{program}|^sleep 3599"], capture_output=True, check=False)
-    assert not left.stdout
+    # Nothing is left of the others, nor of what the dead one had started.
+    pids = Path(f"{program}.pids").read_text().split()
+    assert [is_alive(int(pid)) for pid in pids] == [False] * 3
 
 
 def test_local_multiprocess_waits_for_those_that_finish_later(tmp_path: Path) -> None:
@@ -89,15 +114,13 @@ def test_local_multiprocess_waits_for_those_that_finish_later(tmp_path: Path) ->
 
 def test_local_multiprocess_lets_all_save_when_it_is_stopped(tmp_path: Path) -> None:
     program = write_program(tmp_path / "python", STOPPABLE)
-    command = ["bash", str(LAUNCH / SCRIPT), CONFIG]
-    with subprocess.Popen(command, env=environment(PYTHON=program), stdout=subprocess.PIPE, text=True) as running:
-        assert running.stdout
-        assert {running.stdout.readline() for _ in range(2)} == {"[0] training\n", "[1] training\n"}
+    with started(["bash", str(LAUNCH / SCRIPT), CONFIG], environment(PYTHON=program)) as running:
+        assert {read_line(running) for _ in range(2)} == {"[0] training\n", "[1] training\n"}
         running.send_signal(signal.SIGINT)
-        rest = running.stdout.read()
-        assert "[0] saved\n" in rest
-        assert "[1] saved\n" in rest
-        assert running.wait(10) == 143
+        out, _ = running.communicate(timeout=15)
+        assert "[0] saved\n" in out
+        assert "[1] saved\n" in out
+        assert running.returncode == 143
 
 
 def test_local_multiprocess_dry_run_starts_nothing(tmp_path: Path) -> None:

@@ -157,7 +157,7 @@ def test_slurm_job_that_slurm_stops_leaves_the_rest_to_slurm(slurm: Slurm) -> No
     slurm.signal_tasks(signal.SIGTERM)
     time.sleep(0.5)
     job.send_signal(signal.SIGTERM)
-    time.sleep(0.5)
+    time.sleep(1.2)
     # Neither ended nor queued again: it is Slurm that knows whether the job was preempted or cancelled.
     assert job.poll() is None
     assert slurm.names_called() == ["srun"]

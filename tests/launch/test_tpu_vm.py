@@ -36,6 +36,8 @@ with open(folder + "/starts", "a+") as file:
 print(f"start {count}", flush=True)
 if count == 1:
     {end}
+else:
+    time.sleep(0.4)
 print("finished")
 """
 # python3 -m pip install uv, and uv itself, which makes an interpreter of the program above.
@@ -149,8 +151,15 @@ def test_tpu_vm_starts_a_crashed_run_again_on_its_slice(make_cloud: MakeCloud) -
     assert len(cloud.starts(0)) == len(cloud.starts(1)) == 2
 
 
+def test_tpu_vm_starts_all_again_when_one_host_failed_and_the_others_hang(make_cloud: MakeCloud) -> None:
+    cloud = make_cloud(end='sys.exit(1) if os.environ["HOME"].endswith("1") else time.sleep(60)')
+    result = cloud.launch("run", POLL_SECONDS=0.01)
+    assert result.code == 0, result
+    assert len(cloud.starts(0)) == len(cloud.starts(1)) == 2
+
+
 def test_tpu_vm_gives_up_on_a_run_that_crashes_again_and_again(make_cloud: MakeCloud) -> None:
-    cloud = make_cloud(end="pass\nsys.exit(1)")
+    cloud = make_cloud(end="pass\nif True:\n    sys.exit(1)")
     result = cloud.launch("run", MAX_CRASHES=1)
     assert result.code == 1
     assert result.error.startswith("error: main failed 2 times on a sound slice"), result.err
@@ -174,8 +183,8 @@ def test_tpu_vm_does_not_repeat_what_main_refuses(make_cloud: MakeCloud) -> None
 
 
 def test_tpu_vm_run_that_is_given_again_watches_on(make_cloud: MakeCloud) -> None:
-    cloud = make_cloud(end="time.sleep(0.5)")
-    for command in ("create", "wait", "install", "start", "run"):
+    cloud = make_cloud(end="time.sleep(1)")
+    for command in ("create", "wait", "install", "start", "start", "run"):
         result = cloud.launch(command)
         assert result.code == 0, result
     assert "is there already: watching it" in result.out

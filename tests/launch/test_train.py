@@ -1,13 +1,11 @@
 """launch/train.sh: 0 means finished, 143 stopped on request."""
 
 import signal
-import subprocess
-import time
 from pathlib import Path
 
 import pytest
 
-from tests.launch.launchers import LAUNCH, environment, launch, write_program
+from tests.launch.launchers import LAUNCH, environment, launch, read_line, started, write_program
 
 # Saves and ends with 0 when asked to, as inr_gan_jax.main does; a second SIGTERM ends it at once.
 STOPPABLE = """
@@ -17,6 +15,7 @@ def ask(number, frame):
     if stop:
         raise SystemExit(9)
     stop.append(number)
+    print("asked", flush=True)
 signal.signal(signal.SIGTERM, ask)
 print("training", flush=True)
 while not stop:
@@ -40,22 +39,19 @@ def test_train_only_runs_main_with_its_flags(tmp_path: Path) -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_train_that_is_stopped_saves_and_is_not_taken_for_finished(tmp_path: Path, number: signal.Signals) -> None:
     program = write_program(tmp_path / "python", STOPPABLE)
-    command = ["bash", str(LAUNCH / "train.sh")]
-    with subprocess.Popen(command, env=environment(PYTHON=program), stdout=subprocess.PIPE, text=True) as running:
-        assert running.stdout
-        assert running.stdout.readline() == "training\n"
+    with started(["bash", str(LAUNCH / "train.sh")], environment(PYTHON=program)) as running:
+        assert read_line(running) == "training\n"
         running.send_signal(number)
-        assert running.stdout.read() == "saved\n"
+        assert read_line(running) == "asked\n"
+        assert read_line(running) == "saved\n"
         assert running.wait(10) == 143
 
 
 def test_train_passes_a_second_signal_on(tmp_path: Path) -> None:
     program = write_program(tmp_path / "python", STOPPABLE.replace("while not stop", "while True"))
-    command = ["bash", str(LAUNCH / "train.sh")]
-    with subprocess.Popen(command, env=environment(PYTHON=program), stdout=subprocess.PIPE, text=True) as running:
-        assert running.stdout
-        assert running.stdout.readline() == "training\n"
+    with started(["bash", str(LAUNCH / "train.sh")], environment(PYTHON=program)) as running:
+        assert read_line(running) == "training\n"
         running.terminate()
-        time.sleep(0.2)
+        assert read_line(running) == "asked\n"
         running.terminate()
         assert running.wait(10) == 9
