@@ -9,13 +9,13 @@ from tests.launch.launchers import LAUNCH, environment, launch, read_line, start
 
 # Saves and ends with 0 when asked to, as inr_gan_jax.main does; a second SIGTERM ends it at once.
 STOPPABLE = """
-import signal, sys, time
+import os, signal, sys, time
 stop = []
 def ask(number, frame):
     if stop:
         raise SystemExit(9)
     stop.append(number)
-    print("asked", flush=True)
+    os.write(1, b"asked\\n")
 signal.signal(signal.SIGTERM, ask)
 print("training", flush=True)
 while not stop:
