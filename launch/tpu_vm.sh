@@ -177,9 +177,17 @@ delete() {
   step "deleting $NAME" gcloud compute tpus queued-resources delete "$NAME" --force "${place[@]}"
 }
 
+# A request that is on its way out can only be deleted when it has got there.
+delete_what_is_left() {
+  while [[ $(slice_state) == SUSPENDING ]]; do
+    sleep "$POLL_SECONDS"
+  done
+  delete
+}
+
 # look: sets `seen` to running, limping, finished, mistake, crashed, empty, preempted or unknown.
 look() {
-  local state answers newline=$'\n'
+  local state answers
   seen=unknown
   state=$(slice_state) || return 0
   case $state in
@@ -194,15 +202,17 @@ look() {
   esac
   answers=$(tpus tpu-vm ssh "$NAME" --worker=all "--command=$ask") || return 0
   printf '%s\n' "$answers"
-  answers=$newline$answers$newline
   case $answers in
-    *"${newline}run: ended 2$newline"*) seen=mistake ;;
     *"run: running"*"run: ended"* | *"run: ended"*"run: running"*) seen=limping ;;
     *"run: running"*) seen=running ;;
     *"run: lost"* | *"run: ended "[1-9]*) seen=crashed ;;
     *"run: none"*) seen=empty ;;
     *"run: ended 0"*) seen=finished ;;
   esac
+  # All hosts refuse wrong flags; one that was lost takes the others with it in other ways.
+  if [[ $seen == crashed && ! $answers =~ "run: "(none|lost|running|ended [013-9]|ended 2[0-9]) ]]; then
+    seen=mistake
+  fi
 }
 
 preemptions=0
@@ -233,13 +243,13 @@ bring_up_until_it_stands() {
       *) exit 1 ;;
     esac
     count_preemption
-    delete
+    delete_what_is_left
   done
 }
 
 begin_again() {
   count_preemption
-  delete
+  delete_what_is_left
   bring_up_until_it_stands
 }
 
@@ -253,10 +263,9 @@ start_again() {
   start
 }
 
-# act: does what the last look calls for; fails when the run is finished.
+# act: does what the last look calls for.
 act() {
   case $seen in
-    finished) return 1 ;;
     mistake) give_up "main refused its flags, its sentence stands above; $NAME is kept: correct them and start, or delete it" ;;
     preempted) begin_again ;;
     empty) install && start ;;
@@ -269,7 +278,7 @@ watch_until_done() {
   while true; do
     sleep "$POLL_SECONDS"
     look
-    if [[ $seen == crashed ]]; then
+    if [[ $seen == crashed || $seen == mistake ]]; then
       # Hosts whose neighbour was taken away fail before the slice is known to be gone.
       sleep "$POLL_SECONDS"
       look
@@ -279,7 +288,8 @@ watch_until_done() {
     # Hosts that go on without one that failed are to end by themselves; if they do not, they hang.
     [[ $seen == limping ]] && limps=$((limps + 1)) || limps=0
     ((limps < 10)) || seen=crashed
-    act || return 0
+    [[ $seen != finished ]] || return 0
+    act
   done
 }
 

@@ -77,7 +77,7 @@ class Slice:
             if pid.exists():
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(os.getpgid(int(pid.read_text())), signal.SIGKILL)
-        self.states = ["SUSPENDED"]
+        self.states = ["SUSPENDING", "SUSPENDING", "SUSPENDED"]
 
     def _is_active(self) -> bool:
         return self.states == ["ACTIVE"]
@@ -97,6 +97,8 @@ class Slice:
         return Answer((self.states.pop(0) if len(self.states) > 1 else self.states[0]) + "\n")
 
     def _delete(self, _: list[str]) -> Answer:
+        if self.states[:1] == ["SUSPENDING"]:
+            return Answer(err="ERROR: FAILED_PRECONDITION: the request is SUSPENDING\n", code=1)
         self.states = []
         return Answer()
 

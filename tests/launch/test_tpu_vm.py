@@ -182,6 +182,13 @@ def test_tpu_vm_does_not_repeat_what_main_refuses(make_cloud: MakeCloud) -> None
     assert len(cloud.starts(0)) == 1
 
 
+def test_tpu_vm_does_not_take_one_host_that_refused_for_a_mistake(make_cloud: MakeCloud) -> None:
+    cloud = make_cloud(end='sys.exit(2 if os.environ["HOME"].endswith("1") else 25)')
+    result = cloud.launch("run")
+    assert result.code == 0, result
+    assert len(cloud.starts(0)) == 2
+
+
 def test_tpu_vm_run_that_is_given_again_watches_on(make_cloud: MakeCloud) -> None:
     cloud = make_cloud(end="time.sleep(1)")
     for command in ("create", "wait", "install", "start", "start", "run"):
