@@ -1,6 +1,5 @@
 """Layers shared by the networks: equalised learning rate, leaky ReLU with gain, minibatch standard deviation."""
 
-import functools
 import math
 
 import flax.linen as nn
@@ -8,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from inr_gan_jax.array_types import Array, along_last
+from inr_gan_jax.ops.convolution import convolve
 
 LEAKY_SLOPE = 0.2
 
@@ -51,7 +51,8 @@ class EqualisedDense(nn.Module):
         stddev = 1 / self.lr_multiplier
         kernel = self.param("kernel", nn.initializers.normal(stddev), (in_features, self.features))
         bias = self.param("bias", nn.initializers.constant(self.bias_init), (self.features,))
-        y = x @ (kernel * (self.lr_multiplier / math.sqrt(in_features)))
+        # The scale goes to the input, since a scaled kernel would be kept for the backward pass.
+        y = (x * (self.lr_multiplier / math.sqrt(in_features))) @ kernel
         y = y + along_last(bias * self.lr_multiplier, y.ndim)
         return scaled_leaky_relu(y) if self.activate else y
 
@@ -82,49 +83,11 @@ class EqualisedConv(nn.Module):
         side = self.kernel_size
         kernel = self.param("kernel", nn.initializers.normal(1.0), (side, side, in_channels, self.features))
         kernel = (kernel * (1 / math.sqrt(in_channels * side**2))).astype(x.dtype)
-        y = self._convolved(x, kernel)
+        y = convolve(x, kernel, self.stride, self.padding)
         if self.use_bias:
             bias = self.param("bias", nn.initializers.zeros, (self.features,))
             y = y + along_last(bias, y.ndim).astype(y.dtype)
         return y
-
-    def _convolved(self, x: Array, kernel: Array) -> Array:
-        if self.kernel_size == 1 and self.stride == 1 and not self.padding:
-            return x @ kernel[0, 0]
-
-        def convolution(x: Array, kernel: Array) -> Array:
-            return jax.lax.conv_general_dilated(
-                x,
-                kernel,
-                window_strides=(self.stride, self.stride),
-                padding=[(self.padding, self.padding)] * 2,
-                dimension_numbers=("NHWC", "HWIO", "NHWC"),
-            )
-
-        if self.stride == 1 or self.padding:
-            return convolution(x, kernel)
-        # XLA for CPUs has no fast program for the second derivative of a strided convolution, which R1 needs: 17 times
-        # as slow as this for 512 channels.
-        patches = functools.partial(patch_convolution, stride=self.stride)
-        return jax.lax.platform_dependent(x, kernel, cpu=patches, default=convolution)
-
-
-def patch_convolution(x: Array, kernel: Array, stride: int) -> Array:
-    """A convolution without padding as one matrix product over gathered patches.
-
-    Args:
-        x: [batch, height, width, in_channels].
-        kernel: [side, side, in_channels, features].
-        stride: step in both directions.
-
-    Returns:
-        [batch, (height - side) // stride + 1, likewise width, features].
-    """
-    side = kernel.shape[0]
-    rows, columns = ((size - side) // stride * stride + 1 for size in x.shape[1:3])
-    taps = [(row, column) for row in range(side) for column in range(side)]
-    parts = [x[:, row : row + rows : stride, column : column + columns : stride] for row, column in taps]
-    return jnp.concatenate(parts, axis=-1) @ kernel.reshape(-1, kernel.shape[-1])
 
 
 def append_minibatch_stddev(x: Array, group_size: int, num_channels: int = 1) -> Array:

@@ -1,5 +1,8 @@
 """Resampling of pictures and feature maps: nearest and bilinear upsampling, the FIR low-pass filter of StyleGAN2."""
 
+import functools
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
@@ -48,18 +51,30 @@ def repeat_cells(features: Array, repeats: tuple[int, int]) -> Array:
 def fir_filter(images: Array, padding: tuple[int, int], stride: int = 1) -> Array:
     """Low-passes images with the separable [1, 3, 3, 1] filter.
 
-    Written as four shifted sums along each axis: a depthwise convolution is an order of magnitude slower on CPUs, and
-    keeping only every `stride`-th sample of the first axis halves the work of the second.
+    The gradient is a filter of the same kind and is written as one: left to itself it becomes a sum of padded pictures,
+    three times as slow on CPUs and as many times as large. Derivatives are for reverse mode only.
 
     Args:
         images: [..., height, width, channels].
-        padding: zeros added (before, after) both axes.
+        padding: zeros added (before, after) both axes, at most 3.
         stride: keep every `stride`-th sample.
 
     Returns:
         [..., (height + sum(padding) - 4) // stride + 1, likewise width, channels].
 
     Source: arXiv 1912.04958 and its reference filter K = outer([1, 3, 3, 1], [1, 3, 3, 1]) / 64.
+    """
+    if stride == 1:
+        return _smooth(padding, images)
+    halves = stride == 2 and padding == (1, 1) and images.shape[-3] % 2 == 0 and images.shape[-2] % 2 == 0
+    return _halve(images) if halves else _sum_of_taps(images, padding, stride)
+
+
+def _sum_of_taps(images: Array, padding: tuple[int, int], stride: int) -> Array:
+    """Written as four shifted sums along each axis.
+
+    A depthwise convolution is an order of magnitude slower on CPUs, and keeping only every `stride`-th sample of the
+    first axis halves the work of the second.
     """
     leading = ((0, 0),) * (images.ndim - 3)
     images = jnp.pad(images, (*leading, padding, padding, (0, 0)))
@@ -72,6 +87,34 @@ def fir_filter(images: Array, padding: tuple[int, int], stride: int = 1) -> Arra
         ]
         images = sum(shifted[1:], start=shifted[0])
     return images
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _smooth(padding: tuple[int, int], images: Array) -> Array:
+    return _sum_of_taps(images, padding, 1)
+
+
+def _smooth_backward(padding: tuple[int, int], _: None, gradient: Array) -> tuple[Array]:
+    before, after = padding
+    return (_smooth((3 - before, 3 - after), gradient),)
+
+
+_smooth.defvjp(lambda padding, images: (_smooth(padding, images), None), _smooth_backward)
+
+
+@jax.custom_vjp
+def _halve(images: Array) -> Array:
+    return _sum_of_taps(images, (1, 1), 2)
+
+
+@jax.custom_vjp
+def _double(images: Array) -> Array:
+    return fir_upsample(images)
+
+
+# Each is the transpose of the other, but for the factor of the inserted zeros.
+_halve.defvjp(lambda images: (_halve(images), None), lambda _, gradient: (_double(gradient) / 4,))
+_double.defvjp(lambda images: (_double(images), None), lambda _, gradient: (_halve(gradient) * 4,))
 
 
 def fir_upsample(images: Array) -> Array:

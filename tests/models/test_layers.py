@@ -1,14 +1,12 @@
 """Layers of the discriminator."""
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from inr_gan_jax.models.discriminator import Discriminator
-from inr_gan_jax.models.layers import append_minibatch_stddev, patch_convolution
+from inr_gan_jax.models.layers import append_minibatch_stddev
 from inr_gan_jax.models.mapping import MappingNetwork
 
 
@@ -60,24 +58,3 @@ def test_mapping_network_ignores_the_length_of_z() -> None:
     np.testing.assert_allclose(network.apply(variables, z, None), network.apply(variables, 5 * z, None), atol=1e-5)
     with pytest.raises(ValueError, match="neither z nor c"):
         network.apply(variables, None, None)
-
-
-@pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize(("size", "side", "stride"), [(9, 3, 2), (10, 3, 2), (7, 1, 2), (6, 3, 1)])
-def test_patches_are_the_convolution_and_so_are_two_derivatives(size: int, side: int, stride: int) -> None:
-    rng = np.random.default_rng(0)
-    x, kernel = rng.normal(size=(2, size, size + 1, 3)), rng.normal(size=(side, side, 3, 4))
-
-    def convolution(x: jax.Array, kernel: jax.Array) -> jax.Array:
-        numbers = ("NHWC", "HWIO", "NHWC")
-        return jax.lax.conv_general_dilated(x, kernel, (stride, stride), "VALID", dimension_numbers=numbers)
-
-    def penalty(kernel: jax.Array, convolve: Any) -> jax.Array:
-        return jnp.sum(jnp.square(jax.grad(lambda x: jnp.sum(jnp.tanh(convolve(x, kernel))))(x)))
-
-    def patches(x: jax.Array, kernel: jax.Array) -> jax.Array:
-        return patch_convolution(x, kernel, stride)
-
-    np.testing.assert_allclose(patches(x, kernel), convolution(x, kernel), atol=1e-12)
-    ours, theirs = (jax.grad(penalty)(kernel, convolve) for convolve in (patches, convolution))
-    np.testing.assert_allclose(ours, theirs, atol=1e-10)

@@ -1,9 +1,13 @@
 """Resampling, Fourier features, modulation and picture grids against oracles written from the mathematics."""
 
+from collections.abc import Callable
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from inr_gan_jax.ops import resample
 from inr_gan_jax.ops.fourier_features import fixed_basis, fourier_features
 from inr_gan_jax.ops.image_grid import draw_border, magnify, tile, to_uint8
 from inr_gan_jax.ops.modulation import modulate_sigmoid
@@ -25,6 +29,18 @@ def test_fir_filter_equals_direct_sum(padding: tuple, stride: int) -> None:
             direct += kernel[row, column] * padded[:, row : row + height, column : column + width]
     ours = fir_filter(jnp.asarray(images), padding, stride)
     np.testing.assert_allclose(ours, direct[:, ::stride, ::stride], atol=1e-14)
+
+
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize(("padding", "stride"), [((2, 2), 1), ((1, 1), 1), ((2, 1), 1), ((1, 1), 2), ((2, 2), 2)])
+def test_gradients_of_fir_filter_are_those_of_the_sum_of_taps(padding: tuple[int, int], stride: int) -> None:
+    images = jax.random.normal(jax.random.key(0), (2, 6, 8, 3), jnp.float64)
+
+    def penalty(filtered: Callable[..., jax.Array]) -> jax.Array:
+        gradient = jax.grad(lambda images: jnp.sum(jnp.sin(filtered(images, padding, stride))))
+        return jax.grad(lambda images: jnp.sum(jnp.cos(gradient(images))))(images)
+
+    np.testing.assert_allclose(penalty(fir_filter), penalty(resample._sum_of_taps), atol=1e-13)
 
 
 def test_fir_filter_keeps_a_constant_inside() -> None:
