@@ -87,4 +87,9 @@ def _adam(
     if settings.decay_kimg:
         decay_steps = round(config.training.steps(settings.decay_kimg) * steps_per_batch)
         rate = optax.cosine_decay_schedule(learning_rate * correction, decay_steps, settings.final_lr_fraction)
-    return optax.adam(rate, b1=settings.beta1**correction, b2=settings.beta2**correction, eps=settings.epsilon)
+    beta1, beta2 = settings.beta1**correction, settings.beta2**correction
+    if beta1:
+        return optax.adam(rate, b1=beta1, b2=beta2, eps=settings.epsilon)
+    # The same without a place for the mean of the gradients, which is the gradient.
+    scale = optax.scale_by_rms(beta2, settings.epsilon, eps_in_sqrt=False, bias_correction=True)
+    return optax.chain(scale, optax.scale_by_learning_rate(rate))
