@@ -50,9 +50,15 @@ def define_config_flag() -> flags.FlagHolder:
     return holder
 
 
-def use_one_cpu_thread() -> None:
-    """Makes every operation on a CPU run in one thread; call it before JAX looks for devices."""
-    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_multi_thread_eigen=false".strip()
+def set_cpu_threads(one_an_operation: bool) -> None:
+    """Says how operations on a CPU share its cores; call it before JAX looks for devices.
+
+    Args:
+        one_an_operation: several operations run at once, each in one thread, which is faster for very small networks.
+            Else one operation after the other takes all cores, and the order is chosen for least memory.
+    """
+    option = "multi_thread_eigen" if one_an_operation else "enable_concurrency_optimized_scheduler"
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_{option}=false".strip()
 
 
 def _fail(sentence: str) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from absl import flags
 
-from inr_gan_jax.command_line import define_config_flag, run, use_one_cpu_thread
+from inr_gan_jax.command_line import define_config_flag, run, set_cpu_threads
 from inr_gan_jax.config import Config
 
 _CONFIG = define_config_flag()
@@ -19,8 +19,7 @@ def main(arguments: Sequence[str]) -> None:
     del arguments
     config = Config.from_config_dict(_CONFIG.value)
     workdir = Path(_WORKDIR.value or f"runs/{config.name}").expanduser()
-    if config.one_cpu_thread:
-        use_one_cpu_thread()
+    set_cpu_threads(one_an_operation=config.one_cpu_thread)
     # Imported here, after the threads are set and a wrong configuration has been refused in no time.
     from inr_gan_jax.training import dry_run, loop
 
