@@ -22,6 +22,10 @@ def get_config() -> ConfigDict:
             "seed": 0,  # of initial weights, latent codes and the order of the images
             "one_cpu_thread": False,  # on a CPU, run every operation in one thread: faster for very small networks
             "num_devices": 0,  # accelerators to spread a batch over; 0: all that are found
+            "sharding": {
+                "spatial": 1,  # devices that share the rows of one image; the others share the batch
+                "optimizer": False,  # each device keeps a part of the optimizers' states only (ZeRO-1)
+            },
             "compilation_cache_dir": "~/.cache/inr_gan_jax/xla",  # compiled programs, kept between runs; empty: none
             "model": "paper",  # the generator: `paper` (section paper) or `release` (section release)
             "data": {

@@ -20,6 +20,7 @@ from inr_gan_jax.config_sections import (
     OptimizerConfig,
     PaperConfig,
     ReleaseConfig,
+    ShardingConfig,
     TrainingConfig,
 )
 from inr_gan_jax.errors import UserError
@@ -56,6 +57,7 @@ class Config:
     evaluation: EvaluationConfig
     augment: AugmentConfig = dataclasses.field(default_factory=AugmentConfig)
     guard: GuardConfig = dataclasses.field(default_factory=GuardConfig)
+    sharding: ShardingConfig = dataclasses.field(default_factory=ShardingConfig)
 
     @classmethod
     def from_config_dict(cls, config: ConfigDict) -> "Config":
@@ -304,9 +306,15 @@ def _validate_batches(config: Config) -> None:
         expected = f"such that training.batch_size = {batch} divides by it and then by {rounds} microbatches"
         holds = batch % config.loss.pl_batch_shrink == 0 and small > 0 and small % rounds == 0
         _require(holds, "loss.pl_batch_shrink", config.loss.pl_batch_shrink, expected)
+    spatial, height = config.sharding.spatial, config.data.height
+    _require(
+        spatial >= 1 and height % spatial == 0, "sharding.spatial", spatial, f"a divisor of data.height = {height}"
+    )
     if config.num_devices:
-        expected = f"a multiple of config.num_devices = {config.num_devices}"
-        _require(batch % config.num_devices == 0, "training.batch_size", batch, expected)
+        devices = config.num_devices
+        _require(devices % spatial == 0, "sharding.spatial", spatial, f"a divisor of config.num_devices = {devices}")
+        expected = f"a multiple of config.num_devices = {devices}" + f" / {spatial}" * (spatial > 1)
+        _require(batch % (devices // spatial) == 0, "training.batch_size", batch, expected)
 
 
 def _validate_evaluation(config: Config) -> None:

@@ -212,6 +212,14 @@ class TrainingConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class ShardingConfig:
+    """Section `sharding`."""
+
+    spatial: int = 1
+    optimizer: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
 class EvaluationConfig:
     """Section `evaluation`."""
 

@@ -122,17 +122,19 @@ def devices_of(topology: str) -> Sequence[Any]:
 
 
 def flops_of_phases(config: Config) -> dict[Phase, float]:
-    """Floating-point operations of each phase for the whole batch, counted in the program as written."""
-    state, batch, step, _ = abstract_step(config)
+    """Floating-point operations of each phase for the whole batch, counted in the program as written for a TPU."""
+    # A loop's body would be counted once.
+    whole = dataclasses.replace(config, training=dataclasses.replace(config.training, num_microbatches=1))
+    state, batch, step, _ = abstract_step(whole)
     images = jax.eval_shape(step.prepare, batch)
     counts: dict[Phase, float] = {}
     for phase in step.intervals():
 
         def run(state: Any, images: Any, phase: Phase = phase) -> Any:
-            inputs = draw_inputs(config, step.generator, step.losses.augmentation, images, jax.random.key(0))
+            inputs = draw_inputs(whole, step.generator, step.losses.augmentation, images, jax.random.key(0))
             return step.run_phase(phase, state, inputs)
 
-        analysis = jax.jit(run).lower(state, images).cost_analysis()
+        analysis = jax.jit(run).trace(state, images).lower(lowering_platforms=("tpu",)).cost_analysis()
         counts[phase] = float(analysis["flops"]) if analysis else float("nan")
     return counts
 
@@ -150,10 +152,13 @@ def compile_step(config: Config, devices: Sequence[Any]) -> CompiledPlan:
         DoesNotFitError: if it needs more memory than a device has; the sentence says by how much.
         UserError: if the batch does not divide by the devices.
     """
-    shardings = shardings_of(devices, config.training.batch_size)
+    shardings = shardings_of(devices, config.training.batch_size, config.sharding)
     state, batch, step, _ = abstract_step(config)
-    step = dataclasses.replace(step, batch_sharding=shardings.batch)
-    arguments = (_placed(state, shardings.replicated), _placed(batch, shardings.batch))
+    step = dataclasses.replace(step, shardings=shardings)
+    arguments = (
+        jax.tree.map(_placed, state, shardings.of_state(state)),
+        {name: _placed(leaf, shardings.batch) for name, leaf in batch.items()},
+    )
     try:
         compiled = jax.jit(step.__call__, donate_argnums=0).lower(*arguments).compile()
     except Exception as error:  # the compilers raise kinds of their own
@@ -161,8 +166,8 @@ def compile_step(config: Config, devices: Sequence[Any]) -> CompiledPlan:
     return _read(compiled, state, shardings)
 
 
-def _placed(tree: Any, sharding: Any) -> Any:
-    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), tree)
+def _placed(leaf: Any, sharding: Any) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
 
 
 def _explained(error: Exception, config: Config, shardings: Shardings) -> Exception:

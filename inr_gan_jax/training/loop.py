@@ -139,8 +139,9 @@ class _Run:
     def _fresh_state(self) -> TrainState:
         step = self._parts.train_step
         # The compiled initialisation places the state; restoring only replaces its values.
-        initialise = jax.jit(init_state, static_argnums=(0, 1, 2, 3), out_shardings=self._parts.shardings.replicated)
-        return initialise(self._config, step.generator, step.discriminator, step.optimizers)
+        parts = (self._config, step.generator, step.discriminator, step.optimizers)
+        placement = self._parts.shardings.of_state(jax.eval_shape(lambda: init_state(*parts)))
+        return jax.jit(lambda: init_state(*parts), out_shardings=placement)()
 
     def _with_rollbacks(self, state: TrainState) -> TrainState:
         count = max(int(state.num_rollbacks), len(self._record.rollbacks()))
@@ -298,7 +299,7 @@ def _open_parts(config: Config, workdir: Path, stop: StopRequest) -> _Parts:
     features, distance = load_perceptual(config.loss)
     if config.compilation_cache_dir:
         jax.config.update("jax_compilation_cache_dir", str(Path(config.compilation_cache_dir).expanduser()))
-    shardings = make_shardings(config.num_devices, config.training.batch_size)
+    shardings = make_shardings(config.num_devices, config.training.batch_size, config.sharding)
     dataset = open_dataset(config.data)
     iterator = device_prefetch(
         make_iterator(dataset, config.data, config.training.batch_size, config.seed), shardings.batch
@@ -308,7 +309,7 @@ def _open_parts(config: Config, workdir: Path, stop: StopRequest) -> _Parts:
         build_generator(config, for_training=True),
         build_discriminator(config),
         build_optimizers(config),
-        shardings.batch,
+        shardings,
         distance,
     )
     sampler = Sampler(build_generator(config), config, stop.check)

@@ -15,6 +15,7 @@ from inr_gan_jax.models.generator import Generator
 from inr_gan_jax.training.augmentation import Augmentation
 from inr_gan_jax.training.microbatches import mean_over_parts
 from inr_gan_jax.training.phase_inputs import PhaseInputs
+from inr_gan_jax.training.sharding import Shardings
 from inr_gan_jax.training.state import TrainState
 
 Scalars = dict[str, Array]
@@ -32,14 +33,14 @@ class PhaseLosses:
     Attributes:
         config: of the run.
         generator, discriminator: networks.
-        batch_sharding: placement of everything that has a batch axis; None leaves it to the compiler.
+        shardings: placement of arrays on the devices; None leaves it to the compiler.
         perceptual: distance [batch] between generated and real images by features, given weights; None for none.
     """
 
     config: Config
     generator: Generator
     discriminator: Discriminator
-    batch_sharding: Any = None
+    shardings: Shardings | None = None
     perceptual: Callable[[Any, Array, Array], Array] | None = None
 
     @property
@@ -160,9 +161,10 @@ class PhaseLosses:
 
     def placed(self, inputs: PhaseInputs) -> PhaseInputs:
         """Lays the batch over the devices."""
-        if self.batch_sharding is None:
+        if self.shardings is None:
             return inputs
-        return jax.lax.with_sharding_constraint(inputs, self.batch_sharding)
+        real, direction = map(self.shardings.placed_images, (inputs.real, inputs.direction))
+        return jax.lax.with_sharding_constraint(inputs, self.shardings.batch).replace(real=real, direction=direction)
 
     def _generate(self, variables: Variables, inputs: PhaseInputs) -> tuple[Array, Array]:
         """Fresh images [batch, height, width, channels] and the mean [w_dim] of their w."""
@@ -170,7 +172,8 @@ class PhaseLosses:
         return self._draw(variables, ws, inputs), w
 
     def _draw(self, variables: Variables, ws: Array, inputs: PhaseInputs) -> Array:
-        return self.generator.batch_synthesis(variables, ws, inputs.codes.noise_keys)
+        images = self.generator.batch_synthesis(variables, ws, inputs.codes.noise_keys)
+        return self.shardings.placed_images(images) if self.shardings else images
 
     def codes_of(self, variables: Variables, inputs: PhaseInputs) -> tuple[Array, Array]:
         """Ws [batch, num_ws, w_dim], with styles mixed, and the mean [w_dim] of w before mixing."""

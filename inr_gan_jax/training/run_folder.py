@@ -22,7 +22,16 @@ STARTS_FILE = "starts.jsonl"
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
 # A run may go on with other values of these: they change when it ends and what it tells, not what it computes.
-_FREE_KEYS = {"num_devices", "one_cpu_thread", "compilation_cache_dir", "guard", "training", "evaluation", "data"}
+_FREE_KEYS = {
+    "num_devices",
+    "sharding",
+    "one_cpu_thread",
+    "compilation_cache_dir",
+    "guard",
+    "training",
+    "evaluation",
+    "data",
+}
 _FREE_TRAINING_KEYS = {
     "total_kimg", "log_kimg", "sample_kimg", "evaluate_kimg", "checkpoint_kimg", "keep_checkpoints", "keep_every_kimg",
     "sample_grid", "remat",

@@ -1,4 +1,4 @@
-"""The mesh of devices and how state and batch lie on it."""
+"""The mesh of devices and how state, batch and pictures lie on it."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -7,7 +7,10 @@ from typing import Any
 import jax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from inr_gan_jax.array_types import Array
+from inr_gan_jax.config import ShardingConfig
 from inr_gan_jax.errors import UserError
+from inr_gan_jax.training.state import TrainState
 
 
 @dataclasses.dataclass(frozen=True)
@@ -15,27 +18,76 @@ class Shardings:
     """Placement of the arrays of a run.
 
     Attributes:
-        mesh: devices along the axis `data`.
-        replicated: whole on every device; the state.
-        batch: leading axis split over `data`.
+        mesh: devices along the axes `data` and `spatial`.
+        splits_optimizer: each device along `data` keeps a part of the optimizers' states only.
     """
 
     mesh: Mesh
-    replicated: NamedSharding
-    batch: NamedSharding
+    splits_optimizer: bool = False
 
     @property
     def num_devices(self) -> int:
         """Devices in use."""
         return self.mesh.size
 
+    @property
+    def replicated(self) -> NamedSharding:
+        """Whole on every device."""
+        return NamedSharding(self.mesh, PartitionSpec())
 
-def make_shardings(num_devices: int, batch_size: int) -> Shardings:
-    """Lays a batch over devices.
+    @property
+    def batch(self) -> NamedSharding:
+        """Leading axis split over `data`."""
+        return NamedSharding(self.mesh, PartitionSpec("data"))
+
+    @property
+    def images(self) -> NamedSharding:
+        """Images [batch, height, ...]: the batch over `data`, the rows over `spatial`."""
+        return NamedSharding(self.mesh, PartitionSpec("data", "spatial"))
+
+    def of_state(self, state: TrainState) -> Any:
+        """The placement of each array of a state.
+
+        Args:
+            state: arrays or their shapes.
+
+        Returns:
+            A state of shardings: all replicated, but for the optimizers' if those are split.
+        """
+        placed = jax.tree.map(lambda _: self.replicated, state)
+        if not self.splits_optimizer:
+            return placed
+        optimizers = (state.generator_opt, state.discriminator_opt)
+        split_generator, split_discriminator = jax.tree.map(self._split, optimizers)
+        return placed.replace(generator_opt=split_generator, discriminator_opt=split_discriminator)
+
+    def placed_state(self, state: TrainState) -> TrainState:
+        """The same state, told to lie as `of_state` says; for use within a program."""
+        if not self.splits_optimizer:
+            return state
+        return jax.lax.with_sharding_constraint(state, self.of_state(state))
+
+    def placed_images(self, images: Array) -> Array:
+        """The same images, told to lie as `images` says; for use within a program."""
+        return jax.lax.with_sharding_constraint(images, self.images)
+
+    def _split(self, leaf: Any) -> NamedSharding:
+        """Splits the longest axis that the devices along `data` divide; small arrays stay whole."""
+        count = self.mesh.shape["data"]
+        sizes = [size if size % count == 0 else 0 for size in leaf.shape]
+        if not any(sizes):
+            return self.replicated
+        axis = sizes.index(max(sizes))
+        return NamedSharding(self.mesh, PartitionSpec(*[None] * axis, "data"))
+
+
+def make_shardings(num_devices: int, batch_size: int, settings: ShardingConfig | None = None) -> Shardings:
+    """Lays a run over the devices that are present.
 
     Args:
         num_devices: how many to use, 0 for all.
         batch_size: images a batch.
+        settings: how; by default, batches over all devices.
 
     Raises:
         UserError: if there are fewer devices, or the batch does not divide by them.
@@ -44,28 +96,29 @@ def make_shardings(num_devices: int, batch_size: int) -> Shardings:
     count = num_devices or len(devices)
     if count > len(devices):
         raise UserError(f"config.num_devices is {count}, but {len(devices)} {devices[0].platform} devices are found")
-    return shardings_of(devices[:count], batch_size)
+    return shardings_of(devices[:count], batch_size, settings)
 
 
-def shardings_of(devices: Sequence[Any], batch_size: int) -> Shardings:
-    """Lays a batch over given devices, present or only described.
+def shardings_of(devices: Sequence[Any], batch_size: int, settings: ShardingConfig | None = None) -> Shardings:
+    """Lays a run over given devices, present or only described.
 
     Args:
         devices: all are used.
         batch_size: images a batch.
+        settings: how; by default, batches over all devices.
 
     Raises:
         UserError: if the batch does not divide by them.
     """
-    count = len(devices)
-    if batch_size % count:
-        raise UserError(
-            f"config.training.batch_size is {batch_size}, expected a multiple of the {count} devices in use"
-        )
+    settings = settings or ShardingConfig()
+    count, num_spatial = len(devices), settings.spatial
+    if count % num_spatial:
+        raise UserError(f"config.sharding.spatial is {num_spatial}, expected a divisor of the {count} devices in use")
+    num_data = count // num_spatial
+    if batch_size % num_data:
+        what = f"{num_data} groups of {num_spatial} devices" if num_spatial > 1 else f"{count} devices"
+        raise UserError(f"config.training.batch_size is {batch_size}, expected a multiple of the {what} in use")
     # Arguments by position: the keyword names changed between jax 0.10 and 0.12.
-    mesh = jax.make_mesh((count,), ("data",), (AxisType.Auto,), devices=devices)
-    return Shardings(
-        mesh=mesh,
-        replicated=NamedSharding(mesh, PartitionSpec()),
-        batch=NamedSharding(mesh, PartitionSpec("data")),
-    )
+    axes = (AxisType.Auto, AxisType.Auto)
+    mesh = jax.make_mesh((num_data, num_spatial), ("data", "spatial"), axes, devices=devices)
+    return Shardings(mesh, settings.optimizer)

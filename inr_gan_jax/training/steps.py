@@ -26,6 +26,7 @@ from inr_gan_jax.models.mapping import updated_w_avg
 from inr_gan_jax.training.optimizers import Optimizers, cleaned
 from inr_gan_jax.training.phase_inputs import PhaseInputs, draw_inputs
 from inr_gan_jax.training.phase_losses import PHASES, Phase, PhaseLosses, Scalars
+from inr_gan_jax.training.sharding import Shardings
 from inr_gan_jax.training.state import TrainState
 
 Batch = Mapping[str, Array]
@@ -40,7 +41,7 @@ class TrainStep:
         config: of the run.
         generator, discriminator: networks.
         optimizers: of the two.
-        batch_sharding: placement of everything that has a batch axis; None leaves it to the compiler.
+        shardings: placement of arrays on the devices; None leaves it to the compiler.
         perceptual: distance [batch] between generated and real images by features, given weights; None for none.
     """
 
@@ -48,13 +49,13 @@ class TrainStep:
     generator: Generator
     discriminator: Discriminator
     optimizers: Optimizers
-    batch_sharding: Any = None
+    shardings: Shardings | None = None
     perceptual: Callable[[Any, Array, Array], Array] | None = None
 
     @property
     def losses(self) -> PhaseLosses:
         """What the phases minimise."""
-        return PhaseLosses(self.config, self.generator, self.discriminator, self.batch_sharding, self.perceptual)
+        return PhaseLosses(self.config, self.generator, self.discriminator, self.shardings, self.perceptual)
 
     def intervals(self) -> dict[Phase, int]:
         """The phases of the run in order, each with the number of steps between two of it."""
@@ -98,7 +99,8 @@ class TrainStep:
         augment = self.losses.augmentation.adapted(state.augment, start + 1)
         if self.config.augment.kind == "ada":
             scalars["discriminator"]["augment/p"] = augment.p
-        return state.replace(ema_params=self.averaged(state), augment=augment, step=start + 1), scalars
+        state = state.replace(ema_params=self.averaged(state), augment=augment, step=start + 1)
+        return self.shardings.placed_state(state) if self.shardings else state, scalars
 
     def prepare(self, batch: Batch, dtype: Any = jnp.float32) -> tuple[Array, Array | None]:
         """Turns a batch into images in [-1, 1] and one-hot labels (None for an unconditional run)."""

@@ -28,7 +28,7 @@ def build(config: Config, num_devices: int = 1) -> tuple[TrainStep, TrainState]:
     shardings = make_shardings(num_devices, config.training.batch_size)
     generator, discriminator = build_generator(config), build_discriminator(config)
     optimizers = build_optimizers(config)
-    step = TrainStep(config, generator, discriminator, optimizers, shardings.batch)
+    step = TrainStep(config, generator, discriminator, optimizers, shardings)
     initialise = jax.jit(init_state, static_argnums=(0, 1, 2, 3), out_shardings=shardings.replicated)
     return step, initialise(config, generator, discriminator, optimizers)
 
