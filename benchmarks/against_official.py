@@ -1,12 +1,13 @@
 """Our code and the official PyTorch code on the same machine, taking turns in one run.
 
     git clone https://github.com/universome/inr-gan official && python -m venv torch-venv
-    torch-venv/bin/pip install torch numpy omegaconf click requests tqdm
+    torch-venv/bin/pip install torch numpy omegaconf click requests tqdm firelab pyyaml
     python -m benchmarks.against_official --official=official --torch_python=torch-venv/bin/python \
         --output=benchmarks/results/against_official.json
 
-Tasks: the generator from z to 256x256 at full width, and a training step at 64x64 at full width, batch 8, where the
-time of the lazy R1 penalty is spread over its sixteen steps. Each side is a process of its own, and so is its memory.
+Tasks: the generator from z to 256x256 at full width; the paper's original generator of 256x256 drawn at 512x512; and
+a training step at 64x64 at full width, batch 8, where the time of the lazy R1 penalty is spread over its sixteen
+steps. Each side is a process of its own, and so is its memory.
 """
 
 import argparse
@@ -25,7 +26,7 @@ from typing import Any, TextIO
 import jax
 
 _R1_INTERVAL = 16
-_TASKS = ("render:1", "render:4", "train:plain", "train:lazy")
+_TASKS = ("render:1", "render:4", "super_resolve:512", "train:plain", "train:lazy")
 _BATCH = 8
 
 

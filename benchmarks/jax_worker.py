@@ -4,6 +4,7 @@ python -m benchmarks.jax_worker TASK
 """
 
 import json
+import pathlib
 import resource
 import sys
 import time
@@ -13,8 +14,10 @@ import jax
 import jax.numpy as jnp
 
 from configs import lsun
+from inr_gan_jax.command_line import set_cpu_threads
 from inr_gan_jax.config import Config
 from inr_gan_jax.models.build import build_discriminator, build_generator
+from inr_gan_jax.ops.viewport import Viewport
 from inr_gan_jax.training.optimizers import build_optimizers
 from inr_gan_jax.training.state import init_state
 from inr_gan_jax.training.steps import TrainStep
@@ -44,6 +47,19 @@ def render(batch: int) -> Callable[[], None]:
     return once
 
 
+def super_resolve(size: int) -> Callable[[], None]:
+    """One forward pass of the `paper` network of 256x256 from z to an image of another size, by the paper's rule."""
+    generator = build_generator(Config.from_config_dict(lsun.get_config()))
+    variables = jax.jit(generator.init)(jax.random.key(0))
+    z = generator.latents(jax.random.key(1), 1)
+    images = jax.jit(lambda variables, z: generator.images(variables, z, viewport=Viewport(size, size, rule="paper")))
+
+    def once() -> None:
+        jax.block_until_ready(images(variables, z))
+
+    return once
+
+
 def train(phase: str, batch: int = 8) -> Callable[[], None]:
     """One step at 64x64: `plain` without, `lazy` with the lazy penalty; weights are averaged in both."""
     config = release_config(64, batch)
@@ -65,8 +81,13 @@ def train(phase: str, batch: int = 8) -> Callable[[], None]:
 
 def main() -> None:
     """Answers until stdin ends."""
+    # As a run does; the first turn of the first run fills the cache, whose use also keeps the compiler's memory away.
+    set_cpu_threads(one_an_operation=False)
+    cache = lsun.get_config().compilation_cache_dir
+    jax.config.update("jax_compilation_cache_dir", str(pathlib.Path(cache).expanduser()))
     kind, _, argument = sys.argv[1].partition(":")
-    once = render(int(argument)) if kind == "render" else train(argument)
+    makers = {"render": render, "super_resolve": super_resolve, "train": train}
+    once = makers[kind](int(argument) if argument.isdigit() else argument)
     for _ in sys.stdin:
         started = time.perf_counter()
         once()

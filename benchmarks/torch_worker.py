@@ -56,6 +56,35 @@ def render(root: pathlib.Path, batch: int) -> Callable[[], None]:
     return once
 
 
+def super_resolve(root: pathlib.Path, size: int) -> Callable[[], None]:
+    """One forward pass of the paper's original code, a network of 256x256, from z to an image of another size."""
+    from unittest import mock
+
+    import torch  # pyright: ignore[reportMissingImports]
+    import yaml
+    from firelab.config import Config  # pyright: ignore[reportMissingImports]
+
+    original = root / "archive" / "original-implementation"
+    sys.path.insert(0, str(original))
+    # What the generator does not use but its modules import: CUDA extensions, other networks, readers of data.
+    unused = ("stylegan2", "stylegan2.discriminator", "stylegan2.op", "gan", "resnet_gan")
+    for name in (*(f"src.models.{each}" for each in unused), "src.dataloaders.imagenet_vs"):
+        sys.modules[name] = mock.MagicMock()
+    from src.models.inr_gan import INRGenerator  # pyright: ignore[reportMissingImports]
+
+    settings = yaml.safe_load((original / "configs" / "inr-gan.yml").read_text())
+    settings["data"].update(target_img_size=256, num_img_channels=3)
+    settings["hp"]["inr"].update(num_blocks=7, upsample_block_idx=1)
+    generator = INRGenerator(Config({"hp": settings["hp"], "data": settings["data"]})).eval()
+    z = torch.randn(1, 512)
+
+    def once() -> None:
+        with torch.no_grad():
+            generator(z, size)
+
+    return once
+
+
 def train(root: pathlib.Path, phase: str, batch: int = 8) -> Callable[[], None]:
     """One phase of the official training loop at 64x64, its optimizer step included; `Gmain` also averages weights."""
     torch, generator, discriminator = _networks(root, 64)
@@ -108,7 +137,8 @@ def main() -> None:
     """Answers until stdin ends."""
     root, task = pathlib.Path(sys.argv[1]), sys.argv[2]
     kind, _, argument = task.partition(":")
-    once = render(root, int(argument)) if kind == "render" else train(root, argument)
+    makers = {"render": render, "super_resolve": super_resolve, "train": train}
+    once = makers[kind](root, int(argument) if argument.isdigit() else argument)
     for _ in sys.stdin:
         started = time.perf_counter()
         once()
