@@ -1,0 +1,105 @@
+"""Seconds, images a second and share of the chip's peak of a training step, against the batch.
+
+    python -m benchmarks.train_step --config=configs/lsun.py:church,release --batches=16,32,64 \
+        --config.training.precision=bfloat16 --output=benchmarks/results/train_step.json
+
+A step with the lazy phases and one without are measured apart, and spread as a run does. Images are random.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from absl import flags
+
+from benchmarks.recording import Row, define_record_flags, finish, seconds_of
+from inr_gan_jax.command_line import define_config_flag, run, set_cpu_threads
+from inr_gan_jax.config import Config
+from inr_gan_jax.errors import UserError
+from inr_gan_jax.models.build import build_discriminator, build_generator
+from inr_gan_jax.training.chips import chip_of
+from inr_gan_jax.training.compiled_plan import flops_a_step, flops_of_phases
+from inr_gan_jax.training.optimizers import build_optimizers
+from inr_gan_jax.training.sharding import make_shardings
+from inr_gan_jax.training.state import init_state
+from inr_gan_jax.training.steps import TrainStep
+
+
+def with_batch(config: Config, batch_size: int) -> Config:
+    """The same run with batches of another size."""
+    return dataclasses.replace(config, training=dataclasses.replace(config.training, batch_size=batch_size))
+
+
+def measure(config: Config, turns: int) -> Row:
+    """One row: the step of a configuration on all devices."""
+    parts = (build_generator(config, for_training=True), build_discriminator(config), build_optimizers(config))
+    shardings = make_shardings(config.num_devices, config.training.batch_size, config.sharding)
+    train_step = TrainStep(config, *parts, shardings)
+    placement = shardings.of_state(jax.eval_shape(lambda: init_state(config, *parts)))
+    state = jax.jit(lambda: init_state(config, *parts), out_shardings=placement)()
+    shape = (config.training.batch_size, config.data.height, config.data.width, config.data.channels)
+    images = jax.random.randint(jax.random.key(0), shape, 0, 256, jnp.int32).astype(jnp.uint8)
+    batch = jax.device_put({"image": images, "label": jnp.zeros(shape[0], jnp.int32)}, shardings.batch)
+    program = jax.jit(train_step.__call__, donate_argnums=0).lower(state, batch).compile()
+    longest = max(train_step.intervals().values())
+    number = jnp.asarray(0)
+
+    def once() -> Any:
+        nonlocal state
+        state, scalars = program(state.replace(step=jax.device_put(number, shardings.replicated)), batch)
+        return scalars
+
+    seconds: dict[str, list[float]] = {}
+    for name, step in (("plain", 1), ("lazy", 0)):
+        number = jnp.asarray(step, jnp.int32)
+        if longest > 1 or name == "lazy":
+            seconds[name] = seconds_of(once, turns)
+    return _row(config, seconds, longest, program)
+
+
+def _row(config: Config, seconds: dict[str, list[float]], longest: int, program: Any) -> Row:
+    medians = {name: sorted(each)[len(each) // 2] for name, each in seconds.items()}
+    mean = medians["lazy"] if longest == 1 else (medians["plain"] * (longest - 1) + medians["lazy"]) / longest
+    flops = flops_a_step(config, flops_of_phases(config))
+    memory, chip = program.memory_analysis(), chip_of(jax.devices()[0])
+    row = {
+        "seconds": seconds,
+        "median_seconds": mean,
+        "images_per_second": config.training.batch_size / mean,
+        "tflop_a_step": flops / 1e12,
+        "gflop_per_second": flops / mean / 1e9,
+        "arguments_mib": memory.argument_size_in_bytes / 2**20,
+        "temporary_mib": memory.temp_size_in_bytes / 2**20,
+    }
+    if chip is not None:
+        row["share_of_peak"] = flops / mean / chip.flops / jax.device_count()
+    statistics = jax.devices()[0].memory_stats()
+    if statistics and "peak_bytes_in_use" in statistics:
+        row["peak_mib"] = statistics["peak_bytes_in_use"] / 2**20
+    return row
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Entry point."""
+    del arguments
+    values = flags.FLAGS
+    config = Config.from_config_dict(values.config)
+    try:
+        batches = [int(batch) for batch in values.batches] or [config.training.batch_size]
+    except ValueError as error:
+        raise UserError(f"--batches is {','.join(values.batches)}, expected whole numbers") from error
+    set_cpu_threads(one_an_operation=config.one_cpu_thread)
+    rows = {}
+    for batch in batches:
+        rows[str(batch)] = measure(with_batch(config, batch), values.turns)
+    settings = {"config": config.name, "precision": config.training.precision, "remat": config.training.remat}
+    finish(rows, settings)
+
+
+if __name__ == "__main__":
+    define_config_flag()
+    define_record_flags()
+    flags.DEFINE_list("batches", [], "Images a step, one row each; that of the configuration by default.")
+    run(main)
