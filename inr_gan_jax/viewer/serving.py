@@ -1,0 +1,124 @@
+"""From a generator to a running server: the socket, the start, the address to open."""
+
+import contextlib
+import importlib.util
+import secrets
+import socket
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from inr_gan_jax.errors import UserError
+from inr_gan_jax.inference.loading import LoadedGenerator
+from inr_gan_jax.metrics.progress import Progress
+
+_NEEDED = ("starlette", "uvicorn", "cachetools")
+_LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
+_TOKEN_BYTES = 18
+# Connections at once; a browser opens six.
+_MOST_CONNECTIONS = 512
+_LONGEST_REQUEST = 2**14
+
+
+def check_available() -> None:
+    """Checks that there is a web server at all.
+
+    Raises:
+        UserError: if a library is missing.
+    """
+    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UserError(f"the viewer needs {', '.join(missing)}: pip install 'inr_gan_jax[viewer]'")
+
+
+@contextlib.contextmanager
+def listening_socket(host: str, port: int) -> Iterator[socket.socket]:
+    """Takes a port before any work is done; whoever connects is served when the server runs.
+
+    Args:
+        host: address or name of this machine.
+        port: 0 for any that is free.
+
+    Raises:
+        UserError: if it cannot be taken.
+    """
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind)
+    except OSError as error:
+        raise UserError(
+            f"host is {host!r}, expected an address or a name of this machine ({error.strerror})"
+        ) from error
+    with listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind(address)
+            listener.listen()
+        except OSError as error:
+            raise UserError(
+                f"port {port} of {host} cannot be taken ({error.strerror}); end the program that has it, or choose "
+                "another by --port"
+            ) from error
+        yield listener
+
+
+def serve(loaded: LoadedGenerator, listener: socket.socket, host: str, token: str | None = None) -> None:
+    """Compiles what tiles need, prints the address, and answers until it is interrupted.
+
+    Args:
+        loaded: the generator, a continuous one.
+        listener: socket to answer on.
+        host: as it was asked for; other hosts than this machine alone need a token.
+        token: that requests must carry; None to make one up where one is needed.
+    """
+    name = f"[{host}]" if ":" in host else host
+    is_private = name in _LOOPBACK
+    if not is_private:
+        token = token or secrets.token_urlsafe(_TOKEN_BYTES)
+    server = made_server(loaded, hosts=_LOOPBACK if is_private else None, token=token)
+    port = listener.getsockname()[1]
+    print(f"viewer: http://{name}:{port}/{f'?token={token}' if token else ''} (Ctrl-C stops it)", flush=True)
+    server.run(sockets=[listener])
+
+
+def made_server(loaded: LoadedGenerator, may_be_framed: bool = False, **access: Any) -> Any:
+    """Prepares a `uvicorn.Server`, compiling what tiles need.
+
+    Args:
+        loaded: the generator, a continuous one.
+        may_be_framed: other pages may show this one in a frame.
+        access: further `AccessSettings`.
+    """
+    import uvicorn
+
+    # After `check_available`, which these would come before.
+    from inr_gan_jax.viewer.access import AccessSettings
+    from inr_gan_jax.viewer.drawing import Drawing
+    from inr_gan_jax.viewer.programs import pieces_for_device
+    from inr_gan_jax.viewer.server import ViewerServer
+
+    drawing = Drawing(loaded, pieces_for_device())
+    prepare(drawing)
+    application = ViewerServer(drawing).application(AccessSettings(may_be_framed=may_be_framed, **access))
+    return uvicorn.Server(
+        uvicorn.Config(
+            application,
+            log_level="error",
+            access_log=False,
+            server_header=False,
+            limit_concurrency=_MOST_CONNECTIONS,
+            h11_max_incomplete_event_size=_LONGEST_REQUEST,
+            http="h11",
+            ws="none",
+            timeout_graceful_shutdown=2,
+        )
+    )
+
+
+def prepare(drawing: Any) -> None:
+    """Makes all programs, showing how far that is."""
+    started = time.perf_counter()
+    with Progress("compile", drawing.num_steps, unit="steps") as progress:
+        for _ in drawing.prepare():
+            progress.add(1)
+    print(f"viewer: {drawing.programs.count} programs for all places and levels, {time.perf_counter() - started:.1f} s")
