@@ -15,8 +15,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 COOKIE = "inr_gan_viewer_token"
 _MOST_CLIENTS = 1024
+# OpenSeadragon writes one rule of its own into the page.
+_OPENSEADRAGON_STYLE = "sha256-9xTiqzfwFaL2SGb1rmr8gysEwVVjIvqWAgmZgqFqpEE="
 _HEADERS = {
-    "Content-Security-Policy": "default-src 'self'; img-src 'self' blob: data:; object-src 'none'; base-uri 'none'",
+    "Content-Security-Policy": f"default-src 'self'; style-src 'self' '{_OPENSEADRAGON_STYLE}'; object-src 'none'; "
+    "base-uri 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
 }

@@ -67,7 +67,6 @@ class Drawing:
     Args:
         loaded: the generator, a continuous one.
         pieces: how tiles are cut.
-        num_threads: that draw a tile together; None for what suits the device.
         most_waiting: tiles that may wait.
     """
 
@@ -75,12 +74,11 @@ class Drawing:
         self,
         loaded: LoadedGenerator,
         pieces: PieceSettings,
-        num_threads: int | None = None,
         most_waiting: int = MOST_WAITING,
     ) -> None:
         self.loaded = loaded
         self.images = Images(loaded)
-        self.programs = Programs(pieces, num_threads)
+        self.programs = Programs(pieces)
         self.coarsest: dict[DensifyRule, int] = {rule: coarsest_level(loaded, rule) for rule in RULES}
         self._tiles: Kept[bytes] = Kept(_TILE_BYTES, len)
         self._queue = WorkQueue(self._do, NUM_WORKERS, most_waiting, pieces.tiles)
@@ -139,7 +137,6 @@ class Drawing:
     def close(self) -> None:
         """Stops the threads."""
         self._queue.close()
-        self.programs.close()
 
     @property
     def num_waiting(self) -> int:

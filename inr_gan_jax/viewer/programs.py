@@ -6,10 +6,8 @@ next size of a short list. So the number of programs is bounded, whatever is ask
 """
 
 import dataclasses
-import os
 import threading
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import jax
@@ -21,8 +19,6 @@ from inr_gan_jax.models.generator import Generator, Grids, Modulation
 from inr_gan_jax.ops.image_grid import to_uint8
 from inr_gan_jax.ops.viewport import Layout, Viewport
 from inr_gan_jax.viewer.plane import TILE
-
-_MOST_THREADS = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,13 +54,10 @@ class Programs:
 
     Args:
         pieces: how tiles are cut.
-        num_threads: that draw the pieces of a tile; None for one a core of a CPU, up to four.
     """
 
-    def __init__(self, pieces: PieceSettings, num_threads: int | None = None) -> None:
+    def __init__(self, pieces: PieceSettings) -> None:
         self.pieces = pieces
-        self.num_threads = num_threads or (1 if pieces.batch > 1 else min(_MOST_THREADS, os.cpu_count() or 1))
-        self._threads = ThreadPoolExecutor(self.num_threads)
         self._compiled: dict[Any, Any] = {}
         self._lock = threading.Lock()
 
@@ -80,10 +73,10 @@ class Programs:
             For each [TILE, TILE, channels], uint8.
         """
         pieces = [piece for viewport in viewports for piece in self._cut(loaded.generator, viewport)]
-        # Neighbours nearly always share a program; where they do not, each group is a call of its own.
-        groups = list(_groups(pieces, self.pieces.batch))
-        calls = self._threads.map(lambda group: self._call(loaded, modulation, group), groups)
-        drawn = [image for images in calls for image in images]
+        # Neighbours nearly always share a program; where they do not, each group is a call of its own. All calls are
+        # under way before the first is waited for, so that the cores of a CPU share them.
+        calls = [self._call(loaded, modulation, group) for group in _groups(pieces, self.pieces.batch)]
+        drawn = [image for images, count in calls for image in np.asarray(images)[:count]]
         count = TILE // self.pieces.rows
         return [to_uint8(np.concatenate(drawn[start : start + count])) for start in range(0, len(drawn), count)]
 
@@ -93,10 +86,6 @@ class Programs:
         for piece in self._cut(loaded.generator, viewport):
             self._program(loaded, modulation, _stacked([piece] * self.pieces.batch))
         return len(self._compiled) > before
-
-    def close(self) -> None:
-        """Stops the threads."""
-        self._threads.shutdown()
 
     @property
     def count(self) -> int:
@@ -110,10 +99,10 @@ class Programs:
             for top in range(0, viewport.height, rows)
         ]
 
-    def _call(self, loaded: LoadedGenerator, modulation: Modulation, group: list[Grids]) -> list[np.ndarray]:
+    def _call(self, loaded: LoadedGenerator, modulation: Modulation, group: list[Grids]) -> tuple[Array, int]:
+        """Starts to draw pieces: [batch, rows, TILE, channels], and how many of them are wanted."""
         grids = _stacked(group + [group[-1]] * (self.pieces.batch - len(group)))
-        images = self._program(loaded, modulation, grids)(loaded.variables, modulation, grids)
-        return list(np.asarray(images)[: len(group)])
+        return self._program(loaded, modulation, grids)(loaded.variables, modulation, grids), len(group)
 
     def _program(self, loaded: LoadedGenerator, modulation: Modulation, grids: Grids) -> Any:
         key = (loaded.generator, _shape_key(grids))
