@@ -21,7 +21,7 @@ def main(arguments: Sequence[str]) -> None:
     del arguments
     values = flags.FLAGS
     serving.check_available()
-    with serving.listening_socket(values.host, values.port) as listener:
+    with serving.open_socket(values.host, values.port) as listener:
         # The viewer has a thread of its own for each core.
         use_one_cpu_thread()
         # Programs are small, and all of them are needed before the first tile.

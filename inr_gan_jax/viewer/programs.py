@@ -87,6 +87,10 @@ class Programs:
             self._program(loaded, modulation, _stacked([piece] * self.pieces.batch))
         return len(self._compiled) > before
 
+    def keys_of(self, generator: Generator, viewport: Viewport) -> set[Any]:
+        """What tells the programs of a tile apart."""
+        return {_shape_key(piece) for piece in self._cut(generator, viewport)}
+
     @property
     def count(self) -> int:
         """Programs compiled so far."""
@@ -145,12 +149,12 @@ def _filled_up(grids: Any) -> Grids:
 
 
 def _layout(layout: Layout, full: tuple[int, int]) -> Layout:
-    size = (_listed_size(layout.size[0], full[0]), _listed_size(layout.size[1], full[1]))
+    size = (listed_size(layout.size[0], full[0]), listed_size(layout.size[1], full[1]))
     # Filled up lattices do not repeat regularly; those of a pointwise picture are all the same.
     return Layout(size, layout.repeats if layout.repeats == (1, 1) else None)
 
 
-def _listed_size(size: int, full: int) -> int:
+def listed_size(size: int, full: int) -> int:
     """The next size of the form 2^k + 1: halves and quarters of a tile are that long where cells are cut."""
     return size if size == full else 1 + 2 ** (max(size, 2) - 2).bit_length()
 

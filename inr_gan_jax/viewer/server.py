@@ -67,13 +67,19 @@ class ViewerServer:
         self._one_picture = asyncio.Lock()
         self._one_file = asyncio.Lock()
 
-    def application(self, settings: AccessSettings) -> Starlette:
-        """The ASGI application."""
+    def application(self, settings: AccessSettings, closes_drawing: bool = True) -> Starlette:
+        """The ASGI application.
+
+        Args:
+            settings: who may ask.
+            closes_drawing: end the drawing with the server.
+        """
 
         @contextlib.asynccontextmanager
         async def lifespan(_: Starlette) -> AsyncIterator[None]:
             yield
-            await run_in_threadpool(self._drawing.close)
+            if closes_drawing:
+                await run_in_threadpool(self._drawing.close)
 
         return Starlette(
             routes=[

@@ -1,9 +1,13 @@
-"""From a generator to a running server: the socket, the start, the address to open."""
+"""From a generator to a running server: the socket, the start, the address to open.
+
+The libraries of the server are imported where they are needed: `check_available` comes before.
+"""
 
 import contextlib
 import importlib.util
 import secrets
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -13,7 +17,7 @@ from inr_gan_jax.inference.loading import LoadedGenerator
 from inr_gan_jax.metrics.progress import Progress
 
 _NEEDED = ("starlette", "uvicorn", "cachetools")
-_LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
 _TOKEN_BYTES = 18
 # Connections at once; a browser opens six.
 _MOST_CONNECTIONS = 512
@@ -31,8 +35,7 @@ def check_available() -> None:
         raise UserError(f"the viewer needs {', '.join(missing)}: pip install 'inr_gan_jax[viewer]'")
 
 
-@contextlib.contextmanager
-def listening_socket(host: str, port: int) -> Iterator[socket.socket]:
+def open_socket(host: str, port: int) -> socket.socket:
     """Takes a port before any work is done; whoever connects is served when the server runs.
 
     Args:
@@ -44,22 +47,20 @@ def listening_socket(host: str, port: int) -> Iterator[socket.socket]:
     """
     try:
         family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listener = socket.socket(family, kind)
     except OSError as error:
+        raise UserError(f"host is {host!r}, expected an address or name of this machine ({error.strerror})") from error
+    listener = socket.socket(family, kind)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind(address)
+        listener.listen()
+    except OSError as error:
+        listener.close()
         raise UserError(
-            f"host is {host!r}, expected an address or a name of this machine ({error.strerror})"
+            f"port {port} of {host} cannot be taken ({error.strerror}); end the program that has it, or choose another "
+            "by --port"
         ) from error
-    with listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind(address)
-            listener.listen()
-        except OSError as error:
-            raise UserError(
-                f"port {port} of {host} cannot be taken ({error.strerror}); end the program that has it, or choose "
-                "another by --port"
-            ) from error
-        yield listener
+    return listener
 
 
 def serve(loaded: LoadedGenerator, listener: socket.socket, host: str, token: str | None = None) -> None:
@@ -71,38 +72,37 @@ def serve(loaded: LoadedGenerator, listener: socket.socket, host: str, token: st
         host: as it was asked for; other hosts than this machine alone need a token.
         token: that requests must carry; None to make one up where one is needed.
     """
+    from inr_gan_jax.viewer.access import AccessSettings
+    from inr_gan_jax.viewer.drawing import Drawing
+    from inr_gan_jax.viewer.programs import pieces_for_device
+
     name = f"[{host}]" if ":" in host else host
-    is_private = name in _LOOPBACK
+    is_private = name in LOOPBACK
     if not is_private:
         token = token or secrets.token_urlsafe(_TOKEN_BYTES)
-    server = made_server(loaded, hosts=_LOOPBACK if is_private else None, token=token)
+    drawing = Drawing(loaded, pieces_for_device())
+    prepare(drawing)
+    server = made_server(drawing, AccessSettings(hosts=LOOPBACK if is_private else None, token=token))
     port = listener.getsockname()[1]
     print(f"viewer: http://{name}:{port}/{f'?token={token}' if token else ''} (Ctrl-C stops it)", flush=True)
     server.run(sockets=[listener])
 
 
-def made_server(loaded: LoadedGenerator, may_be_framed: bool = False, **access: Any) -> Any:
-    """Prepares a `uvicorn.Server`, compiling what tiles need.
+def made_server(drawing: Any, access: Any, closes_drawing: bool = True) -> Any:
+    """Makes a `uvicorn.Server`.
 
     Args:
-        loaded: the generator, a continuous one.
-        may_be_framed: other pages may show this one in a frame.
-        access: further `AccessSettings`.
+        drawing: a `Drawing`, prepared or not.
+        access: `AccessSettings`.
+        closes_drawing: end the drawing with the server.
     """
     import uvicorn
 
-    # After `check_available`, which these would come before.
-    from inr_gan_jax.viewer.access import AccessSettings
-    from inr_gan_jax.viewer.drawing import Drawing
-    from inr_gan_jax.viewer.programs import pieces_for_device
     from inr_gan_jax.viewer.server import ViewerServer
 
-    drawing = Drawing(loaded, pieces_for_device())
-    prepare(drawing)
-    application = ViewerServer(drawing).application(AccessSettings(may_be_framed=may_be_framed, **access))
     return uvicorn.Server(
         uvicorn.Config(
-            application,
+            ViewerServer(drawing).application(access, closes_drawing),
             log_level="error",
             access_log=False,
             server_header=False,
@@ -113,6 +113,20 @@ def made_server(loaded: LoadedGenerator, may_be_framed: bool = False, **access: 
             timeout_graceful_shutdown=2,
         )
     )
+
+
+@contextlib.contextmanager
+def in_background(server: Any, listener: socket.socket) -> Iterator[str]:
+    """Runs a server in a thread; gives its address, and stops it in the end."""
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+    thread.start()
+    while not server.started and thread.is_alive():
+        time.sleep(0.01)
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/"
+    finally:
+        server.should_exit = True
+        thread.join()
 
 
 def prepare(drawing: Any) -> None:

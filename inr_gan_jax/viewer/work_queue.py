@@ -64,6 +64,11 @@ class WorkQueue:
         """Pieces that no thread has taken yet."""
         return self._num_waiting
 
+    @property
+    def num_remembered(self) -> int:
+        """Pieces that are held, those that were given up among them."""
+        return len(self._heap)
+
     def put(self, key: Hashable, kind: Hashable, item: Any, urgency: float) -> Work:
         """Adds a piece of work, or joins the same piece if it is there.
 

@@ -2,7 +2,7 @@
 // and the border of the trained picture.
 
 import { imageQuery } from "./scene.js";
-import { planeSource, suitableLevel, MIN_PIXEL_RATIO } from "./tiles.js";
+import { leastPixelRatio, planeSource, suitableLevel } from "./tiles.js";
 
 // The trained picture and a margin around it.
 const HOME_SPAN = 1.25;
@@ -26,8 +26,8 @@ export class Stage {
     };
     this.viewer = OpenSeadragon({
       element: elements.picture, drawer: "canvas", showNavigationControl: false, preserveViewport: true, visibilityRatio: 0,
-      constrainDuringPan: false, minPixelRatio: MIN_PIXEL_RATIO, animationTime: 0.5, springStiffness: 9,
-      zoomPerScroll: 1.3, zoomPerClick: 1, maxTilesPerFrame: 8, imageLoaderLimit: 6, maxImageCacheCount: 600,
+      constrainDuringPan: false, minPixelRatio: leastPixelRatio(), animationTime: 0.5, springStiffness: 9,
+      zoomPerScroll: 1.3, zoomPerClick: 1, maxTilesPerFrame: 8, imageLoaderLimit: 4, maxImageCacheCount: 600,
       gestureSettingsMouse: { clickToZoom: false, dblClickToZoom: true, flickEnabled: true },
       gestureSettingsTouch: { pinchRotate: false, flickEnabled: true }, tileRetryMax: 0, timeout: 60000,
     });
@@ -189,7 +189,7 @@ export class Stage {
     const { viewport } = this.viewer;
     const width = viewport.getContainerSize().x * OpenSeadragon.pixelDensityRatio;
     viewport.maxZoomLevel = (this.info.tile * 2 ** this.info.levels.max * MOST_ENLARGED) / width;
-    viewport.minZoomLevel = (this.info.tile * 2 ** this.info.levels.min * MIN_PIXEL_RATIO) / width;
+    viewport.minZoomLevel = (this.info.tile * 2 ** this.info.levels.min * leastPixelRatio()) / width;
     this.moved();
   }
 

@@ -51,16 +51,18 @@ async function start() {
 
   const showSpectrum = later(() => {
     if (!element("spectrum-section").open) return;
-    const grey = middleOf(stage.viewer.drawer.canvas, SPECTRUM_SIDE);
+    // Of the INR, and not of the edge that the curtain is.
+    const share = controls.choices.compare === "none" ? 0 : stage.curtain;
+    const grey = middleOf(stage.viewer.drawer.canvas, SPECTRUM_SIDE, share);
     if (!grey) return;
     const longer = Math.max(info.native.width, info.native.height);
-    const share = longer / stage.density;
+    const held = longer / stage.density;
     const colour = getComputedStyle(document.documentElement).getPropertyValue("--trained");
-    drawSpectrum(element("spectrum"), powerSpectrum(grey, SPECTRUM_SIDE), SPECTRUM_SIDE, { width: share, height: share },
+    drawSpectrum(element("spectrum"), powerSpectrum(grey, SPECTRUM_SIDE), SPECTRUM_SIDE, { width: held, height: held },
       colour);
-    element("spectrum-note").textContent = share < 1
-      ? "Of the middle of the screen, 90 dB from white to black. The frame holds what the trained pixels can hold."
-      : "Of the middle of the screen, 90 dB from white to black.";
+    element("spectrum-note").textContent = held < 1
+      ? "Of the middle of the INR's side, 90 dB from white to black. The frame holds all that the trained pixels can."
+      : "Of the middle of the INR's side, 90 dB from white to black.";
   }, SPECTRUM_MILLISECONDS);
 
   const showSize = () => {

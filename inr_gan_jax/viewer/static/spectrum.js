@@ -60,10 +60,11 @@ export function powerSpectrum(grey, side) {
   return power;
 }
 
-/** Brightness of the middle of a canvas; null where less than `side` pixels are drawn. */
-export function middleOf(canvas, side) {
-  if (canvas.width < side || canvas.height < side) return null;
-  const left = (canvas.width - side) >> 1, top = (canvas.height - side) >> 1;
+/** Brightness of the middle of what a canvas shows right of a share; null where that is less than `side` pixels. */
+export function middleOf(canvas, side, share) {
+  const first = Math.round(canvas.width * share);
+  if (canvas.width - first < side || canvas.height < side) return null;
+  const left = first + ((canvas.width - first - side) >> 1), top = (canvas.height - side) >> 1;
   const { data } = canvas.getContext("2d").getImageData(left, top, side, side);
   return Float64Array.from({ length: side * side }, (_, index) =>
     0.299 * data[4 * index] + 0.587 * data[4 * index + 1] + 0.114 * data[4 * index + 2]);

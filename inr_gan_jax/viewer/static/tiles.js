@@ -3,12 +3,15 @@
 // Coarser levels that are asked for before the sharp one; the ones between would only delay it.
 const COARSER = 2;
 const RETRY_MILLISECONDS = 1500;
-// A tile is shown at 0.75 to 1.5 times its size.
-export const MIN_PIXEL_RATIO = 0.75;
+
+/** Least size that a tile's pixel is shown at, in device pixels; the most is twice that. Dense screens need no more. */
+export function leastPixelRatio() {
+  return 0.75 * Math.max(1, OpenSeadragon.pixelDensityRatio / 1.5);
+}
 
 /** Level of the server's tiles that suits a density, in device pixels a unit of the plane. */
 export function suitableLevel(info, density) {
-  const level = Math.floor(Math.log2(density / info.tile / MIN_PIXEL_RATIO));
+  const level = Math.floor(Math.log2(density / info.tile / leastPixelRatio()));
   return Math.min(info.levels.max, Math.max(info.levels.min, level));
 }
 
@@ -54,6 +57,10 @@ export function planeSource(info, by, query, report) {
       return !source.stopped && isLevel && exists(tile.level, tile.x, tile.y) && !(tile.failedAt > performance.now());
     },
     downloadTileStart: (job) => {
+      if (!source.isWanted(job.tile)) {
+        job.fail("aborted while it waited", null);
+        return;
+      }
       const abort = new AbortController();
       running.set(job, abort);
       fetchTile(job.src, abort.signal).then((bitmap) => {
