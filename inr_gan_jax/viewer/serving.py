@@ -5,6 +5,7 @@ The libraries of the server are imported where they are needed: `check_available
 
 import contextlib
 import importlib.util
+import logging
 import secrets
 import socket
 import threading
@@ -100,6 +101,8 @@ def made_server(drawing: Any, access: Any, closes_drawing: bool = True) -> Any:
 
     from inr_gan_jax.viewer.server import ViewerServer
 
+    # A reader that is too slow is left without an answer on purpose.
+    logging.getLogger("uvicorn.error").addFilter(_is_news)
     return uvicorn.Server(
         uvicorn.Config(
             ViewerServer(drawing).application(access, closes_drawing),
@@ -113,6 +116,10 @@ def made_server(drawing: Any, access: Any, closes_drawing: bool = True) -> Any:
             timeout_graceful_shutdown=2,
         )
     )
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    return not record.getMessage().startswith("ASGI callable returned without")
 
 
 @contextlib.contextmanager

@@ -25,8 +25,10 @@ WILD = [
     "0.5", "4294967295", "4294967296", "999999999999", "None", "null", "%00", "%ff", "٣", "../..", "'", "<script>",
     "[1]", "0-99999", "0-3", "1,,2", "z", "w", "image", "paper", "all", "pointwise", "true",
 ]  # fmt: skip
-KEYS = ["seed", "to", "t", "space", "psi", "class", "style", "layers", "rule", "left", "top", "extent", "width", "height",
-        "checkpoint", "token", "", "seed "]  # fmt: skip
+KEYS = [
+    "seed", "to", "t", "space", "psi", "class", "style", "layers", "rule", "left", "top", "extent", "width", "height",
+    "checkpoint", "token", "", "seed ",
+]  # fmt: skip
 SANE = {"seed": "5", "to": "6", "t": "0.5", "space": "image", "psi": "0.7", "style": "2", "layers": "1", "rule": "all"}
 
 
@@ -37,7 +39,7 @@ def wild_path(rng: random.Random) -> str:
         query[rng.choice(KEYS)] = rng.choice(WILD)
     if kind == "picture":
         query |= {"width": str(rng.choice([1, 300, 0, 20000])), "height": str(rng.choice([1, 40, 10**9]))}
-    text = "&".join(f"{key}={urllib.parse.quote(value, safe='%')}" for key, value in query.items())
+    text = "&".join(f"{urllib.parse.quote(key)}={urllib.parse.quote(value, safe='%')}" for key, value in query.items())
     if kind == "noise":
         return urllib.parse.quote("".join(rng.choice(WILD) for _ in range(3)), safe="%/")
     if kind == "static":

@@ -55,7 +55,7 @@ def test_missing_library(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_network_of_one_picture_is_refused() -> None:
-    loaded = random_generator(small_release_config(release={"kernel_size": 3}))
+    loaded = random_generator(small_release_config(release={"upsampling": "bilinear"}))
     with pytest.raises(UserError, match="an endless picture is not possible"):
         notebook.show_viewer(loaded)
 

@@ -33,8 +33,8 @@ export class Stage {
     });
     const viewer = this.viewer;
     viewer.addHandler("canvas-key", (event) => {
-      // Turning and mirroring would only confuse; 0 is a button of the page, too.
-      if (["KeyR", "KeyF", "Digit0"].includes(event.originalEvent.code)) event.preventDefaultAction = true;
+      // Turning and mirroring would only confuse; the page itself listens to 0, + and -.
+      if (["KeyR", "KeyF", "Digit0", "Equal", "Minus"].includes(event.originalEvent.code)) event.preventDefaultAction = true;
     });
     viewer.addHandler("update-tile", ({ tile, tiledImage }) => {
       tile.exists = tile.loaded || tile.loading || tiledImage.source.isWanted(tile);

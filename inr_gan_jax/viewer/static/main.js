@@ -10,6 +10,7 @@ const element = (id) => document.getElementById(id);
 const SPECTRUM_SIDE = 256;
 const SPECTRUM_MILLISECONDS = 250;
 const ADDRESS_MILLISECONDS = 250;
+const KEY_ZOOM = 1.5;
 
 // Requests that are given up are no errors.
 const isGivenUp = (words) => words.some((word) => /abort|failed to load|before reset/i.test(String(word)));
@@ -148,8 +149,8 @@ async function start() {
   window.addEventListener("keydown", (event) => {
     if (event.target.matches("input, select") || event.ctrlKey || event.metaKey || event.altKey) return;
     if (event.key === "0") stage.home();
-    else if (event.key === "+" || event.key === "=") event.target.closest("#picture") || stage.zoomBy(2);
-    else if (event.key === "-") event.target.closest("#picture") || stage.zoomBy(0.5);
+    else if (event.key === "+" || event.key === "=") stage.zoomBy(KEY_ZOOM);
+    else if (event.key === "-") stage.zoomBy(1 / KEY_ZOOM);
     else controls.key(event.key.toLowerCase());
   });
 }
