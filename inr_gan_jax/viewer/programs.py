@@ -38,6 +38,11 @@ class PieceSettings:
         """Waiting tiles that are worth taking together."""
         return max(1, self.batch * self.rows // TILE)
 
+    @property
+    def parallel(self) -> int:
+        """Tiles that one page should ask for at once; more would only wait, and others behind them."""
+        return self.tiles
+
 
 # On a CPU the activations of a piece stay in its caches, and a tile that waits for others only comes later.
 CPU_PIECES = PieceSettings(rows=32, batch=1)

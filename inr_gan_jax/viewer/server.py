@@ -216,6 +216,7 @@ def information(drawing: Drawing) -> dict[str, Any]:
         "native": {"height": generator.size[0], "width": generator.size[1]},
         "channels": generator.channels,
         "tile": TILE,
+        "parallel": drawing.programs.pieces.parallel,
         "levels": {"min": MIN_LEVEL, "max": MAX_LEVEL},
         "reach": REACH,
         "reaches": {str(level): plane.reach_of(level) for level in range(MIN_LEVEL, MAX_LEVEL + 1)},

@@ -27,7 +27,7 @@ export class Stage {
     this.viewer = OpenSeadragon({
       element: elements.picture, drawer: "canvas", showNavigationControl: false, preserveViewport: true, visibilityRatio: 0,
       constrainDuringPan: false, minPixelRatio: leastPixelRatio(), animationTime: 0.5, springStiffness: 9,
-      zoomPerScroll: 1.3, zoomPerClick: 1, maxTilesPerFrame: 8, imageLoaderLimit: 4, maxImageCacheCount: 600,
+      zoomPerScroll: 1.3, zoomPerClick: 1, maxTilesPerFrame: 8, imageLoaderLimit: info.parallel, maxImageCacheCount: 600,
       gestureSettingsMouse: { clickToZoom: false, dblClickToZoom: true, flickEnabled: true },
       gestureSettingsTouch: { pinchRotate: false, flickEnabled: true }, tileRetryMax: 0, timeout: 60000,
     });
