@@ -7,6 +7,7 @@ the printed address holds.
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import jax
 from absl import flags
@@ -14,6 +15,8 @@ from absl import flags
 from inr_gan_jax.command_line import run, use_one_cpu_thread
 from inr_gan_jax.inference.options import check_continuous, define_checkpoint_flag, load_checkpoint
 from inr_gan_jax.viewer import serving
+
+_CACHE = "~/.cache/inr_gan_jax/xla"
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -24,9 +27,11 @@ def main(arguments: Sequence[str]) -> None:
     with serving.open_socket(values.host, values.port) as listener:
         # The viewer has a thread of its own for each core.
         use_one_cpu_thread()
-        # Programs are small, and all of them are needed before the first tile.
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
         loaded = load_checkpoint()
+        # Programs are small, and all of them are made before the first tile: the next start finds them.
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+        if getattr(jax.config, "jax_compilation_cache_dir", None) is None:
+            jax.config.update("jax_compilation_cache_dir", str(Path(_CACHE).expanduser()))
         check_continuous(loaded, "an endless picture")
         serving.serve(loaded, listener, values.host, values.token or None)
 

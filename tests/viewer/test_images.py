@@ -1,17 +1,20 @@
 """Images of a choice are those that the tools make."""
 
+from pathlib import Path
+
 import jax
 import numpy as np
 import pytest
 
 from inr_gan_jax.inference.codes import Truncation, draw_modulations, take
+from inr_gan_jax.inference.inr_file import load_inr, save_inr
 from inr_gan_jax.inference.interpolate import Interpolation
 from inr_gan_jax.inference.pictures import render
 from inr_gan_jax.inference.routes import SPACES, Space
 from inr_gan_jax.inference.style_mix import mix
 from inr_gan_jax.viewer.images import Images
 from inr_gan_jax.viewer.scene import ImageChoice
-from tests.inference.tools import loaded_paper
+from tests.inference.tools import loaded_paper, loaded_release
 
 NATIVE = loaded_paper().generator.native_viewport
 
@@ -53,6 +56,24 @@ def test_style_holds_on_a_way_through_weights(images: Images) -> None:
 
 def test_image_is_made_once(images: Images) -> None:
     assert images.get(ImageChoice(8)) is images.get(ImageChoice(8))
+
+
+def test_mean_of_weights_is_written_as_a_file_that_draws_it(tmp_path: Path) -> None:
+    shown = Images(loaded_release()).get(ImageChoice(3, 4, 0.5, "image"))
+    path = tmp_path / "image.inr.safetensors"
+    save_inr(path, shown.loaded, shown.modulation)
+    loaded, modulation = load_inr(path)
+    native = render(loaded, modulation, loaded.generator.native_viewport)
+    np.testing.assert_allclose(native, shown.native, atol=1e-5)
+
+
+def test_images_between_others_have_arrays_of_the_same_shapes() -> None:
+    # Programs are compiled for them.
+    images = Images(loaded_release())
+    alone, between = images.get(ImageChoice(8)), images.get(ImageChoice(8, 9, 0.5, "image"))
+    for one, other in ((alone.modulation, between.modulation), (alone.loaded.variables, between.loaded.variables)):
+        shapes = [jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), tree) for tree in (one, other)]
+        assert shapes[0] == shapes[1]
 
 
 def test_all_images_have_variables_of_one_structure(images: Images) -> None:
