@@ -98,7 +98,7 @@ def test_page_has_its_parts_and_its_guards(address: str) -> None:
         ("picture.png?width=0", 400, "width is '0', expected a whole number from 1"),
         ("picture.png?extent=0", 400, "too coarse, too fine, or too far away"),
         ("picture.png?extent=900&width=100&height=100", 400, "too coarse, too fine, or too far away"),
-        ("picture.png?left=511&width=4096&height=64&extent=0.001", 400, "too coarse, too fine, or too far away"),
+        ("picture.png?left=511&width=4096&height=64&extent=0.01", 400, "too coarse, too fine, or too far away"),
         ("picture.png?left=inf", 400, "left is 'inf', expected a number from -512 to 512"),
         ("image.inr.safetensors?width=3", 400, "'width' is no key of this address"),
         ("static/../server.py", 404, "there is nothing at this address"),
