@@ -113,6 +113,8 @@ def made_server(drawing: Any, access: Any, closes_drawing: bool = True) -> Any:
             h11_max_incomplete_event_size=_LONGEST_REQUEST,
             http="h11",
             ws="none",
+            # Longer than people look at a view before they move on.
+            timeout_keep_alive=60,
             timeout_graceful_shutdown=2,
         )
     )
