@@ -12,6 +12,7 @@ Chromium are there.
 import argparse
 import concurrent.futures
 import http.client
+import importlib.util
 import json
 import os
 import pathlib
@@ -114,13 +115,9 @@ def start(arguments: argparse.Namespace) -> tuple[subprocess.Popen[str], str, fl
 def first_view_seconds(address: str) -> dict[str, float] | None:
     """Seconds from opening the page in Chromium to its first coarse tile and to a complete view; None without it."""
     chromium = shutil.which("chromium")
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
+    if chromium is None or importlib.util.find_spec("playwright") is None:
         return None
-    if chromium is None:
-        return None
-    with sync_playwright() as driver:
+    with importlib.import_module("playwright.sync_api").sync_playwright() as driver:
         flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync"]
         browser = driver.chromium.launch(executable_path=chromium, args=flags)
         page = browser.new_page(viewport={"width": 1280, "height": 800})
