@@ -1,4 +1,5 @@
 # make demo   train on real digits and draw them (a few minutes on two cores)
+# make viewer look at what it learnt in the browser: an endless picture
 # make test   the whole test suite
 # make lint   ruff and pyright
 # Each makes .venv when it is missing. PYTHON chooses the interpreter (3.11 to 3.13).
@@ -7,7 +8,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 CONSTRAINTS := constraints.txt
 
-.PHONY: demo test lint clean
+VIEWER := inr_gan_jax/viewer
+
+.PHONY: demo viewer viewer-assets test lint clean
 
 .venv: pyproject.toml requirements.txt constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
@@ -24,9 +27,26 @@ CONSTRAINTS := constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINTS) --editable '.[lint]'
 	@touch $@
 
+.venv/viewer-tools: .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINTS) --editable '.[viewer]'
+	@touch $@
+
 demo: .venv
 	$(BIN)/python -m inr_gan_jax.main --config=configs/digits.py --workdir=runs/digits
 	$(BIN)/python -m inr_gan_jax.inference.gallery --workdir=runs/digits
+
+CHECKPOINT ?= runs/digits
+
+viewer: .venv/viewer-tools
+	@test -e $(CHECKPOINT) || { echo "error: $(CHECKPOINT) is not there; make demo learns it, or give make CHECKPOINT=..."; exit 2; }
+	$(BIN)/python -m inr_gan_jax.viewer --checkpoint=$(CHECKPOINT)
+
+# Only after another version in package.json: needs npm, and the checksum in tests/viewer/test_static.py.
+viewer-assets:
+	cd $(VIEWER) && npm ci --ignore-scripts
+	cp $(VIEWER)/node_modules/openseadragon/build/openseadragon/openseadragon.min.js $(VIEWER)/static/
+	cp $(VIEWER)/node_modules/openseadragon/LICENSE.txt $(VIEWER)/static/openseadragon.LICENSE.txt
+	rm -r $(VIEWER)/node_modules
 
 test: .venv/test-tools
 	$(BIN)/python -m pytest -n 2 --dist loadgroup

@@ -31,7 +31,7 @@ ALLOWED = {
     "training": BASE | {"ops", "config", "augment", "losses", "metrics", "data", "models", "checkpoint"},
     "importers": BASE | {"config", "models", "checkpoint", "command_line"},
     "inference": BASE | {"config", "data", "ops", "models", "metrics", "checkpoint", "importers", "command_line"},
-    "viewer": BASE | {"inference", "command_line"},
+    "viewer": BASE | {"ops", "models", "metrics", "inference", "command_line"},
     "main": {"config", "training", "command_line", "errors"},
     "plan": {"config", "training", "command_line", "errors"},
     "evaluate": BASE | {"config", "data", "metrics", "inference", "command_line"},

@@ -122,10 +122,13 @@ def _neutral(generator: Generator, params: Params, modulations: Any) -> Any:
         if connector is not None:
             connector = connector.replace(low=_zero_factors(connector.low), high=_zero_factors(connector.high))
         return modulations.replace(connector=connector, layers=layers)
+    settings = generator.network.settings
+    assert isinstance(settings, ReleaseSettings), "the other model is above"
+    # Of the rank of the settings, so that this is a modulation like any other of the network.
     layers = tuple(
         FactorModulation(
-            left=jnp.zeros((params[layer]["kernel"].shape[1], 1)),
-            right=jnp.zeros((1, params[layer]["kernel"].shape[0])),
+            left=jnp.zeros((params[layer]["kernel"].shape[1], settings.rank)),
+            right=jnp.zeros((settings.rank, params[layer]["kernel"].shape[0])),
         )
         for layer, _ in _layers(params, modulations)
     )

@@ -13,6 +13,7 @@ layer, and the layers of `--col_styles` come from the column. Layers are counted
   frequencies go with the first of them, and ToRGB with the last.
 """
 
+import functools
 import re
 from collections.abc import Collection, Sequence
 from typing import Any
@@ -48,6 +49,7 @@ PICTURE_FILE = "style_mix.png"
 _CELL_SIDE = 96
 
 
+@functools.cache
 def layer_numbers(generator: Generator) -> Modulation:
     """The layer that each array of a modulation belongs to: a modulation with an int in the place of each array."""
     ws = jax.ShapeDtypeStruct((generator.num_ws, generator.w_dim), jnp.float32)

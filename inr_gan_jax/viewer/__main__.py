@@ -1,0 +1,49 @@
+"""An endless picture in the browser: a page that draws any place of a continuous image at any density.
+
+    python -m inr_gan_jax.viewer --checkpoint=runs/digits
+
+Prints the address to open. Only this machine is answered, unless --host says otherwise; then a token is needed, which
+the printed address holds.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import jax
+from absl import flags
+
+from inr_gan_jax.command_line import run, use_one_cpu_thread
+from inr_gan_jax.inference.options import check_continuous, define_checkpoint_flag, load_checkpoint
+from inr_gan_jax.viewer import serving
+
+_CACHE = "~/.cache/inr_gan_jax/xla"
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Entry point."""
+    del arguments
+    values = flags.FLAGS
+    serving.check_available()
+    with serving.open_socket(values.host, values.port) as listener:
+        # The viewer has a thread of its own for each core.
+        use_one_cpu_thread()
+        loaded = load_checkpoint()
+        # Programs are small, and all of them are made before the first tile: the next start finds them.
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+        if getattr(jax.config, "jax_compilation_cache_dir", None) is None:
+            jax.config.update("jax_compilation_cache_dir", str(Path(_CACHE).expanduser()))
+        check_continuous(loaded, "an endless picture")
+        serving.serve(loaded, listener, values.host, values.token or None)
+
+
+def define_flags() -> None:
+    """Defines the flags of the command."""
+    define_checkpoint_flag()
+    flags.DEFINE_string("host", "127.0.0.1", "Address to answer on; 0.0.0.0 for all of this machine's.")
+    flags.DEFINE_integer("port", 8008, "Port to answer on; 0 for any that is free.", 0, 65535)
+    flags.DEFINE_string("token", "", "That requests must carry; made up where --host is not this machine alone.")
+
+
+if __name__ == "__main__":
+    define_flags()
+    run(main, when_stopped=": the viewer")
