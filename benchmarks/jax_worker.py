@@ -13,6 +13,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from benchmarks.networks import at_side
 from configs import lsun
 from inr_gan_jax.command_line import set_cpu_threads
 from inr_gan_jax.config import Config
@@ -25,13 +26,7 @@ from inr_gan_jax.training.steps import TrainStep
 
 def release_config(resolution: int, batch: int) -> Config:
     """The published network and training of the official code, at any resolution up to 256."""
-    values = lsun.get_config("church,release").to_dict()
-    values["data"].update(height=resolution, width=resolution)
-    release = values["release"]
-    release["coordinates"] = tuple(entry for entry in release["coordinates"] if entry["resolution"] <= resolution)
-    release["num_extra_layers"] = tuple(pair for pair in release["num_extra_layers"] if pair[0] <= resolution)
-    values["training"].update(batch_size=batch)
-    return Config.from_dict(values)
+    return at_side(lsun.get_config("church,release").to_dict(), resolution, batch)
 
 
 def render(batch: int) -> Callable[[], None]:

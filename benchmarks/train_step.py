@@ -1,19 +1,24 @@
-"""Seconds, images a second and share of the chip's peak of a training step, against the batch.
+"""Seconds, images a second and share of the chip's peak of a training step, against batch and size.
 
     python -m benchmarks.train_step --config=configs/lsun.py:church,release --batches=16,32,64 \
         --config.training.precision=bfloat16 --output=benchmarks/results/train_step.json
+
+    python -m benchmarks.train_step --config=configs/lsun.py:church,release --batches=2,4,8 --sides=16,32,64 \
+        --output=benchmarks/results/train_step_growth.json --plot=docs/images/growth_step.png
 
 A step with the lazy phases and one without are measured apart, and spread as a run does. Images are random.
 """
 
 import dataclasses
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from absl import flags
 
+from benchmarks.networks import at_side
 from benchmarks.recording import Row, define_record_flags, finish, seconds_of
 from inr_gan_jax.command_line import define_config_flag, run, set_cpu_threads
 from inr_gan_jax.config import Config
@@ -81,6 +86,25 @@ def _row(config: Config, seconds: dict[str, list[float]], longest: int, program:
     return row
 
 
+def plot(rows: Mapping[str, Row], path: str) -> None:
+    """Seconds and memory against the pixels of a batch, a line for each side."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, panels = plt.subplots(1, 2, figsize=(9, 3.6), constrained_layout=True)
+    for axes, key, label in zip(panels, ("median_seconds", "temporary_mib"), ("seconds", "MiB"), strict=True):
+        for side in sorted({row["side"] for row in rows.values()}):
+            points = sorted((row["batch"] * side**2, row[key]) for row in rows.values() if row["side"] == side)
+            axes.loglog(*zip(*points, strict=True), "o-", label=f"{side} x {side}")
+        axes.set(
+            xlabel="pixels of a batch", ylabel=label, title={"seconds": "a step", "MiB": "temporary memory"}[label]
+        )
+        axes.legend()
+    figure.savefig(path, dpi=120)
+
+
 def main(arguments: Sequence[str]) -> None:
     """Entry point."""
     del arguments
@@ -88,18 +112,28 @@ def main(arguments: Sequence[str]) -> None:
     config = Config.from_config_dict(values.config)
     try:
         batches = [int(batch) for batch in values.batches] or [config.training.batch_size]
+        sides = [int(side) for side in values.sides]
     except ValueError as error:
-        raise UserError(f"--batches is {','.join(values.batches)}, expected whole numbers") from error
+        raise UserError("--batches and --sides are lists of whole numbers such as 8,16") from error
+    if sides and config.model != "release":
+        raise UserError(f"--sides needs a configuration of the release model, got {config.name}")
     set_cpu_threads(one_an_operation=config.one_cpu_thread)
     rows = {}
     for batch in batches:
-        rows[str(batch)] = measure(with_batch(config, batch), values.turns)
+        for side in sides or [config.data.height]:
+            chosen = at_side(values.config.to_dict(), side, batch) if sides else with_batch(config, batch)
+            rows[f"{batch} x {side}"] = {"batch": batch, "side": side, **measure(chosen, values.turns)}
+            print(f"{batch} images of {side}: done", file=sys.stderr, flush=True)
     settings = {"config": config.name, "precision": config.training.precision, "remat": config.training.remat}
     finish(rows, settings)
+    if values.plot:
+        plot(rows, values.plot)
 
 
 if __name__ == "__main__":
     define_config_flag()
     define_record_flags()
     flags.DEFINE_list("batches", [], "Images a step, one row each; that of the configuration by default.")
+    flags.DEFINE_list("sides", [], "Sides of the pictures of a release network, one row each; its own by default.")
+    flags.DEFINE_string("plot", None, "PNG of time and memory against the pixels of a batch.")
     run(main)

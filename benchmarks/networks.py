@@ -1,0 +1,26 @@
+"""Configurations of full width at other sizes than they were made for."""
+
+from typing import Any
+
+from inr_gan_jax.config import Config
+
+
+def at_side(values: dict[str, Any], side: int, batch_size: int) -> Config:
+    """A configuration of the `release` model for smaller pictures: blocks above them are left out.
+
+    Args:
+        values: of the configuration, as plain containers.
+        side: of the pictures, a power of 2, at most as made for.
+        batch_size: images a step.
+    """
+    release = values["release"]
+    coordinates = tuple(entry for entry in release["coordinates"] if entry["resolution"] <= side)
+    extra_layers = tuple(pair for pair in release["num_extra_layers"] if pair[0] <= side)
+    return Config.from_dict(
+        {
+            **values,
+            "data": {**values["data"], "height": side, "width": side},
+            "release": {**release, "coordinates": coordinates, "num_extra_layers": extra_layers},
+            "training": {**values["training"], "batch_size": batch_size},
+        }
+    )
