@@ -78,7 +78,7 @@ def main() -> None:
     """Answers until stdin ends."""
     # As a run does; the first turn of the first run fills the cache, whose use also keeps the compiler's memory away.
     set_cpu_threads(one_an_operation=False)
-    cache = lsun.get_config().compilation_cache_dir
+    cache = Config.from_config_dict(lsun.get_config()).compilation_cache_dir
     jax.config.update("jax_compilation_cache_dir", str(pathlib.Path(cache).expanduser()))
     kind, _, argument = sys.argv[1].partition(":")
     makers = {"render": render, "super_resolve": super_resolve, "train": train}

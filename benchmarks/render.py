@@ -7,11 +7,13 @@ The modulation is given, so what is measured is the INR. Weights are random; no 
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
 from absl import flags
 
 from benchmarks.recording import Row, define_record_flags, finish, seconds_of, timed
+from inr_gan_jax.array_types import Variables
 from inr_gan_jax.command_line import define_config_flag, run, set_cpu_threads
 from inr_gan_jax.config import Config
 from inr_gan_jax.errors import UserError
@@ -20,18 +22,19 @@ from inr_gan_jax.models.build import build_generator
 from inr_gan_jax.models.generator import Generator
 
 
-def measure(generator: Generator, variables: object, side: int, batch: int, turns: int) -> Row:
+def measure(generator: Generator, variables: Variables, side: int, batch: int, turns: int) -> Row:
     """One row: a batch of square pictures of some side."""
     view = framed(generator, (side, side))
     ws = generator.batch_mapping(variables, generator.latents(jax.random.key(1), batch))
     modulations = jax.jit(jax.vmap(lambda w: generator.modulation(variables, w)))(ws)
 
-    def draw(variables: object, modulations: object) -> jax.Array:
+    def draw(variables: Variables, modulations: Any) -> jax.Array:
         return jax.vmap(lambda modulation: generator.render(variables, modulation, view))(modulations)
 
     program = jax.jit(draw).lower(variables, modulations).compile()
     row = timed(seconds_of(lambda: program(variables, modulations), turns))
-    memory, costs = program.memory_analysis(), program.cost_analysis() or {}
+    memory: Any = program.memory_analysis()
+    costs = program.cost_analysis() or {}
     pixels = batch * side * side
     return {
         "pixels": pixels,

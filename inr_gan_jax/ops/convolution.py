@@ -1,6 +1,7 @@
 """Convolution whose first and second derivatives are fast on CPUs too."""
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -63,7 +64,7 @@ def _unit_stride_backward(padding: int, residuals: tuple[Array, Array], gradient
     x, kernel = residuals
     side = kernel.shape[0]
     # A plain convolution again, so that its own gradients are spelled out as well.
-    of_x = _unit_stride(side - 1 - padding, gradient, kernel[::-1, ::-1].swapaxes(2, 3))
+    of_x: Any = _unit_stride(side - 1 - padding, gradient, kernel[::-1, ::-1].swapaxes(2, 3))
     return of_x, _gradient_of_kernel(_padded(x, padding), gradient, side)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import jax
 from absl import flags
 
-from inr_gan_jax.command_line import run, use_one_cpu_thread
+from inr_gan_jax.command_line import run, set_cpu_threads
 from inr_gan_jax.inference.options import check_continuous, define_checkpoint_flag, load_checkpoint
 from inr_gan_jax.viewer import serving
 
@@ -26,7 +26,7 @@ def main(arguments: Sequence[str]) -> None:
     serving.check_available()
     with serving.open_socket(values.host, values.port) as listener:
         # The viewer has a thread of its own for each core.
-        use_one_cpu_thread()
+        set_cpu_threads(one_an_operation=True)
         loaded = load_checkpoint()
         # Programs are small, and all of them are made before the first tile: the next start finds them.
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
