@@ -286,7 +286,7 @@ class Checkpointer:
         return checkpoint_managers.CheckpointManager(self._directory, options=options, handler_registry=registry)
 
     def _remove_unfinished(self) -> None:
-        if not self._directory.exists():
+        if not self._directory.is_dir():
             return
         for path in self._directory.iterdir():
             if _PARTIAL in path.name or (path.name.isdigit() and not _is_finished(path)):

@@ -171,8 +171,10 @@ class Watch:
                 self._end(f"process 0 of {self._count}, which coordinates, has not answered for {LOST_BEATS} s")
 
     def _tell(self) -> None:
-        text = json.dumps(dataclasses.asdict(self._own))
-        self._board.key_value_set(f"{_SPACE}/{self._index}", text, allow_overwrite=True)
+        # Under the lock, or else an older notice of the other thread could take the place of the last one.
+        with self._own_changes:
+            text = json.dumps(dataclasses.asdict(self._own))
+            self._board.key_value_set(f"{_SPACE}/{self._index}", text, allow_overwrite=True)
 
     def _read(self) -> dict[int, Notice]:
         entries = self._board.key_value_dir_get(_SPACE)
