@@ -26,7 +26,7 @@ from inr_gan_jax.checkpoint_record import MARK, CheckpointRecord, DamagedError, 
 from inr_gan_jax.checksum import array_checksums
 from inr_gan_jax.errors import MachineError, UserError
 from inr_gan_jax.processes import Processes
-from inr_gan_jax.storage import absolute, is_remote
+from inr_gan_jax.storage import absolute, is_remote, move_folder
 
 # Damaged checkpoints are moved here, beside the folder of the checkpoints.
 DAMAGED = "damaged-checkpoints"
@@ -314,8 +314,7 @@ class Checkpointer:
         names = (f"{step}-{number}" if number else str(step) for number in range(2**31))
         target = next(folder / name for name in names if not (folder / name).exists())
         try:
-            folder.mkdir(exist_ok=True)
-            source.rename(target)
+            move_folder(source, target)
         except OSError as error:
             raise UserError(f"damaged checkpoint {source} cannot be moved to {target} ({reason_of(error)})") from error
         return target

@@ -8,13 +8,14 @@ device to device: it finds bits that changed on the way to the disk or back.
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from etils import epath
 
 from inr_gan_jax.checksum import array_checksums, describe, named_leaves
 from inr_gan_jax.errors import UserError
+from inr_gan_jax.storage import files_below
 
 # In the metadata that orbax keeps of every checkpoint: tells one whose record is gone from one that never had any.
 MARK = {"checksums": True}
@@ -51,7 +52,7 @@ class CheckpointRecord:
         Args:
             path: of the checkpoint.
         """
-        found = sorted(file for file in _files_below(path) if file.name != _ORBAX_METADATA)
+        found = sorted(file for file in files_below(path) if file.name != _ORBAX_METADATA)
         digests = {file.relative_to(path).as_posix(): _file_digest(file) for file in found}
         fields = dataclasses.asdict(dataclasses.replace(self, files=digests))
         (path / _FILE).write_text(json.dumps({"record": fields, "sha256": _digest(fields)}))
@@ -152,14 +153,6 @@ def _had_record(path: epath.Path) -> bool:
 def _digest(fields: Any) -> str:
     """SHA-256 of what JSON can hold, however it is laid out."""
     return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
-
-
-def _files_below(folder: epath.Path) -> Iterator[epath.Path]:
-    for path in folder.iterdir():
-        if path.is_dir():
-            yield from _files_below(path)
-        else:
-            yield path
 
 
 def _file_digest(file: epath.Path) -> str:

@@ -25,6 +25,8 @@ BEAT_SECONDS = 1.0
 LOST_BEATS = 30
 # Beats for which the process that carries the board stays, so that all can read why it goes.
 LAST_BEATS = 3
+# Beats without a sign of a process until it is suspected.
+_DOUBTFUL_BEATS = 4
 
 _SPACE = "inr_gan_jax/alive"
 
@@ -145,6 +147,17 @@ class Watch:
             time.sleep(LAST_BEATS * BEAT_SECONDS)
         self._ended.set()
         self._wake.set()
+
+    def wait_for_a_loss(self) -> None:
+        """Gives the threads time to end the program with the name of a lost process, which may be why another failed.
+
+        Returns soon where all others live.
+        """
+        for beat in range(LOST_BEATS + _DOUBTFUL_BEATS):
+            time.sleep(BEAT_SECONDS)
+            silent = [beats for index, beats in self._silent_beats.items() if index != self._index]
+            if beat > _DOUBTFUL_BEATS and max(silent) < _DOUBTFUL_BEATS:
+                return
 
     def _change(self, **fields: Any) -> None:
         with self._own_changes:

@@ -232,6 +232,9 @@ def joined(membership: Membership | None, join_seconds: int = 300) -> Iterator[P
     try:
         yield processes
     except BaseException as error:
+        if processes.watch and isinstance(error, jax.errors.JaxRuntimeError):
+            # The devices of a lost process are missed before the process itself.
+            processes.watch.wait_for_a_loss()
         processes.leave(error)
         raise
     processes.leave()
@@ -244,4 +247,7 @@ def _why_aborted(processes: Processes, coordinator: str) -> str:
         socket.create_connection((host.strip("[]"), int(port)), timeout=2).close()
     except OSError:
         return f"process 0 of {processes.count}, which coordinates at {coordinator}, is gone, so {me} ends"
+    if processes.watch:
+        # Collectives on a CPU may abort when their peer is gone.
+        processes.watch.wait_for_a_loss()
     return f"{me} was aborted by its runtime, whose message stands above"

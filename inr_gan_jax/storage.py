@@ -3,6 +3,7 @@
 import io
 import os
 import time
+from collections.abc import Iterator
 
 from etils import epath
 
@@ -30,6 +31,26 @@ def write_whole(path: epath.Path, content: str | bytes) -> None:
     partial = path.with_name(f"{path.name}.partial")
     partial.write_bytes(data)
     partial.replace(path)
+
+
+def move_folder(source: epath.Path, target: epath.Path) -> None:
+    """Moves a folder to a name that is free; in a bucket each file is copied before the first is deleted."""
+    if not is_remote(source):
+        target.parent.mkdir(exist_ok=True)
+        source.rename(target)
+        return
+    for file in files_below(source):
+        file.copy(target / file.relative_to(source))
+    source.rmtree()
+
+
+def files_below(folder: epath.Path) -> Iterator[epath.Path]:
+    """All files in a folder and the folders in it."""
+    for path in folder.iterdir():
+        if path.is_dir():
+            yield from files_below(path)
+        else:
+            yield path
 
 
 def append_line(path: epath.Path, line: str) -> None:

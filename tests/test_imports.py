@@ -24,7 +24,7 @@ ALLOWED = {
     "processes": BASE | {"process_watch"},
     "found_devices": BASE,
     "checksum": BASE,
-    "checkpoint_record": BASE | {"checksum"},
+    "checkpoint_record": BASE | {"checksum", "storage"},
     "checkpoint_reading": BASE | {"checkpoint_record", "processes", "storage"},
     "checkpoint": BASE | {"checksum", "checkpoint_record", "checkpoint_reading", "processes", "storage"},
     "augment": BASE | {"ops"},

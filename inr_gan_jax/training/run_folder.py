@@ -40,6 +40,8 @@ def check_run_folder(workdir: epath.Path, config: Config) -> None:
     """
     try:
         _check_run_folder(workdir, config)
+    except ImportError as error:
+        raise UserError(f"workdir {workdir} needs a package that is missing: pip install gcsfs ({error})") from error
     except OSError as error:
         raise UserError(f"workdir {workdir} cannot be looked into ({error.strerror})") from error
 
