@@ -5,38 +5,42 @@ import math
 import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, TypeVar
 
 import grain
 import jax
 import orbax.checkpoint as ocp
+from etils import epath
 from orbax.checkpoint import checkpoint_managers
 
 from inr_gan_jax.checkpoint_reading import (
     DATA,
+    POSITION_FILE,
     STATE,
     newest_sound,
-    position_file,
     quieten_orbax,
     read_checkpoint,
     reason_of,
 )
 from inr_gan_jax.checkpoint_record import MARK, CheckpointRecord, DamagedError, read_record
 from inr_gan_jax.checksum import array_checksums
-from inr_gan_jax.errors import UserError
+from inr_gan_jax.errors import MachineError, UserError
+from inr_gan_jax.processes import Processes
+from inr_gan_jax.storage import absolute, is_remote, move_folder
 
 # Damaged checkpoints are moved here, beside the folder of the checkpoints.
 DAMAGED = "damaged-checkpoints"
 
 _PARTIAL = ocp.utils.TMP_DIR_SUFFIX
+# What orbax writes last into a checkpoint in a bucket.
+_COMMITTED = "commit_success.txt"
 # Seconds after which nothing is written any more for a checkpoint that failed.
 _LATE_WRITES = 0.5
 
 _T = TypeVar("_T")
 
 
-class CheckpointNotWrittenError(UserError):
+class CheckpointNotWrittenError(MachineError):
     """A checkpoint could not be written; those before it are as they were, and the next may be written again."""
 
 
@@ -47,17 +51,29 @@ class DamagedCheckpointError(UserError):
 class Checkpointer:
     """Writes checkpoints in the background, keeps the ones that matter and finds the newest sound one again.
 
+    Several processes write and read together, each its part of the arrays, into one folder that all see; they call the
+    same methods in the same order. The first of them does the rest and decides which checkpoint is taken.
+
     Args:
         directory: of the checkpoints; made on the first save. What an interrupted save left in it is removed.
         keep: newest checkpoints to keep.
         keep_every: checkpoints whose step is a multiple of it are kept too; 0 for none.
         metric: name of the value that `save` is given; the checkpoint with the smallest value is kept too. Values that
             were saved under another name are not compared. None keeps no best one.
+        processes: that save and restore together; this one alone when not given.
     """
 
-    def __init__(self, directory: Path, keep: int, *, keep_every: int = 0, metric: str | None = None) -> None:
+    def __init__(
+        self,
+        directory: epath.PathLike,
+        keep: int,
+        *,
+        keep_every: int = 0,
+        metric: str | None = None,
+        processes: Processes | None = None,
+    ) -> None:
         quieten_orbax()
-        self._directory = directory.absolute()
+        self._directory, self._processes = absolute(directory), processes or Processes()
         self._metric = metric or ""
         self._policies: list[checkpoint_managers.PreservationPolicy] = [checkpoint_managers.LatestN(keep)]
         if keep_every:
@@ -65,9 +81,8 @@ class Checkpointer:
         if metric:
             self._policies.append(_KeepBest(self._best_of))
         self._values: dict[int, float] = {}
-        for step in self.steps() if metric else ():
-            with contextlib.suppress(DamagedError):
-                self._note_value(step, read_record(self._directory / str(step)))
+        for step, value in self._processes.from_first("read the records of the checkpoints", self._saved_values):
+            self._values[step] = value
         self._in_flight: CheckpointRecord | None = None
         self._not_written: dict[int, Exception] = {}
         self._manager = self._open_manager()
@@ -120,21 +135,28 @@ class Checkpointer:
             UserError: if all are damaged, or one is of another network; nothing has been moved then.
         """
         self._finish()
-        steps = [step for step in self.steps() if at_most is None or step <= at_most]
+        saved = self._processes.from_first("list the checkpoints", self.steps)
+        steps = [step for step in saved if at_most is None or step <= at_most]
         if not steps:
             return None
         target = jax.tree.map(ocp.utils.to_shape_dtype_struct, state)
 
-        def read(path: Path) -> _T:
-            return read_checkpoint(path, target, iterator)
+        def read(path: epath.Path) -> _T:
+            return read_checkpoint(path, target, iterator, self._processes)
 
         restored, step, damaged = newest_sound(self._directory, steps, read)
-        for bad, reason in damaged.items():
-            moved = self._move_aside(bad)
-            print(
-                f"checkpoint {bad} is damaged ({reason}), so it was moved to {moved} and checkpoint {step} is used",
-                flush=True,
-            )
+
+        def move_aside() -> None:
+            for bad, reason in damaged.items():
+                moved = self._move_aside(bad)
+                print(
+                    f"checkpoint {bad} is damaged ({reason}), so it was moved to {moved} and checkpoint {step} is used",
+                    flush=True,
+                )
+
+        if damaged:
+            self._processes.from_first("move damaged checkpoints", move_aside)
+            self._reopen_manager()
         return restored, step
 
     def delete_after(self, step: int) -> None:
@@ -144,15 +166,18 @@ class Checkpointer:
             UserError: if one cannot be deleted.
         """
         self._finish()
-        # The newest first: what is left if this is interrupted is a run that went on less far.
-        for newer in reversed([other for other in self.steps() if other > step]):
-            path = self._directory / str(newer)
-            try:
-                # Renamed first: a folder that is half deleted must not look like a checkpoint.
-                shutil.rmtree(path.rename(path.with_name(path.name + _PARTIAL)))
-            except OSError as error:
-                raise UserError(f"checkpoint {path} cannot be deleted ({error.strerror})") from error
-            self._values.pop(newer, None)
+
+        def delete() -> None:
+            # The newest first: what is left if this is interrupted is a run that went on less far.
+            for newer in reversed([other for other in self.steps() if other > step]):
+                path = self._directory / str(newer)
+                try:
+                    _delete_checkpoint(path)
+                except OSError as error:
+                    raise UserError(f"checkpoint {path} cannot be deleted ({reason_of(error)})") from error
+
+        self._processes.from_first("delete checkpoints", delete)
+        self._values = {kept: value for kept, value in self._values.items() if kept <= step}
         self._reopen_manager()
 
     def wait(self) -> None:
@@ -180,16 +205,20 @@ class Checkpointer:
         self._note_value(record.step, record)
         self._in_flight = record
         try:
-            self._check_space(state)
+            if self._processes.is_first:
+                self._check_space(state)
             self._manager.save(record.step, args=ocp.args.Composite(**items), custom_metadata=MARK, force=True)
         except Exception as error:  # orbax and tensorstore raise many kinds
             self._in_flight = None
             self._give_up(record.step, error)
 
     def _complete(self) -> None:
-        """Adds the record to a checkpoint whose files are complete, in the background, before it gets its name."""
+        """Adds the record to a checkpoint whose files are complete, in the background, before it counts as one."""
         if self._in_flight:
-            self._in_flight.write(self._directory / f"{self._in_flight.step}{_PARTIAL}")
+            path = self._directory / str(self._in_flight.step)
+            partial = path.with_name(path.name + _PARTIAL)
+            # In a bucket nothing can be renamed: there a last file makes it count.
+            self._in_flight.write(partial if partial.exists() else path)
 
     def _finish(self) -> None:
         """Waits for the checkpoint that is being written; keeps what went wrong for `_report`."""
@@ -201,7 +230,15 @@ class Checkpointer:
         self._in_flight = None
 
     def _give_up(self, step: int, error: Exception) -> None:
-        """Notes that a step was not written, and removes what there is of it."""
+        """Notes that a step was not written, and removes what there is of it.
+
+        Raises:
+            CheckpointNotWrittenError: among several processes, as the others wait for this one to write its part.
+        """
+        if self._processes.count > 1:
+            raise CheckpointNotWrittenError(
+                f"checkpoint {step} could not be written to {self._directory} ({reason_of(error)})"
+            ) from error
         if step not in self.steps():  # it is there when only the deletion of older ones failed
             self._not_written[step] = error
             self._values.pop(step, None)
@@ -223,6 +260,8 @@ class Checkpointer:
 
     def _check_space(self, state: Any) -> None:
         """Refuses to fill a disk to the brim, which would stop the log files of the run as well."""
+        if is_remote(self._directory):
+            return
         folder = next(path for path in (self._directory, *self._directory.parents) if path.exists())
         needed, free = sum(leaf.nbytes for leaf in jax.tree.leaves(state)), shutil.disk_usage(folder).free
         if free < needed:
@@ -230,8 +269,7 @@ class Checkpointer:
 
     def _open_manager(self) -> checkpoint_managers.CheckpointManager:
         """A manager that knows what is on disk now; orbax does not look again by itself."""
-        for partial in self._directory.glob(f"*{_PARTIAL}*"):
-            shutil.rmtree(partial, ignore_errors=True)
+        self._processes.from_first("remove unfinished checkpoints", self._remove_unfinished)
         options = checkpoint_managers.CheckpointManagerOptions(
             preservation_policy=checkpoint_managers.AnyPreservationPolicy(self._policies),
             create=False,
@@ -242,32 +280,43 @@ class Checkpointer:
                 create_directories_asynchronously=False, post_finalization_callback=self._complete
             ),
         )
-        # Where grain itself would write the position, but in the background, and one file a process.
-        every_process = ocp.options.MultiprocessingOptions(primary_host=None)
+        # Where grain itself would write the position, but in the background.
         registry = ocp.DefaultCheckpointHandlerRegistry()
-        registry.add(
-            DATA,
-            ocp.args.JsonSave,
-            ocp.JsonCheckpointHandler(position_file(), multiprocessing_options=every_process),
-        )
+        registry.add(DATA, ocp.args.JsonSave, ocp.JsonCheckpointHandler(POSITION_FILE))
         return checkpoint_managers.CheckpointManager(self._directory, options=options, handler_registry=registry)
+
+    def _remove_unfinished(self) -> None:
+        if not self._directory.is_dir():
+            return
+        for path in self._directory.iterdir():
+            if _PARTIAL in path.name or (path.name.isdigit() and not _is_finished(path)):
+                with contextlib.suppress(OSError):
+                    path.rmtree(missing_ok=True)
+
+    def _saved_values(self) -> list[tuple[int, float]]:
+        """Steps and values of the metric on disk."""
+        values = []
+        for step in self.steps() if self._metric else ():
+            with contextlib.suppress(DamagedError):
+                record = read_record(self._directory / str(step))
+                if record and self._metric in record.metric:
+                    values.append((step, record.metric[self._metric]))
+        return values
 
     def _reopen_manager(self) -> None:
         with contextlib.suppress(Exception):  # what it failed at has been noted
             self._manager.close()
         self._manager = self._open_manager()
 
-    def _move_aside(self, step: int) -> Path:
+    def _move_aside(self, step: int) -> epath.Path:
         """Moves a checkpoint out of the folder, to a name that is free."""
         source, folder = self._directory / str(step), self._directory.parent / DAMAGED
         names = (f"{step}-{number}" if number else str(step) for number in range(2**31))
         target = next(folder / name for name in names if not (folder / name).exists())
         try:
-            folder.mkdir(exist_ok=True)
-            source.rename(target)
+            move_folder(source, target)
         except OSError as error:
-            raise UserError(f"damaged checkpoint {source} cannot be moved to {target} ({error.strerror})") from error
-        self._reopen_manager()
+            raise UserError(f"damaged checkpoint {source} cannot be moved to {target} ({reason_of(error)})") from error
         return target
 
     def _note_value(self, step: int, record: CheckpointRecord | None) -> None:
@@ -293,12 +342,21 @@ class _KeepBest(checkpoint_managers.PreservationPolicy):
         return [info.step == best for info in checkpoints]
 
 
-def latest_step(directory: Path) -> int | None:
+def latest_step(directory: epath.PathLike) -> int | None:
     """The step of the newest complete checkpoint in a directory, sound or not, or None."""
-    return max(_steps_in(directory), default=None)
+    return max(_steps_in(epath.Path(directory)), default=None)
 
 
-def restore_newest_entries(directory: Path, entries: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
+def _delete_checkpoint(path: epath.Path) -> None:
+    """Deletes a checkpoint such that what is left of an interrupted deletion does not look like one."""
+    if is_remote(path):
+        (path / _COMMITTED).unlink(missing_ok=True)
+        path.rmtree()
+        return
+    path.rename(path.with_name(path.name + _PARTIAL)).rmtree()
+
+
+def restore_newest_entries(directory: epath.PathLike, entries: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
     """Restores some entries of the newest state that is sound, and prints a sentence about every damaged one.
 
     Nothing is moved or written, so a run that is under way is not disturbed.
@@ -313,6 +371,7 @@ def restore_newest_entries(directory: Path, entries: Mapping[str, Any]) -> tuple
     Raises:
         UserError: if there is no checkpoint, all are damaged, or the newest sound one is of another network.
     """
+    directory = epath.Path(directory)
     steps = _steps_in(directory)
     if not steps:
         raise UserError(f"{directory} holds no checkpoint yet, let the run go on until its first one")
@@ -322,7 +381,7 @@ def restore_newest_entries(directory: Path, entries: Mapping[str, Any]) -> tuple
     return restored, step
 
 
-def restore_entries(directory: Path, step: int, entries: Mapping[str, Any]) -> dict[str, Any]:
+def restore_entries(directory: epath.PathLike, step: int, entries: Mapping[str, Any]) -> dict[str, Any]:
     """Restores some entries of a saved state, without the rest.
 
     Args:
@@ -337,14 +396,14 @@ def restore_entries(directory: Path, step: int, entries: Mapping[str, Any]) -> d
         DamagedCheckpointError: if the checkpoint cannot be read or is not what was saved.
         UserError: if it is of another network.
     """
-    path = directory / str(step)
+    path = epath.Path(directory) / str(step)
     try:
         return read_checkpoint(path, _placed(entries))
     except DamagedError as error:
         raise DamagedCheckpointError(f"checkpoint {path} is damaged ({error})") from error
 
 
-def save_entries(directory: Path, step: int, entries: Mapping[str, Any]) -> None:
+def save_entries(directory: epath.PathLike, step: int, entries: Mapping[str, Any]) -> None:
     """Saves entries that `restore_entries` reads, as an imported network needs them.
 
     Args:
@@ -352,16 +411,21 @@ def save_entries(directory: Path, step: int, entries: Mapping[str, Any]) -> None
         step: number of the checkpoint.
         entries: name of each to a pytree of arrays.
     """
-    path = directory.absolute() / str(step)
+    path = absolute(directory) / str(step)
     with ocp.PyTreeCheckpointer() as checkpointer:
         checkpointer.save(path / STATE, args=ocp.args.PyTreeSave(dict(entries)))
     CheckpointRecord(step, array_checksums(dict(entries))).write(path)
 
 
-def _steps_in(directory: Path) -> list[int]:
+def _steps_in(directory: epath.Path) -> list[int]:
     if not directory.is_dir():
         return []
-    return sorted(int(path.name) for path in directory.iterdir() if path.name.isdigit())
+    return sorted(int(path.name) for path in directory.iterdir() if path.name.isdigit() and _is_finished(path))
+
+
+def _is_finished(path: epath.Path) -> bool:
+    """Whether a folder with the name of a checkpoint is one: in a bucket a last file says so."""
+    return not is_remote(path) or (path / _COMMITTED).exists()
 
 
 def _placed(entries: Mapping[str, Any]) -> dict[str, Any]:

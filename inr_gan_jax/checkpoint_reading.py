@@ -8,23 +8,29 @@ import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any, TypeVar
 
 import grain
 import jax
 import orbax.checkpoint as ocp
+from etils import epath
 
 from inr_gan_jax.checkpoint_record import DamagedError, read_record
 from inr_gan_jax.errors import UserError
+from inr_gan_jax.processes import Processes
+from inr_gan_jax.storage import absolute
 
 # Names of the items of a checkpoint.
 STATE, DATA = "state", "data"
+# Of the position in the data, the same for all processes: the name that grain gives it in a run of one.
+POSITION_FILE = "process_0-of-1.json"
 
 _T = TypeVar("_T")
 
 
-def newest_sound(directory: Path, steps: Sequence[int], read: Callable[[Path], _T]) -> tuple[_T, int, dict[int, str]]:
+def newest_sound(
+    directory: epath.Path, steps: Sequence[int], read: Callable[[epath.Path], _T]
+) -> tuple[_T, int, dict[int, str]]:
     """Reads the newest checkpoint that is sound.
 
     Returns:
@@ -46,55 +52,67 @@ def newest_sound(directory: Path, steps: Sequence[int], read: Callable[[Path], _
     )
 
 
-def read_checkpoint(path: Path, target: _T, iterator: grain.DatasetIterator | None = None) -> _T:
+def read_checkpoint(
+    path: epath.Path, target: _T, iterator: grain.DatasetIterator | None = None, processes: Processes | None = None
+) -> _T:
     """Reads a checkpoint and checks everything that is read.
 
     Args:
         path: of the checkpoint.
         target: pytree of `jax.ShapeDtypeStruct` with shardings; it may be a part of what was saved.
         iterator: set to the saved position, once everything has been found sound; None leaves the position unread.
+        processes: that read together; this one alone when not given. All find the same.
 
     Raises:
         DamagedError: if it is not what was saved.
         UserError: if it is of another network.
     """
     quieten_orbax()
+    processes = processes or Processes()
     record = read_record(path)
     if record:
         record.check_fits(target, path, part=iterator is None)
-        record.check_files(path, "" if iterator is not None else f"{STATE}/")
+    problem = processes.from_first("check the files of a checkpoint", lambda: _damage_of_files(path, iterator is None))
+    if problem:
+        raise DamagedError(problem)
     with _damage_named(path), ocp.PyTreeCheckpointer() as checkpointer:
         arguments = ocp.args.PyTreeRestore(
             item=target,
             restore_args=ocp.checkpoint_utils.construct_restore_args(target),
             partial_restore=iterator is None,
         )
-        arrays = checkpointer.restore(path.absolute() / STATE, args=arguments)
+        arrays = checkpointer.restore(absolute(path) / STATE, args=arguments)
     if record:
         record.check_arrays(arrays)
     if iterator is not None:
         with _damage_named(path):
-            iterator.set_state(json.loads((path / DATA / position_file()).read_bytes()))
+            iterator.set_state(json.loads((path / DATA / POSITION_FILE).read_bytes()))
             iterator.start_prefetch()
     if not record:
         print(f"checkpoint {path} is of an earlier version: it carries no checksums to notice damage by", flush=True)
     return arrays
 
 
-def position_file() -> str:
-    """The name that grain gives the file of this process's position in the data."""
-    return f"process_{jax.process_index()}-of-{jax.process_count()}.json"
+def _damage_of_files(path: epath.Path, only_state: bool) -> str | None:
+    """What is wrong with the files of a checkpoint, None if nothing is or it has no record of them."""
+    try:
+        record = read_record(path)
+        if record:
+            record.check_files(path, f"{STATE}/" if only_state else "")
+    except DamagedError as error:
+        return str(error)
+    return None
 
 
 @contextlib.contextmanager
-def _damage_named(path: Path) -> Iterator[None]:
+def _damage_named(path: epath.Path) -> Iterator[None]:
     """Turns whatever a damaged checkpoint makes the libraries raise into one clause."""
     try:
         yield
     except (DamagedError, MemoryError, jax.errors.JaxRuntimeError):
         raise  # the last two tell of the machine, not of the checkpoint
     except Exception as error:  # orbax, tensorstore and grain raise many kinds
-        raise DamagedError(f"it cannot be read: {reason_of(error)}".replace(f"{path.absolute()}/", "")) from error
+        raise DamagedError(f"it cannot be read: {reason_of(error)}".replace(f"{absolute(path)}/", "")) from error
 
 
 def reason_of(error: Exception) -> str:

@@ -9,16 +9,19 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
+
+from etils import epath
 
 from inr_gan_jax.checksum import array_checksums, describe, named_leaves
 from inr_gan_jax.errors import UserError
+from inr_gan_jax.storage import files_below
 
 # In the metadata that orbax keeps of every checkpoint: tells one whose record is gone from one that never had any.
 MARK = {"checksums": True}
 
 _FILE = "checksums.json"
+_PIECE_BYTES = 2**20
 # Changed by orbax after the record is made, and not needed to restore.
 _ORBAX_METADATA = "_CHECKPOINT_METADATA"
 
@@ -43,18 +46,18 @@ class CheckpointRecord:
     metric: Mapping[str, float] = dataclasses.field(default_factory=dict)
     files: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
-    def write(self, path: Path) -> None:
+    def write(self, path: epath.Path) -> None:
         """Writes the record into a checkpoint whose other files are complete.
 
         Args:
             path: of the checkpoint.
         """
-        found = sorted(file for file in path.rglob("*") if file.is_file() and file.name != _ORBAX_METADATA)
+        found = sorted(file for file in files_below(path) if file.name != _ORBAX_METADATA)
         digests = {file.relative_to(path).as_posix(): _file_digest(file) for file in found}
         fields = dataclasses.asdict(dataclasses.replace(self, files=digests))
         (path / _FILE).write_text(json.dumps({"record": fields, "sha256": _digest(fields)}))
 
-    def check_fits(self, target: Any, path: Path, part: bool = False) -> None:
+    def check_fits(self, target: Any, path: epath.Path, part: bool = False) -> None:
         """Checks that a target has the arrays that were saved, with their shapes and types.
 
         Args:
@@ -74,7 +77,7 @@ class CheckpointRecord:
                     f"{_in_words(expected)} here"
                 )
 
-    def check_files(self, path: Path, folder: str = "") -> None:
+    def check_files(self, path: epath.Path, folder: str = "") -> None:
         """Checks the files on disk.
 
         Args:
@@ -107,7 +110,7 @@ class CheckpointRecord:
             raise DamagedError(f"array {wrong[0]}{others} does not have its checksum")
 
 
-def read_record(path: Path) -> CheckpointRecord | None:
+def read_record(path: epath.Path) -> CheckpointRecord | None:
     """Reads the record of a checkpoint.
 
     Args:
@@ -136,7 +139,7 @@ def read_record(path: Path) -> CheckpointRecord | None:
     return record
 
 
-def _had_record(path: Path) -> bool:
+def _had_record(path: epath.Path) -> bool:
     """Whether a record was written with this checkpoint."""
     try:
         metadata = json.loads((path / _ORBAX_METADATA).read_bytes())
@@ -152,9 +155,12 @@ def _digest(fields: Any) -> str:
     return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
 
 
-def _file_digest(file: Path) -> str:
+def _file_digest(file: epath.Path) -> str:
+    digest = hashlib.sha256()
     with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+        while piece := stream.read(_PIECE_BYTES):
+            digest.update(piece)
+    return digest.hexdigest()
 
 
 def _in_words(description: Mapping[str, Any] | None) -> str:

@@ -1,8 +1,12 @@
-"""Flags of the entry points, and how a user's mistake ends: one sentence on stderr and exit code 2."""
+"""Flags of the entry points, and how they end: a user's mistake in one sentence on stderr and exit code 2.
+
+What is not the user's to mend, such as a full disk or a lost process, ends with a sentence and exit code 3.
+"""
 
 import os
 import re
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,13 +14,13 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from inr_gan_jax.config import nearest
-from inr_gan_jax.errors import UserError
+from inr_gan_jax.errors import MachineError, UserError
 
-_USER_MISTAKE = 2
+_USER_MISTAKE, _MACHINE_FAILED = 2, 3
 
 
 def run(main: Callable[[Sequence[str]], None], argument: str | None = None, when_stopped: str = "") -> None:
-    """Parses flags, runs an entry point and turns a user's mistake into one sentence and exit code 2.
+    """Parses flags, runs an entry point and turns errors into one sentence and an exit code.
 
     Args:
         main: gets the program's name, and the argument if there is one.
@@ -33,9 +37,16 @@ def run(main: Callable[[Sequence[str]], None], argument: str | None = None, when
             main(arguments)
         except UserError as error:
             _fail(str(error))
+        except MachineError as error:
+            _fail(str(error), _MACHINE_FAILED)
         except KeyboardInterrupt:
             print(f"\nstopped{when_stopped}", file=sys.stderr)
-            sys.exit(130)
+            _leave(130)
+        except Exception:
+            if not _is_among_several():
+                raise
+            traceback.print_exc()
+            _leave(1)
 
     logging.set_verbosity(logging.ERROR)
     app.run(guarded, flags_parser=_parse_flags)
@@ -61,9 +72,24 @@ def set_cpu_threads(one_an_operation: bool) -> None:
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_{option}=false".strip()
 
 
-def _fail(sentence: str) -> None:
+def _fail(sentence: str, code: int = _USER_MISTAKE) -> None:
     print(f"error: {' '.join(sentence.split())}", file=sys.stderr)
-    sys.exit(_USER_MISTAKE)
+    _leave(code)
+
+
+def _leave(code: int) -> None:
+    """Ends the program; one process among several does not wait for the others, as JAX would, and then abort."""
+    if _is_among_several():
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
+
+
+def _is_among_several() -> bool:
+    # Tools that need no JAX do not load it here.
+    jax = sys.modules.get("jax")
+    return jax is not None and jax.distributed.is_initialized()
 
 
 def _parse_flags(arguments: Sequence[str]) -> list[str]:

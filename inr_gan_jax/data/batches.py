@@ -135,14 +135,14 @@ class CachedImages:
 
 
 class LoadBatch(grain.transforms.Map):
-    """Maps the number of a batch to the part of it that one process takes.
+    """Maps the number of a batch to the rows of it that one process takes.
 
     Args:
         images: random access to fitted images.
         order: which image comes at which place of the endless sequence.
         config: section `data`.
         batch_size: images a batch, over all processes.
-        part: places within a batch that this process takes.
+        rows: [rows], int, of the batch that this process takes.
     """
 
     def __init__(
@@ -151,20 +151,20 @@ class LoadBatch(grain.transforms.Map):
         order: EpochOrder,
         config: DataConfig,
         batch_size: int,
-        part: slice,
+        rows: np.ndarray,
     ) -> None:
         self._images, self._order = images, order
         self._image_shape = (config.height, config.width, config.channels)
-        self._batch_size, self._part = batch_size, part
+        self._batch_size, self._rows = batch_size, rows
         self._x_flip = config.x_flip
 
     def map(self, element: int) -> Batch:
-        """Maps a number from 0 on to {"image": uint8 [part, height, width, channels], "label": int32 [part]}."""
+        """Maps a number from 0 on to {"image": uint8 [rows, height, width, channels], "label": int32 [rows]}."""
         number = int(element)
         start = number * self._batch_size
-        indices = self._order(start + self._part.start, start + self._part.stop).tolist()
-        # Drawn for the whole batch, so that it does not matter which process takes which part.
-        mirrored = (mirroring(self._order.seed, number, self._batch_size)[self._part] & self._x_flip).tolist()
+        # Both for the whole batch, so that it does not matter which process takes which rows.
+        indices = self._order(start, start + self._batch_size)[self._rows].tolist()
+        mirrored = (mirroring(self._order.seed, number, self._batch_size)[self._rows] & self._x_flip).tolist()
         batch = np.empty((len(indices), *self._image_shape), np.uint8)
         labels: list[int] = []
         group = max(1, _GROUP_BYTES // batch[0].nbytes)

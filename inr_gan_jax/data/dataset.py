@@ -5,10 +5,10 @@ import dataclasses
 import io
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import tensorflow_datasets as tfds
+from etils import epath
 
 from inr_gan_jax.config import DataConfig, nearest
 from inr_gan_jax.data.builders import lsun
@@ -38,15 +38,15 @@ class Dataset:
     name: str
     source: Sequence[Element]
     num_classes: int
-    directory: Path | None = None
+    directory: epath.Path | None = None
 
     def __len__(self) -> int:
         return len(self.source)
 
 
-def data_root(data_dir: str) -> Path:
-    """Where prepared sets lie: the argument, else $TFDS_DATA_DIR, else ~/tensorflow_datasets."""
-    return Path(data_dir or os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")).expanduser()
+def data_root(data_dir: str) -> epath.Path:
+    """Where prepared sets lie, also in a bucket: the argument, else $TFDS_DATA_DIR, else ~/tensorflow_datasets."""
+    return epath.Path(data_dir or os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")).expanduser()
 
 
 def check_available(config: DataConfig) -> None:
@@ -78,7 +78,7 @@ def open_dataset(config: DataConfig) -> Dataset:
         source[0]
     except Exception as error:  # array_record and the decoders raise many kinds
         raise DatasetError(f"data set {config.name} cannot be read ({error}), prepare it anew") from error
-    return Dataset(config.name, source, num_classes, Path(builder.data_dir))
+    return Dataset(config.name, source, num_classes, epath.Path(builder.data_dir))
 
 
 def _embedded_builder(config: DataConfig) -> tfds.core.DatasetBuilder:
@@ -108,10 +108,10 @@ def _builder_on_disk(config: DataConfig) -> tfds.core.DatasetBuilder:
         raise DatasetError(f"{directory} cannot be read as a tfds data set ({error}), prepare it anew") from error
 
 
-def _prepared_directory(config: DataConfig) -> Path:
+def _prepared_directory(config: DataConfig) -> epath.Path:
     """The newest prepared version of a set."""
     root = data_root(config.data_dir)
-    directory = root / Path(config.name).expanduser()
+    directory = root / epath.Path(config.name).expanduser()
     with contextlib.suppress(DatasetError):
         return version_directory(directory)
     if (directory / UNFINISHED).is_dir():
@@ -127,7 +127,7 @@ def _prepared_directory(config: DataConfig) -> Path:
     raise DatasetError(_missing(config.name, root, directory))
 
 
-def _missing(name: str, root: Path, directory: Path) -> str:
+def _missing(name: str, root: epath.Path, directory: epath.Path) -> str:
     """What to do about a set that is not there, in one sentence."""
     category = name.removeprefix("lsun/")
     if category != name and category in lsun.SCENES + lsun.OBJECTS:
@@ -167,11 +167,11 @@ def _check_builder(builder: tfds.core.DatasetBuilder, config: DataConfig) -> int
     features: Any = builder.info.features
     if features is None or "image" not in features:
         raise DatasetError(f"data set {name} has no feature named 'image', expected one of type Image")
-    _check_size(features["image"].shape[:2], config, Path(builder.data_dir))
+    _check_size(features["image"].shape[:2], config, epath.Path(builder.data_dir))
     return _check_labels(features, config)
 
 
-def _check_size(size: tuple[int | None, int | None], config: DataConfig, directory: Path) -> None:
+def _check_size(size: tuple[int | None, int | None], config: DataConfig, directory: epath.Path) -> None:
     """Refuses to enlarge images, and to resize by another filter than the set was prepared with."""
     wanted = (config.height, config.width)
     is_resized = bool(preparation(directory).get("filter"))

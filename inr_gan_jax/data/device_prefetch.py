@@ -14,7 +14,7 @@ class DevicePrefetch(grain.DatasetIterator):
     """Iterator over batches on the device; can stand wherever the iterator it wraps can, a checkpoint included.
 
     Args:
-        iterator: over batches of this process.
+        iterator: over the rows of batches that `rows_of_process` names.
         sharding: of the batch of the whole run.
         size: batches on the device beside the one handed out.
     """
@@ -52,16 +52,29 @@ class DevicePrefetch(grain.DatasetIterator):
         self._iterator.close()
 
     def _put(self, batch: Batch) -> dict[str, Array]:
-        if jax.process_count() == 1:
+        if self._sharding.is_fully_addressable:
             return jax.device_put(batch, self._sharding)
         return {name: jax.make_array_from_process_local_data(self._sharding, part) for name, part in batch.items()}
+
+
+def rows_of_process(sharding: jax.sharding.Sharding, batch_size: int) -> list[int]:
+    """The rows of each batch that lie on devices of this process, rising.
+
+    They need not be neighbours: on a TPU the devices of the mesh follow the wires between chips, not the hosts.
+
+    Args:
+        sharding: of the batch of the whole run; its leading axis is split.
+        batch_size: images a batch, over all processes.
+    """
+    parts = sharding.addressable_devices_indices_map((batch_size,)).values()
+    return sorted({row for part in parts if part is not None for row in range(*part[0].indices(batch_size))})
 
 
 def device_prefetch(iterator: grain.DatasetIterator, sharding: jax.sharding.Sharding, size: int = 2) -> DevicePrefetch:
     """Wraps an iterator so that batches travel to the device while the steps before them compute.
 
     Args:
-        iterator: over batches of this process, such as `make_iterator` returns.
+        iterator: over the rows of batches that `rows_of_process` names, such as `make_iterator` returns.
         sharding: of the batch of the whole run; its leading axis is split.
         size: batches on the device beside the one handed out.
 

@@ -1,12 +1,13 @@
 """From a prepared set to shuffled batches whose position can be saved and restored.
 
 The images of an endless sequence, shuffled anew in every epoch, are cut into batches of the whole run; each process
-takes its part of every batch. A batch depends on its number, the seed and the set alone, so the position is one number,
+takes its rows of every batch. A batch depends on its number, the seed and the set alone, so the position is one number,
 whatever the threads, worker processes and processes that the run is spread over.
 """
 
 import os
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 import grain
@@ -107,47 +108,39 @@ def make_iterator(
     config: DataConfig,
     batch_size: int,
     seed: int,
-    process_index: int = 0,
-    process_count: int = 1,
+    rows: Sequence[int] | None = None,
 ) -> BatchIterator:
     """Builds an endless iterator over shuffled batches.
 
     Every image comes once an epoch; an epoch that does not divide into batches ends within one. Batch t of the whole
-    run is the parts of all processes joined in their order, and does not depend on how many they are. The state is
-    small and exact: saved and restored, with any number of threads, worker processes and processes, it yields the very
-    batches that would have come.
+    run does not depend on the processes that its rows are spread over. The state is small and exact: saved and
+    restored, with any number of threads, worker processes and processes, it yields the very batches that would have
+    come.
 
     Args:
         dataset: opened split.
         config: section `data`.
         batch_size: images a batch, over all processes.
         seed: of the order and of the mirroring.
-        process_index: which of the processes this is.
-        process_count: how many processes train together.
+        rows: of each batch that this process takes, each in [0, batch_size); None for all, in their order.
 
     Returns:
-        Iterator over {"image": uint8 [part, height, width, channels], "label": int32 [part]}, where part is batch_size
-        / process_count.
+        Iterator over {"image": uint8 [rows, height, width, channels], "label": int32 [rows]}.
 
     Raises:
-        DatasetError: if the set is smaller than one batch, or a batch does not divide by the processes.
+        DatasetError: if the set is smaller than one batch.
     """
     if len(dataset) < batch_size:
         raise DatasetError(
             f"data set {dataset.name} has {len(dataset)} images, expected at least config.training.batch_size = "
             f"{batch_size}; choose a smaller batch or prepare more images"
         )
-    if batch_size % process_count:
-        raise DatasetError(
-            f"config.training.batch_size is {batch_size}, expected a multiple of the {process_count} processes"
-        )
-    size = batch_size // process_count
-    part = slice(process_index * size, (process_index + 1) * size)
+    own = np.arange(batch_size) if rows is None else np.asarray(rows)
     image_shape = (config.height, config.width, config.channels)
     fits = len(dataset) * int(np.prod(image_shape)) <= config.cache_mib * 2**20
     images = FittedImages(dataset, config)
     # Worker processes would keep a copy each.
     if fits and not config.num_workers:
         images = CachedImages(images, len(dataset), image_shape)
-    load = LoadBatch(images, EpochOrder(len(dataset), seed), config, batch_size, part)
+    load = LoadBatch(images, EpochOrder(len(dataset), seed), config, batch_size, own)
     return BatchIterator(load, config, {"num_images": len(dataset), "batch_size": batch_size, "seed": seed})

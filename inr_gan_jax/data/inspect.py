@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 from absl import flags
+from etils import epath
 from PIL import Image
 
 from inr_gan_jax.command_line import run
@@ -168,7 +169,7 @@ def _rows(summary: Summary, source: RecordSource, names: Sequence[str]) -> list[
     return rows
 
 
-def _preparation_rows(version: Path) -> list[str]:
+def _preparation_rows(version: epath.Path) -> list[str]:
     made = preparation(version)
     rows = [f"  {name:<13} {made[name]}" for name in _SHOWN_PREPARATION if made.get(name) not in (None, {})]
     return [*rows, f"  fingerprint   {dataset_fingerprint(version)}"]

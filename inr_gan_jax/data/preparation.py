@@ -2,8 +2,9 @@
 
 import hashlib
 import json
-from pathlib import Path
 from typing import Any
+
+from etils import epath
 
 from inr_gan_jax.data.errors import DatasetError
 
@@ -18,7 +19,7 @@ UNFINISHED = ".unfinished"
 _ENDS_BYTES = 2**16
 
 
-def version_directory(directory: Path) -> Path:
+def version_directory(directory: epath.PathLike) -> epath.Path:
     """The newest prepared version of a set.
 
     Args:
@@ -27,6 +28,7 @@ def version_directory(directory: Path) -> Path:
     Raises:
         DatasetError: if no prepared version is there.
     """
+    directory = epath.Path(directory)
     if (directory / INFO_FILE).is_file():
         return directory
     versions = [path.parent for path in directory.glob(f"*/{INFO_FILE}")]
@@ -35,7 +37,7 @@ def version_directory(directory: Path) -> Path:
     return max(versions, key=_version_key)
 
 
-def preparation(directory: Path) -> dict[str, Any]:
+def preparation(directory: epath.PathLike) -> dict[str, Any]:
     """How `inr_gan_jax.data.prepare` made a set.
 
     Args:
@@ -56,7 +58,7 @@ def preparation(directory: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def dataset_fingerprint(directory: Path) -> str:
+def dataset_fingerprint(directory: epath.PathLike) -> str:
     """A number of 64 hexadecimal digits that is the same for the same images and labels in the same order.
 
     For sets of `inr_gan_jax.data.prepare` it is made of every encoded image and label, for others of the names, sizes
@@ -74,7 +76,7 @@ def dataset_fingerprint(directory: Path) -> str:
         return hashlib.sha256(text.encode()).hexdigest()
     digest = hashlib.sha256()
     for path in sorted(version_directory(directory).glob("*.array_record*")):
-        size = path.stat().st_size
+        size = path.stat().length
         with path.open("rb") as file:
             start = file.read(_ENDS_BYTES)
             file.seek(max(0, size - _ENDS_BYTES))
@@ -82,5 +84,5 @@ def dataset_fingerprint(directory: Path) -> str:
     return digest.hexdigest()
 
 
-def _version_key(directory: Path) -> tuple[int, ...]:
+def _version_key(directory: epath.Path) -> tuple[int, ...]:
     return tuple(int(part) if part.isdigit() else -1 for part in directory.name.split("."))

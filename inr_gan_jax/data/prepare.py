@@ -40,12 +40,17 @@ def main(arguments: Sequence[str]) -> None:
     from inr_gan_jax.data.set_writer import Options
 
     values = flags.FLAGS
+    root = str(data_root(values.data_dir))
+    if any("://" in place for place in (root, values.output or "")):
+        raise DatasetError(
+            f"sets are prepared on a disk, but {values.output or root} is in a bucket; copy it there later"
+        )
     output = Path(values.output).expanduser().absolute() if values.output else None
     num_processes = values.num_processes or len(os.sched_getaffinity(0))
     options = Options(
         source=values.source,
         output=output,
-        root=data_root(values.data_dir).absolute(),
+        root=Path(root).absolute(),
         settings=_settings(values.height, values.width),
         labels=values.labels,
         max_bad=values.max_bad,

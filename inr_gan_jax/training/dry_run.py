@@ -3,11 +3,11 @@
 import functools
 import math
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+from etils import epath
 
 from inr_gan_jax.array_types import Params
 from inr_gan_jax.config import Config
@@ -48,7 +48,7 @@ def abstract_step(
     return state, batch, step, jax.eval_shape(step, state, batch, features)
 
 
-def describe(config: Config, workdir: Path) -> str:
+def describe(config: Config, workdir: epath.Path) -> str:
     """Describes a run: configuration, networks, memory and plan; touches no disk and no device.
 
     Raises:
@@ -113,7 +113,7 @@ def _memory_table(state: TrainState, batch: Any, step: TrainStep, features: Any)
     return "\n".join([title, *lines, f"  {'sum':<48} {total / 2**20:>10,.1f} MiB"])
 
 
-def _plan(config: Config, workdir: Path) -> str:
+def _plan(config: Config, workdir: epath.Path) -> str:
     settings = config.training
     try:
         check_available(config.data)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import jax.numpy as jnp
 
-from inr_gan_jax.array_types import Array, PRNGKey
+from inr_gan_jax.array_types import Array, PRNGKey, Variables
 from inr_gan_jax.config import Config, EvaluationConfig
 from inr_gan_jax.data.dataset import Dataset
 from inr_gan_jax.data.input_pipeline import all_images
@@ -15,7 +15,6 @@ from inr_gan_jax.metrics.real_images import RealImages
 from inr_gan_jax.metrics.run_metric import RunMetric
 from inr_gan_jax.metrics.settings import MetricSettings
 from inr_gan_jax.training.hooks import Sampler
-from inr_gan_jax.training.state import TrainState
 
 PIXEL_METRIC = "pixel_fd"
 # A stream of random numbers that no training step folds in.
@@ -62,21 +61,24 @@ class Evaluation:
             return {}
         return {f"{self.name}_floor_resampled": self.floors.resampled, f"{self.name}_floor_halves": self.floors.halves}
 
-    def __call__(self, state: TrainState) -> dict[str, float]:
-        """Computes the metric of the averaged generator; the first number is its value.
+    def __call__(self, variables: Variables) -> dict[str, float]:
+        """Computes the metric of a generator; the first number is its value.
+
+        Args:
+            variables: of the averaged generator, on a device of this process.
 
         Raises:
             FloatingPointError: if images hold numbers that are not finite.
         """
 
         def draw(key: PRNGKey, count: int) -> Array:
-            return jnp.asarray(self._sampler(state.ema_variables, key, count))
+            return jnp.asarray(self._sampler(variables, key, count))
 
         if isinstance(self._metric, RunMetric):
             values = self._metric(draw)
         else:
             key = self._sampler.key(_STREAM)
-            values = {self.name: self._metric(lambda count: self._sampler(state.ema_variables, key, count))}
+            values = {self.name: self._metric(lambda count: self._sampler(variables, key, count))}
         self.latest = values[self.name]
         return values
 

@@ -3,13 +3,14 @@
 import dataclasses
 import json
 import math
-import os
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
+from etils import epath
+
 from inr_gan_jax.config import Config
+from inr_gan_jax.storage import append_line
 
 GUARD_FILE = "guard.jsonl"
 _SIGN, _CONTRAST = "logits/sign_real", "images/contrast"
@@ -104,8 +105,8 @@ class GuardRecord:
         workdir: run folder.
     """
 
-    def __init__(self, workdir: Path) -> None:
-        self._path = workdir / GUARD_FILE
+    def __init__(self, workdir: epath.PathLike) -> None:
+        self._path = epath.Path(workdir) / GUARD_FILE
 
     def lines(self) -> list[dict[str, Any]]:
         """What was recorded; a last line that was cut off in writing is left out."""
@@ -123,8 +124,4 @@ class GuardRecord:
 
     def add(self, **entries: Any) -> None:
         """Appends a line and puts it on disk, before anything is done."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        with self._path.open("a") as file:
-            file.write(json.dumps({"unix_time": time.time(), **entries}) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        append_line(self._path, json.dumps({"unix_time": time.time(), **entries}))

@@ -1,12 +1,14 @@
 """What happens beside the steps: sample grids, and when all of it is due."""
 
+import io
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from etils import epath
+from jax.sharding import NamedSharding
 from PIL import Image
 
 from inr_gan_jax.array_types import Array, PRNGKey, Variables
@@ -74,16 +76,35 @@ def _all_finite(params: Any) -> Array:
     return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(params)]))
 
 
-def write_sample_grid(state: TrainState, sampler: Sampler, config: Config, workdir: Path, writer: MetricWriter) -> None:
+def local_copy(variables: Variables, replicated: NamedSharding) -> Variables:
+    """Variables of a run as this process alone can draw with them.
+
+    Args:
+        variables: spread over the devices of all processes; all must call this.
+        replicated: the sharding that has an array whole on every device.
+
+    Returns:
+        The same on one device of this process; `variables` themselves where there is no other process.
+    """
+    if replicated.is_fully_addressable:
+        return variables
+    whole = jax.jit(lambda tree: tree, out_shardings=replicated)(variables)
+    return jax.tree.map(lambda leaf: leaf.addressable_data(0), whole)
+
+
+def write_sample_grid(
+    variables: Variables, step: int, sampler: Sampler, config: Config, workdir: epath.Path, writer: MetricWriter
+) -> None:
     """Draws a grid at fixed latent codes into the run folder and TensorBoard."""
     rows, columns = config.training.sample_grid
-    images = to_uint8(sampler(state.ema_variables, sampler.key(_SAMPLE_STREAM), rows * columns))
+    images = to_uint8(sampler(variables, sampler.key(_SAMPLE_STREAM), rows * columns))
     factor = max(1, _SMALLEST_TILE // max(images.shape[1:3]))
     grid = tile(magnify(images, factor), columns, gap=2)
-    step = int(state.step)
     images_shown = step * config.training.batch_size
     picture = Image.fromarray(grid[..., 0] if grid.shape[-1] == 1 else grid)
-    picture.save(workdir / SAMPLES / f"{images_shown:010d}.png")
+    encoded = io.BytesIO()
+    picture.save(encoded, "PNG")
+    (workdir / SAMPLES / f"{images_shown:010d}.png").write_bytes(encoded.getvalue())
     writer.write_images(step, {"samples": grid})
 
 

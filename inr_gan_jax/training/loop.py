@@ -1,25 +1,34 @@
-"""The order of operations of a run, and nothing else."""
+"""The order of operations of a run, and nothing else.
+
+Among several processes all take every step and every decision together. Process 0 alone writes what is written once,
+evaluates, and looks at the numbers; what it decides is sent to the others, which wait for it.
+"""
 
 import contextlib
 import dataclasses
 import math
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import grain
 import jax
+import numpy as np
+from etils import epath
 
+from inr_gan_jax.array_types import Variables
 from inr_gan_jax.checkpoint import Checkpointer, CheckpointNotWrittenError
 from inr_gan_jax.config import Config
-from inr_gan_jax.data.dataset import open_dataset
-from inr_gan_jax.data.device_prefetch import device_prefetch
+from inr_gan_jax.data.dataset import Dataset, open_dataset
+from inr_gan_jax.data.device_prefetch import device_prefetch, rows_of_process
 from inr_gan_jax.data.input_pipeline import make_iterator
-from inr_gan_jax.errors import UserError
+from inr_gan_jax.errors import MachineError, UserError
 from inr_gan_jax.models.build import build_discriminator, build_generator
+from inr_gan_jax.processes import Processes
 from inr_gan_jax.training.evaluation import Evaluation, check_metric
 from inr_gan_jax.training.guard import Alarm, Guard, GuardRecord
-from inr_gan_jax.training.hooks import Sampler, Schedule, all_finite, write_sample_grid
+from inr_gan_jax.training.hooks import Sampler, Schedule, all_finite, local_copy, write_sample_grid
 from inr_gan_jax.training.interruption import RunInterruptedError, StopRequest
 from inr_gan_jax.training.metric_writers import make_writer, read_metrics
 from inr_gan_jax.training.optimizers import build_optimizers
@@ -38,28 +47,35 @@ class TrainingDivergedError(UserError):
 
 @dataclasses.dataclass
 class _Parts:
-    """What a run works with. Everything that an exact resume needs is in the state and in the iterator."""
+    """What a run works with. Everything that an exact resume needs is in the state and in the iterator.
+
+    A run that `has_metric` has an `evaluation` in the first of its processes only.
+    """
 
     config: Config
-    workdir: Path
+    workdir: epath.Path
+    processes: Processes
     shardings: Shardings
     iterator: grain.DatasetIterator
     train_step: TrainStep
     features: Any
     sampler: Sampler
+    has_metric: bool
     evaluation: Evaluation | None
     checkpoints: Checkpointer
     stop: StopRequest
 
 
-def train(config: Config, workdir: Path) -> TrainState:
+def train(config: Config, workdir: epath.PathLike, processes: Processes | None = None) -> TrainState:
     """Trains until `total_kimg`, going on from the newest sound checkpoint of the run folder when there is one.
 
     SIGTERM makes it save and return; a second one ends the program.
 
     Args:
         config: of the run.
-        workdir: run folder; checkpoints, numbers, samples and the resolved configuration go there.
+        workdir: run folder, the same for all processes; checkpoints, numbers, samples and the resolved configuration
+            go there.
+        processes: that train together; this one alone when not given.
 
     Returns:
         The final state.
@@ -67,19 +83,21 @@ def train(config: Config, workdir: Path) -> TrainState:
     Raises:
         UserError: for a folder, data set or number of devices that does not fit; nothing has been written then.
         TrainingDivergedError: when the guard stops the run; the last good checkpoint is kept.
+        MachineError: if the run folder can no longer be written, or another process does not answer.
     """
-    with StopRequest() as stop:
-        parts = _open_parts(config, workdir, stop)
+    workdir, processes = epath.Path(workdir), processes or Processes()
+    with StopRequest(processes) as stop:
+        parts = _open_parts(config, workdir, stop, processes)
         try:
             run = _Run(parts)
             try:
                 run.go_on()
             finally:
                 run.close()
-            if not stop.is_requested:
+            if not run.was_stopped:
                 _say_result(parts, run.state)
         except OSError as error:
-            raise UserError(
+            raise MachineError(
                 f"run folder {workdir} cannot be written ({error.strerror or error}), so the run stops; the same "
                 "command goes on from the newest checkpoint"
             ) from error
@@ -91,10 +109,14 @@ class _Run:
 
     Args:
         parts: what it works with.
+
+    Attributes:
+        was_stopped: whether it ended because it was asked to.
     """
 
     def __init__(self, parts: _Parts) -> None:
         self._parts, self._config = parts, parts.config
+        self._processes, self.was_stopped = parts.processes, False
         self._step_function = jax.jit(parts.train_step, donate_argnums=0)
         # Programs for several CPU devices share a pool of threads and can starve each other: one at a time there.
         self._waits_each_step = jax.default_backend() == "cpu" and parts.shardings.num_devices > 1
@@ -103,21 +125,23 @@ class _Run:
         self._record = GuardRecord(parts.workdir)
         self.state, self._step = self._start()
         self._saved_step = self._step
-        self._writer = make_writer(parts.workdir, self._step)
-        self._progress = Progress(self._config, self._step)
+        self._writer = make_writer(parts.workdir, self._step, is_first=self._processes.is_first)
+        self._progress = Progress(self._config, self._step, is_first=self._processes.is_first)
         self._scalars = ScalarLog(parts.train_step.intervals())
         self._guard = Guard(self._config, self._best_metric(), self._step)
         self._progress.say(_opening_line(parts, self._step))
 
     def go_on(self) -> None:
         """Trains until the end or until the run is asked to stop."""
-        if self._evaluation_is_missing():
+        total = self._config.training.total_steps
+        if self._processes.from_first("read the numbers of the run", self._evaluation_is_missing):
             self._after_step(only_evaluate=True)
-        while self._step < self._config.training.total_steps and not self._parts.stop.is_requested:
+        while self._step < total and self._parts.stop.may_begin():
             self._do_step()
-            self._parts.stop.has_progress = True
+            self._parts.stop.note_progress()
             self._after_step()
-        if self._parts.stop.is_requested:
+        self.was_stopped = self.was_stopped or self._step < total
+        if self.was_stopped:
             self._save()
             self._parts.checkpoints.wait()
             kimg = self._kimg(self._step)
@@ -134,7 +158,8 @@ class _Run:
         fresh = self._fresh_state()
         state, step = self._parts.checkpoints.restore(fresh, self._parts.iterator, at_most) or (fresh, 0)
         # What the record says counts: a run may have been killed between going back and its next checkpoint.
-        return self._with_rollbacks(state), step
+        recorded = self._processes.from_first("read the record of the guard", lambda: len(self._record.rollbacks()))
+        return self._with_rollbacks(state, recorded), step
 
     def _fresh_state(self) -> TrainState:
         step = self._parts.train_step
@@ -143,10 +168,9 @@ class _Run:
         placement = self._parts.shardings.of_state(jax.eval_shape(lambda: init_state(*parts)))
         return jax.jit(lambda: init_state(*parts), out_shardings=placement)()
 
-    def _with_rollbacks(self, state: TrainState) -> TrainState:
-        count = max(int(state.num_rollbacks), len(self._record.rollbacks()))
-        number = jax.device_put(jax.numpy.asarray(count, state.num_rollbacks.dtype), self._parts.shardings.replicated)
-        return state.replace(num_rollbacks=number)
+    def _with_rollbacks(self, state: TrainState, recorded: int) -> TrainState:
+        count = np.asarray(max(int(state.num_rollbacks), recorded), state.num_rollbacks.dtype)
+        return state.replace(num_rollbacks=jax.device_put(count, self._parts.shardings.replicated))
 
     def _do_step(self) -> None:
         """Shows one batch to the networks."""
@@ -164,20 +188,19 @@ class _Run:
             if self._is_due("log", step) and self._log():
                 return
             if self._is_due("sample", step):
-                with contextlib.suppress(FloatingPointError, RunInterruptedError):
-                    write_sample_grid(self.state, parts.sampler, self._config, parts.workdir, self._writer)
-        metric = None
-        if parts.evaluation and self._is_due("evaluate", step):
-            try:
-                metric = self._evaluate(parts.evaluation)
-            except RunInterruptedError:
+                self._draw_samples()
+        cost, is_best = None, False
+        if parts.has_metric and self._is_due("evaluate", step):
+            variables = local_copy(self.state.ema_variables, parts.shardings.replicated)
+            found = self._processes.from_first("evaluate", lambda: self._evaluate(variables), seconds=None)
+            if found["is_interrupted"]:
+                self.was_stopped = True
                 return
-            alarm = self._guard.look_at_metric(step, metric)
-            if alarm and self._act(alarm):
+            cost, is_best = found["cost"], found["is_best"]
+            if self._act(found["action"]):
                 return
-        is_best = metric is not None and self._guard.is_best(metric)
         if self._is_due("checkpoint", step) or is_best:
-            self._save(metric)
+            self._save(cost)
 
     def _log(self) -> bool:
         """Writes the numbers of a tick; returns whether the guard went back."""
@@ -185,22 +208,43 @@ class _Run:
         times = {"unix_time": time.time(), "time/images_per_second": self._progress.speed(step)}
         self._writer.write_scalars(step, {"kimg": self._kimg(step), **times, **means})
         self._progress.update(step, means)
-        alarm = self._guard.look_at_tick(step, means)
-        return alarm is not None and self._act(alarm)
+
+        def look() -> dict[str, Any] | None:
+            alarm = self._guard.look_at_tick(step, means)
+            return self._decide(alarm) if alarm else None
+
+        return self._act(self._processes.from_first("look at the numbers", look))
+
+    def _draw_samples(self) -> None:
+        variables = local_copy(self.state.ema_variables, self._parts.shardings.replicated)
+        if self._processes.is_first:
+            with contextlib.suppress(FloatingPointError, RunInterruptedError):
+                write_sample_grid(
+                    variables, self._step, self._parts.sampler, self._config, self._parts.workdir, self._writer
+                )
 
     def _cost(self, value: float) -> float:
         """A number of which less is better, for any metric."""
         evaluation = self._parts.evaluation
         return value if evaluation is None or evaluation.lower_is_better else -value
 
-    def _evaluate(self, evaluation: Evaluation) -> float:
+    def _evaluate(self, variables: Variables) -> dict[str, Any]:
+        """Computes the metric, in process 0, and decides what follows from it."""
+        evaluation, step = self._parts.evaluation, self._step
+        assert evaluation is not None, "the first process of a run with a metric evaluates"
         try:
-            values = evaluation(self.state)
+            values = evaluation(variables)
+        except RunInterruptedError:
+            return {"is_interrupted": True}
         except FloatingPointError:
-            return math.nan
-        self._writer.write_scalars(self._step, {"kimg": self._kimg(self._step), **values, **evaluation.floor_scalars})
-        self._progress.update(self._step, values)
-        return self._cost(values[evaluation.name])
+            values, cost = {}, math.nan
+        else:
+            cost = self._cost(values[evaluation.name])
+            self._writer.write_scalars(step, {"kimg": self._kimg(step), **values, **evaluation.floor_scalars})
+            self._progress.update(step, values)
+        alarm = self._guard.look_at_metric(step, cost)
+        action = self._decide(alarm) if alarm else None
+        return {"is_interrupted": False, "cost": cost, "is_best": self._guard.is_best(cost), "action": action}
 
     def _save(self, metric: float | None = None) -> None:
         """Saves unless it has been done; a checkpoint that cannot be written does not end the run."""
@@ -210,26 +254,22 @@ class _Run:
         broken = "parameters" if not all_finite(self.state) else self._scalars.not_finite()
         if broken:
             # A checkpoint of such numbers would replace good ones.
-            reason = f"{broken} stopped being finite before {self._kimg(step):.1f} kimg"
-            self._act(Alarm(reason, True, self._saved_step))
+            alarm = Alarm(f"{broken} stopped being finite before {self._kimg(step):.1f} kimg", True, self._saved_step)
+            self._act(self._processes.from_first("decide what to do", lambda: self._decide(alarm)))
             return
         # Numbers first: a resumed run takes from the file what its checkpoint has seen.
         self._writer.flush()
         try:
             self._parts.checkpoints.save(step, self.state, self._parts.iterator, metric)
         except CheckpointNotWrittenError as error:
-            if self._parts.stop.is_requested or step == self._config.training.total_steps:
+            if self.was_stopped or step == self._config.training.total_steps:
                 raise
             self._progress.say(f"{error}; the run goes on")
             return
         self._saved_step = step
 
-    def _act(self, alarm: Alarm) -> bool:
-        """Logs, stops or goes back; returns whether it went back.
-
-        Raises:
-            TrainingDivergedError: if the run stops.
-        """
+    def _decide(self, alarm: Alarm) -> dict[str, Any]:
+        """Says what is done about an alarm, in process 0, and puts it on record."""
         settings, step = self._config.guard, self._step
         rollbacks = self._record.rollbacks()
         action = settings.action
@@ -238,38 +278,49 @@ class _Run:
         if action == "roll_back" and len(rollbacks) >= settings.max_rollbacks:
             action = "stop"
         known = {"step": step, "kimg": self._kimg(step), "reason": alarm.reason, "action": action}
+        if action == "roll_back":
+            # Trouble in the same place again: the checkpoint that was gone back to may already have been bad.
+            again = [line["to_step"] for line in rollbacks if step <= line["step"]]
+            target = min([alarm.last_good_step, *(to_step - 1 for to_step in again)])
+            target = max((saved for saved in self._parts.checkpoints.steps() if saved <= target), default=0)
+            known |= {"to_step": target, "to_kimg": self._kimg(target)}
+        self._record.add(**known)
+        return {**known, "num_rollbacks": len(rollbacks)}
+
+    def _act(self, decision: Mapping[str, Any] | None) -> bool:
+        """Says what is wrong, stops or goes back, in all processes; returns whether it went back.
+
+        Raises:
+            TrainingDivergedError: if the run stops.
+        """
+        if decision is None:
+            return False
+        reason, action, count = decision["reason"], decision["action"], decision["num_rollbacks"]
         if action == "log":
-            self._record.add(**known)
-            self._progress.say(f"guard: {alarm.reason}")
+            self._progress.say(f"guard: {reason}")
             return False
         if action == "stop":
-            self._record.add(**known)
-            tried = f" after going back {len(rollbacks)} times" if rollbacks else ""
+            tried = f" after going back {count} times" if count else ""
             raise TrainingDivergedError(
-                f"{alarm.reason}; the run stops{tried}, its checkpoints on disk are from before; a smaller learning "
+                f"{reason}; the run stops{tried}, its checkpoints on disk are from before; a smaller learning "
                 "rate or a larger loss.r1_gamma needs a new --workdir"
             )
-        # Trouble in the same place again: the checkpoint that was gone back to may already have been bad.
-        again = [line["to_step"] for line in rollbacks if step <= line["step"]]
-        target = min([alarm.last_good_step, *(to_step - 1 for to_step in again)])
-        target = max((saved for saved in self._parts.checkpoints.steps() if saved <= target), default=0)
-        self._record.add(**known, to_step=target, to_kimg=self._kimg(target))
-        self._go_back(target, alarm)
+        self._go_back(decision["to_step"], reason)
         return True
 
-    def _go_back(self, target: int, alarm: Alarm) -> None:
+    def _go_back(self, target: int, reason: str) -> None:
         """Takes up the run again at an earlier step, with other random numbers."""
         self._parts.iterator.set_state(self._first_position)
         self.state, self._step = self._start(at_most=target)
         self._parts.checkpoints.delete_after(self._step)
         self._saved_step = self._step
         self._writer.close()
-        self._writer = make_writer(self._parts.workdir, self._step)
+        self._writer = make_writer(self._parts.workdir, self._step, is_first=self._processes.is_first)
         self._scalars.means()
         self._guard = Guard(self._config, self._best_metric(), self._step)
         self._progress.start_at(self._step)
         self._progress.say(
-            f"guard: {alarm.reason}; going back to {self._kimg(self._step):.1f} kimg with other random numbers"
+            f"guard: {reason}; going back to {self._kimg(self._step):.1f} kimg with other random numbers"
         )
 
     def _best_metric(self) -> tuple[float, int] | None:
@@ -292,18 +343,20 @@ class _Run:
         return step * self._config.training.batch_size / 1000
 
 
-def _open_parts(config: Config, workdir: Path, stop: StopRequest) -> _Parts:
+def _open_parts(config: Config, workdir: epath.Path, stop: StopRequest, processes: Processes) -> _Parts:
     """Checks everything that can be wrong, then makes the run folder."""
-    check_run_folder(workdir, config)
+    processes.from_first("look at the run folder", lambda: check_run_folder(workdir, config))
     check_metric(config.evaluation)
     features, distance = load_perceptual(config.loss)
     if config.compilation_cache_dir:
         jax.config.update("jax_compilation_cache_dir", str(Path(config.compilation_cache_dir).expanduser()))
     shardings = make_shardings(config.num_devices, config.training.batch_size, config.sharding)
-    dataset = open_dataset(config.data)
-    iterator = device_prefetch(
-        make_iterator(dataset, config.data, config.training.batch_size, config.seed), shardings.batch
-    )
+    if len(shardings.mesh.local_devices) < jax.local_device_count() and processes.count > 1:
+        raise UserError(f"config.num_devices is {config.num_devices}, expected 0 (all) with several processes")
+    dataset = _open_dataset(config, processes)
+    batch_size = config.training.batch_size
+    rows = rows_of_process(shardings.batch, batch_size)
+    iterator = device_prefetch(make_iterator(dataset, config.data, batch_size, config.seed, rows), shardings.batch)
     train_step = TrainStep(
         config,
         build_generator(config, for_training=True),
@@ -313,45 +366,85 @@ def _open_parts(config: Config, workdir: Path, stop: StopRequest) -> _Parts:
         distance,
     )
     sampler = Sampler(build_generator(config), config, stop.check)
-    evaluation = Evaluation(config, dataset, sampler) if config.evaluation.metric != "none" else None
-    make_run_folder(workdir, config)
-    record_start(workdir)
+    evaluation = _open_evaluation(config, dataset, sampler, processes)
+
+    def prepare() -> None:
+        make_run_folder(workdir, config)
+        record_start(workdir)
+
+    processes.from_first("make the run folder", prepare, seconds=None)
     settings = config.training
     checkpoints = Checkpointer(
         workdir / CHECKPOINTS,
         settings.keep_checkpoints,
         keep_every=settings.steps(settings.keep_every_kimg),
-        metric=config.evaluation.metric if evaluation else None,
+        metric=config.evaluation.metric if config.evaluation.metric != "none" else None,
+        processes=processes,
     )
     return _Parts(
         config=config,
         workdir=workdir,
+        processes=processes,
         shardings=shardings,
         iterator=iterator,
         train_step=train_step,
         features=jax.device_put(features, shardings.replicated),
         sampler=sampler,
+        has_metric=config.evaluation.metric != "none",
         evaluation=evaluation,
         checkpoints=checkpoints,
         stop=stop,
     )
 
 
+def _open_evaluation(config: Config, dataset: Dataset, sampler: Sampler, processes: Processes) -> Evaluation | None:
+    """The evaluation of a run with a metric, in the first process; None elsewhere."""
+    opened: list[Evaluation] = []
+    if config.evaluation.metric != "none":
+        open_it = lambda: opened.append(Evaluation(config, dataset, sampler))  # noqa: E731
+        processes.from_first("prepare the evaluation", open_it, seconds=None)
+    return opened[0] if opened else None
+
+
+def _open_dataset(config: Config, processes: Processes) -> Dataset:
+    """Opens the data set in all processes, in the first one before the others: it may be prepared on the way."""
+    opened: list[Dataset] = []
+
+    def work() -> int:
+        if not opened:
+            opened.append(open_dataset(config.data))
+        return len(opened[0])
+
+    count = processes.from_first("open the data set", work)
+    counts = processes.on_all("open the data set", work)
+    if set(counts) != {count}:
+        raise UserError(f"data set {config.data.name} has {counts} images in the processes, expected equal numbers")
+    return opened[0]
+
+
 def _say_result(parts: _Parts, state: TrainState) -> None:
     """Prints the metric of the final state and draws its curve."""
-    if parts.evaluation is None:
+    if not parts.has_metric:
         return
-    value = parts.evaluation.latest
-    if value is None:  # nothing was left to train
-        value = parts.evaluation(state)[parts.evaluation.name]
     kimg = int(state.step) * parts.config.training.batch_size / 1000
-    print(f"{parts.config.name}, seed {parts.config.seed}, at {kimg:.1f} kimg: {parts.evaluation.describe(value)}")
-    write_training_plot(parts.workdir, parts.evaluation.name, parts.evaluation.floors)
+    variables = local_copy(state.ema_variables, parts.shardings.replicated)
+
+    def say() -> None:
+        evaluation = parts.evaluation
+        assert evaluation is not None, "the first process of a run with a metric evaluates"
+        value = evaluation.latest
+        if value is None:  # nothing was left to train
+            value = evaluation(variables)[evaluation.name]
+        print(f"{parts.config.name}, seed {parts.config.seed}, at {kimg:.1f} kimg: {evaluation.describe(value)}")
+        write_training_plot(parts.workdir, evaluation.name, evaluation.floors)
+
+    parts.processes.from_first("evaluate", say, seconds=None)
 
 
 def _opening_line(parts: _Parts, first_step: int) -> str:
-    device, count = jax.devices()[0], parts.shardings.num_devices
+    device, count, processes = jax.devices()[0], parts.shardings.num_devices, parts.processes.count
     where = f"{count} {device.platform} device{'s' if count > 1 else ''}"
+    where += f" of {processes} processes" if processes > 1 else ""
     kimg = first_step * parts.config.training.batch_size / 1000
     start = f"going on from {kimg:.1f} kimg" if first_step else "starting"
     return f"{parts.config.name}: {start} on {where}, into {parts.workdir}"

@@ -5,11 +5,11 @@ import math
 import sys
 import types
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorboardX
+from etils import epath
 
 # One module of clu imports TensorFlow when it is loaded, and only to write what tensorboardX writes here.
 if "clu.metric_writers.summary_writer" not in sys.modules and "tensorflow" not in sys.modules:
@@ -18,6 +18,8 @@ if "clu.metric_writers.summary_writer" not in sys.modules and "tensorflow" not i
     sys.modules[_stand_in.__name__] = _stand_in
 
 from clu import metric_writers
+
+from inr_gan_jax.storage import GrowingFile, is_remote
 
 MetricWriter = metric_writers.MetricWriter
 
@@ -52,11 +54,11 @@ class TensorBoardWriter(_ScalarAndImageWriter):
     """Writes TensorBoard event files.
 
     Args:
-        directory: of the event files.
+        directory: of the event files, on a disk.
         first_step: events of later steps that an interrupted run left behind are hidden.
     """
 
-    def __init__(self, directory: Path, first_step: int) -> None:
+    def __init__(self, directory: epath.Path, first_step: int) -> None:
         self._writer = tensorboardX.SummaryWriter(str(directory), purge_step=first_step + 1, flush_secs=30)
 
     def write_scalars(self, step: int, scalars: Mapping[str, Any]) -> None:
@@ -90,19 +92,14 @@ class JsonLinesWriter(_ScalarAndImageWriter):
         first_step: the step that training goes on from.
     """
 
-    def __init__(self, directory: Path, first_step: int) -> None:
-        path = directory / METRICS_FILE
-        kept = [line for line in read_metrics(directory) if line["step"] <= first_step]
-        rewritten = path.with_suffix(".partial")
-        rewritten.write_text("".join(json.dumps(line) + "\n" for line in kept))
-        rewritten.replace(path)
-        # Line by line, for those who follow it.
-        self._file = path.open("a", buffering=1)
+    def __init__(self, directory: epath.Path, first_step: int) -> None:
+        kept = [json.dumps(line) for line in read_metrics(directory) if line["step"] <= first_step]
+        self._file = GrowingFile(directory / METRICS_FILE, kept)
 
     def write_scalars(self, step: int, scalars: Mapping[str, Any]) -> None:
         """Writes the finite ones of the scalars."""
         numbers = {name: float(value) for name, value in scalars.items() if math.isfinite(float(value))}
-        self._file.write(json.dumps({"step": step, **numbers}) + "\n")
+        self._file.append(json.dumps({"step": step, **numbers}))
 
     def flush(self) -> None:
         """Puts everything on disk."""
@@ -113,9 +110,9 @@ class JsonLinesWriter(_ScalarAndImageWriter):
         self._file.close()
 
 
-def read_metrics(directory: Path) -> list[dict[str, Any]]:
+def read_metrics(directory: epath.PathLike) -> list[dict[str, Any]]:
     """Reads `metrics.jsonl` of a run folder; a last line that was cut off in writing is left out."""
-    path = directory / METRICS_FILE
+    path = epath.Path(directory) / METRICS_FILE
     lines = []
     for text in path.read_text().splitlines() if path.exists() else []:
         try:
@@ -125,8 +122,13 @@ def read_metrics(directory: Path) -> list[dict[str, Any]]:
     return lines
 
 
-def make_writer(directory: Path, first_step: int) -> MetricWriter:
-    """The writers of a run: TensorBoard and JSON lines."""
-    return metric_writers.MultiWriter(
-        [TensorBoardWriter(directory / "tensorboard", first_step), JsonLinesWriter(directory, first_step)]
-    )
+def make_writer(directory: epath.Path, first_step: int, is_first: bool = True) -> MetricWriter:
+    """The writers of a run: TensorBoard and JSON lines; none in a process that is not the first."""
+    if not is_first:
+        return metric_writers.MultiWriter([])
+    writers: list[MetricWriter] = [JsonLinesWriter(directory, first_step)]
+    if is_remote(directory):
+        print(f"no TensorBoard files are written into a bucket; {METRICS_FILE} holds the same numbers", flush=True)
+    else:
+        writers.insert(0, TensorBoardWriter(directory / "tensorboard", first_step))
+    return metric_writers.MultiWriter(writers)

@@ -1,8 +1,9 @@
 """training.png: the metric of a run against images shown."""
 
-from pathlib import Path
+import io
 from typing import Any
 
+from etils import epath
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -11,7 +12,7 @@ from inr_gan_jax.metrics.run_metric import Floors
 from inr_gan_jax.training.metric_writers import read_metrics
 
 
-def write_training_plot(workdir: Path, metric: str, floors: PixelFloors | Floors | None) -> Path | None:
+def write_training_plot(workdir: epath.Path, metric: str, floors: PixelFloors | Floors | None) -> epath.Path | None:
     """Plots a metric of `metrics.jsonl`.
 
     Args:
@@ -45,5 +46,7 @@ def write_training_plot(workdir: Path, metric: str, floors: PixelFloors | Floors
     axes.grid(which="both", alpha=0.25)
     axes.legend(frameon=False)
     path = workdir / "training.png"
-    figure.savefig(path, dpi=120)
+    encoded = io.BytesIO()
+    figure.savefig(encoded, format="png", dpi=120)
+    path.write_bytes(encoded.getvalue())
     return path

@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import jax
+from etils import epath
 
 from inr_gan_jax.config import Config
 from inr_gan_jax.errors import UserError
+from inr_gan_jax.storage import append_line, is_remote, write_whole
 
 CONFIG_FILE = "config.json"
 CHECKPOINTS = "checkpoints"
@@ -39,7 +41,7 @@ _FREE_TRAINING_KEYS = {
 _FREE_DATA_KEYS = {"data_dir", "num_threads", "num_workers", "prefetch", "cache_mib"}
 
 
-def check_run_folder(workdir: Path, config: Config) -> None:
+def check_run_folder(workdir: epath.Path, config: Config) -> None:
     """Checks, without writing, that a run of this configuration may use the folder.
 
     Raises:
@@ -47,12 +49,16 @@ def check_run_folder(workdir: Path, config: Config) -> None:
     """
     try:
         _check_run_folder(workdir, config)
+    except ImportError as error:
+        raise UserError(f"workdir {workdir} needs a package that is missing: pip install gcsfs ({error})") from error
     except OSError as error:
         raise UserError(f"workdir {workdir} cannot be looked into ({error.strerror})") from error
 
 
-def _check_run_folder(workdir: Path, config: Config) -> None:
+def _check_run_folder(workdir: epath.Path, config: Config) -> None:
     if not workdir.exists():
+        if is_remote(workdir):
+            return
         blocked = next((parent for parent in workdir.parents if parent.exists() and not parent.is_dir()), None)
         if blocked:
             raise UserError(f"workdir {workdir} cannot be made, because {blocked} is a file")
@@ -77,7 +83,7 @@ def _check_run_folder(workdir: Path, config: Config) -> None:
         raise UserError(f"workdir {workdir} belongs to another configuration: {difference}; choose another --workdir")
 
 
-def make_run_folder(workdir: Path, config: Config) -> None:
+def make_run_folder(workdir: epath.Path, config: Config) -> None:
     """Makes the folder and saves the resolved configuration in it.
 
     Raises:
@@ -85,14 +91,12 @@ def make_run_folder(workdir: Path, config: Config) -> None:
     """
     try:
         (workdir / SAMPLES).mkdir(parents=True, exist_ok=True)
-        partial = workdir / f"{CONFIG_FILE}.partial"
-        partial.write_text(config.to_json())
-        partial.replace(workdir / CONFIG_FILE)
+        write_whole(workdir / CONFIG_FILE, config.to_json())
     except OSError as error:
         raise UserError(f"workdir {workdir} cannot be written ({error.strerror})") from error
 
 
-def record_start(workdir: Path) -> None:
+def record_start(workdir: epath.Path) -> None:
     """Appends to `starts.jsonl` what was started: command, versions, git commit, devices."""
     versions = {name: importlib.metadata.version(name) for name in _PACKAGES}
     line = {
@@ -102,9 +106,9 @@ def record_start(workdir: Path) -> None:
         "python": platform.python_version(),
         **versions,
         "devices": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
+        "processes": jax.process_count(),
     }
-    with (workdir / STARTS_FILE).open("a") as file:
-        file.write(json.dumps(line) + "\n")
+    append_line(workdir / STARTS_FILE, json.dumps(line))
 
 
 def _git_commit() -> str | None:

@@ -78,16 +78,17 @@ def test_order_is_a_fair_shuffle() -> None:
     assert ((places - 25) ** 2 / 25).sum() < 58
 
 
-def test_two_processes_see_the_halves_of_every_batch_of_one() -> None:
+@pytest.mark.parametrize("rows", [[[0, 1, 2, 3], [4, 5, 6, 7]], [[0, 1, 6, 7], [2, 3, 4, 5]]])
+def test_two_processes_see_their_rows_of_every_batch_of_one(rows: list[list[int]]) -> None:
     config, dataset = settings(x_flip=True), numbered(13)
     whole = make_iterator(dataset, config, 8, 0)
-    parts = [make_iterator(dataset, config, 8, 0, process_index=index, process_count=2) for index in range(2)]
+    parts = [make_iterator(dataset, config, 8, 0, own) for own in rows]
     seen: list[int] = []
     for _ in range(13):
-        halves = [next(part) for part in parts]
-        joined = {name: np.concatenate([half[name] for half in halves]) for name in ("image", "label")}
-        assert_same([joined], [next(whole)])
-        seen += joined["label"].tolist()
+        halves, expected = [next(part) for part in parts], next(whole)
+        for own, half in zip(rows, halves, strict=True):
+            assert_same([half], [{name: expected[name][own] for name in ("image", "label")}])
+        seen += [label for half in halves for label in half["label"].tolist()]
     assert sorted(seen) == sorted(8 * list(range(13)))
 
 

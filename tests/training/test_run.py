@@ -219,7 +219,8 @@ SIGNALS = """
 import os, signal, sys, threading, time
 from inr_gan_jax.training.interruption import StopRequest
 with StopRequest() as stop:
-    stop.has_progress = sys.argv[1] == "progress"
+    if sys.argv[1] == "progress":
+        stop.note_progress()
     for number in range(int(sys.argv[2])):
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(0.3)

@@ -1,0 +1,105 @@
+"""Files of a run on a disk or in a bucket (`gs://…`), where an object is only ever written whole."""
+
+import io
+import os
+import time
+from collections.abc import Iterator
+
+from etils import epath
+
+# Between two times that a growing file is written anew to a bucket, which takes about one write a second of an object.
+_SECONDS_BETWEEN_WRITES = 30.0
+
+
+def is_remote(path: epath.PathLike) -> bool:
+    """Whether a path lies in a bucket, where nothing is renamed, appended to or half written."""
+    return "://" in str(epath.Path(path))
+
+
+def absolute(path: epath.PathLike) -> epath.Path:
+    """The path from the root of the file system; one in a bucket is that already."""
+    path = epath.Path(path)
+    return path if is_remote(path) else path.absolute()
+
+
+def write_whole(path: epath.Path, content: str | bytes) -> None:
+    """Writes a file such that it is never seen half written."""
+    data = content.encode() if isinstance(content, str) else content
+    if is_remote(path):
+        path.write_bytes(data)
+        return
+    partial = path.with_name(f"{path.name}.partial")
+    partial.write_bytes(data)
+    partial.replace(path)
+
+
+def move_folder(source: epath.Path, target: epath.Path) -> None:
+    """Moves a folder to a name that is free; in a bucket each file is copied before the first is deleted."""
+    if not is_remote(source):
+        target.parent.mkdir(exist_ok=True)
+        source.rename(target)
+        return
+    for file in files_below(source):
+        file.copy(target / file.relative_to(source))
+    source.rmtree()
+
+
+def files_below(folder: epath.Path) -> Iterator[epath.Path]:
+    """All files in a folder and the folders in it."""
+    for path in folder.iterdir():
+        if path.is_dir():
+            yield from files_below(path)
+        else:
+            yield path
+
+
+def append_line(path: epath.Path, line: str) -> None:
+    """Appends a line and puts it on disk, for files that seldom grow."""
+    if is_remote(path):
+        path.write_text((path.read_text() if path.exists() else "") + line + "\n")
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        file.write(line + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+class GrowingFile:
+    """A file of lines that grows often. On a disk each line is there at once, in a bucket within half a minute.
+
+    Args:
+        path: of the file; what it holds is replaced.
+        lines: to begin with.
+    """
+
+    def __init__(self, path: epath.Path, lines: list[str]) -> None:
+        self._path, self._kept = path, io.StringIO()
+        self._kept.write("".join(f"{line}\n" for line in lines))
+        write_whole(path, self._kept.getvalue())
+        self._last_write, self._is_behind = time.monotonic(), False
+        self._file = None if is_remote(path) else path.open("a")
+
+    def append(self, line: str) -> None:
+        """Appends a line."""
+        if self._file is not None:
+            self._file.write(f"{line}\n")
+            # Line by line, for those who follow it.
+            self._file.flush()
+            return
+        self._kept.write(f"{line}\n")
+        self._is_behind = True
+        if time.monotonic() - self._last_write > _SECONDS_BETWEEN_WRITES:
+            self.flush()
+
+    def flush(self) -> None:
+        """Writes what has not been written yet."""
+        if self._is_behind:
+            write_whole(self._path, self._kept.getvalue())
+            self._last_write, self._is_behind = time.monotonic(), False
+
+    def close(self) -> None:
+        """Ends the file."""
+        self.flush()
+        if self._file is not None:
+            self._file.close()
