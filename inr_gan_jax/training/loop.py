@@ -400,8 +400,11 @@ def _open_parts(config: Config, workdir: epath.Path, stop: StopRequest, processe
 def _open_evaluation(config: Config, dataset: Dataset, sampler: Sampler, processes: Processes) -> Evaluation | None:
     """The evaluation of a run with a metric, in the first process; None elsewhere."""
     opened: list[Evaluation] = []
+
+    def open_it() -> None:
+        opened.append(Evaluation(config, dataset, sampler))
+
     if config.evaluation.metric != "none":
-        open_it = lambda: opened.append(Evaluation(config, dataset, sampler))  # noqa: E731
         processes.from_first("prepare the evaluation", open_it, seconds=None)
     return opened[0] if opened else None
 

@@ -10,7 +10,7 @@ import orbax.checkpoint as ocp
 import pytest
 from jax.sharding import NamedSharding
 
-from inr_gan_jax.data.device_prefetch import DevicePrefetch, device_prefetch
+from inr_gan_jax.data.device_prefetch import DevicePrefetch, device_prefetch, rows_of_process
 from inr_gan_jax.data.input_pipeline import make_iterator
 from inr_gan_jax.training.sharding import make_shardings
 from tests.conftest import tiny_config
@@ -68,6 +68,26 @@ def test_checkpoints_of_orbax_hold_the_state(sharding: NamedSharding, tmp_path: 
         manager.wait_until_finished()
         manager.restore(3, args=ocp.args.Composite(data=grain.checkpoint.CheckpointRestore(restored)))
     assert_same([next(restored) for _ in range(2)], [next(saved) for _ in range(2)])
+
+
+@pytest.mark.parametrize(
+    ("parts", "rows"),
+    [
+        ([(4, 6), (6, 8)], [4, 5, 6, 7]),
+        ([(6, 8), (0, 2)], [0, 1, 6, 7]),
+        ([(2, 4), (2, 4)], [2, 3]),
+        ([(None, None)], list(range(8))),
+    ],
+    ids=["half", "apart", "replicas", "whole"],
+)
+def test_rows_of_a_process_are_those_on_its_devices(parts: list[tuple[int, int]], rows: list[int]) -> None:
+    class Part:
+        def addressable_devices_indices_map(self, shape: tuple[int]) -> dict[int, tuple[slice]]:
+            assert shape == (8,)
+            return {number: (slice(*part),) for number, part in enumerate(parts)}
+
+    sharding: Any = Part()
+    assert rows_of_process(sharding, 8) == rows
 
 
 def test_no_more_than_asked_for_is_fetched_ahead(sharding: NamedSharding) -> None:

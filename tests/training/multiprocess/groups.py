@@ -11,6 +11,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
 DEVICES = 4
+COMPILE_FAST = "--xla_backend_optimization_level=0"
 
 
 def free_port() -> int:
@@ -20,7 +21,7 @@ def free_port() -> int:
 
 
 def environment(**variables: str) -> dict[str, str]:
-    flags = f"--xla_force_host_platform_device_count={DEVICES} --xla_backend_optimization_level=0"
+    flags = f"{COMPILE_FAST} --xla_force_host_platform_device_count={DEVICES}"
     # The programs of several processes are compiled once.
     cache = {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
     return {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags, **cache, **variables}
@@ -88,7 +89,8 @@ def meet(body: str, count: int = 2) -> list[subprocess.Popen]:
 def wait_until(condition: Callable[[], bool], processes: list[subprocess.Popen], seconds: float = 120) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
-        for process in processes:
-            assert process.poll() is None, f"ended too early: {process.communicate()}"
-        assert time.monotonic() < deadline, "nothing happened in time"
+        if time.monotonic() > deadline or any(process.poll() is not None for process in processes):
+            for process in processes:
+                process.kill()
+            raise AssertionError(f"ended too early, or never did it: {[each.communicate() for each in processes]}")
         time.sleep(0.02)
