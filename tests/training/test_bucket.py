@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from etils import epath
 
+from inr_gan_jax.checkpoint import DAMAGED, Checkpointer
 from inr_gan_jax.config import Config
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.storage import GrowingFile, append_line, is_remote
@@ -17,6 +18,7 @@ from inr_gan_jax.training.guard import GuardRecord
 from inr_gan_jax.training.metric_writers import read_metrics
 from inr_gan_jax.training.progress_plot import write_training_plot
 from tests.conftest import tiny_config
+from tests.small_checkpoints import assert_holds, make_iterator, make_state, save
 from tests.training.fake_bucket import FakeBucket, make_fake_bucket
 
 
@@ -65,6 +67,22 @@ def test_run_in_a_bucket_goes_on_and_ends_as_one_on_a_disk(
     assert len((there / "starts.jsonl").read_text().splitlines()) == 2
     with pytest.raises(UserError, match="belongs to another configuration"):
         loop.train(dataclasses.replace(config(digits_root, 6), seed=1), remote)
+
+
+def test_damaged_checkpoint_in_a_bucket_is_moved_beside_the_others(bucket: str, tmp_path: Path) -> None:
+    checkpoints = Checkpointer(f"{bucket}/run/checkpoints", 3)
+    save(checkpoints, 1, 2)
+    there = tmp_path / "bucket" / "bucket" / "run"
+    file = max((there / "checkpoints" / "2" / "state").rglob("d/*"), key=lambda path: path.stat().st_size)
+    file.write_bytes(b"")
+    restored = checkpoints.restore(make_state(0), make_iterator())
+    checkpoints.close()
+    assert restored is not None
+    assert_holds(*restored)
+    assert (restored[1], checkpoints.steps()) == (1, [1])
+    assert file.name in {path.name for path in (there / DAMAGED / "2").rglob("*")}
+    checkpoints.delete_after(0)
+    assert checkpoints.steps() == []
 
 
 def test_training_plot_and_guard_record_lie_in_the_bucket(bucket: str) -> None:
