@@ -39,7 +39,7 @@ class FakeBucket(fsspec.AbstractFileSystem):
         if mode == "rb":
             return self.place(path).open("rb")
         if mode != "wb":
-            raise NotImplementedError(f"an object cannot be opened with {mode!r}")
+            raise AssertionError(f"an object cannot be opened with {mode!r}")
         return _Upload(path)
 
     def open(self, path: str, mode: str = "rb", **options: Any) -> Any:
@@ -74,7 +74,7 @@ class FakeBucket(fsspec.AbstractFileSystem):
             place.unlink()
 
     def mv(self, path1: str, path2: str, **options: Any) -> None:
-        raise NotImplementedError("nothing is renamed in a bucket")
+        raise AssertionError("nothing is renamed in a bucket")
 
     rename = mv
 
