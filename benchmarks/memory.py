@@ -12,11 +12,10 @@ from collections.abc import Sequence
 import jax
 from absl import flags
 
-from benchmarks.recording import Row, define_record_flags, finish
-from benchmarks.train_step import with_batch
+from benchmarks.networks import with_batch
+from benchmarks.recording import Row, define_record_flags, finish, whole_numbers
 from inr_gan_jax.command_line import define_config_flag, run, set_cpu_threads
 from inr_gan_jax.config import Config
-from inr_gan_jax.errors import UserError
 from inr_gan_jax.training.compiled_plan import compile_step
 
 
@@ -33,10 +32,7 @@ def main(arguments: Sequence[str]) -> None:
     del arguments
     values = flags.FLAGS
     config = Config.from_config_dict(values.config)
-    try:
-        batches = [int(batch) for batch in values.batches] or [config.training.batch_size]
-    except ValueError as error:
-        raise UserError(f"--batches is {','.join(values.batches)}, expected whole numbers") from error
+    batches = whole_numbers("batches") or [config.training.batch_size]
     set_cpu_threads(one_an_operation=config.one_cpu_thread)
     rows = {}
     for batch in batches:

@@ -1,8 +1,14 @@
 """Configurations of full width at other sizes than they were made for."""
 
+import dataclasses
 from typing import Any
 
 from inr_gan_jax.config import Config
+
+
+def with_batch(config: Config, batch_size: int) -> Config:
+    """The same run with batches of another size."""
+    return dataclasses.replace(config, training=dataclasses.replace(config.training, batch_size=batch_size))
 
 
 def at_side(values: dict[str, Any], side: int, batch_size: int) -> Config:

@@ -27,6 +27,18 @@ def define_record_flags() -> None:
     flags.DEFINE_string("compare", None, "JSON file of an earlier run; prints its seconds divided by ours.")
 
 
+def whole_numbers(flag: str) -> list[int]:
+    """The numbers of a flag that is a list.
+
+    Raises:
+        UserError: if one is no whole number above 0.
+    """
+    values = flags.FLAGS[flag].value
+    if not all(value.isdecimal() and int(value) > 0 for value in values):
+        raise UserError(f"--{flag} is {','.join(values)}, expected whole numbers above 0 such as 8,16")
+    return [int(value) for value in values]
+
+
 def seconds_of(once: Callable[[], Any], turns: int) -> list[float]:
     """Seconds of each turn; one before them compiles and warms up.
 

@@ -12,11 +12,10 @@ from typing import Any
 import jax
 from absl import flags
 
-from benchmarks.recording import Row, define_record_flags, finish, seconds_of, timed
+from benchmarks.recording import Row, define_record_flags, finish, seconds_of, timed, whole_numbers
 from inr_gan_jax.array_types import Variables
 from inr_gan_jax.command_line import define_config_flag, run, set_cpu_threads
 from inr_gan_jax.config import Config
-from inr_gan_jax.errors import UserError
 from inr_gan_jax.inference.framing import framed
 from inr_gan_jax.models.build import build_generator
 from inr_gan_jax.models.generator import Generator
@@ -68,10 +67,7 @@ def main(arguments: Sequence[str]) -> None:
     """Entry point."""
     del arguments
     values = flags.FLAGS
-    try:
-        sides = [int(side) for side in values.sides]
-    except ValueError as error:
-        raise UserError(f"--sides is {','.join(values.sides)}, expected whole numbers") from error
+    sides = whole_numbers("sides")
     set_cpu_threads(one_an_operation=False)
     generator = build_generator(Config.from_config_dict(values.config))
     variables = jax.jit(generator.init)(jax.random.key(0))

@@ -9,7 +9,7 @@
 A step with the lazy phases and one without are measured apart, and spread as a run does. Images are random.
 """
 
-import dataclasses
+import statistics
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -18,8 +18,8 @@ import jax
 import jax.numpy as jnp
 from absl import flags
 
-from benchmarks.networks import at_side
-from benchmarks.recording import Row, define_record_flags, finish, seconds_of
+from benchmarks.networks import at_side, with_batch
+from benchmarks.recording import Row, define_record_flags, finish, seconds_of, whole_numbers
 from inr_gan_jax.command_line import define_config_flag, run, set_cpu_threads
 from inr_gan_jax.config import Config
 from inr_gan_jax.errors import UserError
@@ -30,11 +30,6 @@ from inr_gan_jax.training.optimizers import build_optimizers
 from inr_gan_jax.training.sharding import make_shardings
 from inr_gan_jax.training.state import init_state
 from inr_gan_jax.training.steps import TrainStep
-
-
-def with_batch(config: Config, batch_size: int) -> Config:
-    """The same run with batches of another size."""
-    return dataclasses.replace(config, training=dataclasses.replace(config.training, batch_size=batch_size))
 
 
 def measure(config: Config, turns: int) -> Row:
@@ -65,7 +60,7 @@ def measure(config: Config, turns: int) -> Row:
 
 
 def _row(config: Config, seconds: dict[str, list[float]], longest: int, program: Any) -> Row:
-    medians = {name: sorted(each)[len(each) // 2] for name, each in seconds.items()}
+    medians = {name: statistics.median(each) for name, each in seconds.items()}
     mean = medians["lazy"] if longest == 1 else (medians["plain"] * (longest - 1) + medians["lazy"]) / longest
     flops = flops_a_step(config, flops_of_phases(config))
     memory, chip = program.memory_analysis(), chip_of(jax.devices()[0])
@@ -80,9 +75,9 @@ def _row(config: Config, seconds: dict[str, list[float]], longest: int, program:
     }
     if chip is not None:
         row["share_of_peak"] = flops / mean / chip.flops / jax.device_count()
-    statistics = jax.devices()[0].memory_stats()
-    if statistics and "peak_bytes_in_use" in statistics:
-        row["peak_mib"] = statistics["peak_bytes_in_use"] / 2**20
+    in_use = jax.devices()[0].memory_stats()
+    if in_use and "peak_bytes_in_use" in in_use:
+        row["peak_mib"] = in_use["peak_bytes_in_use"] / 2**20
     return row
 
 
@@ -110,11 +105,8 @@ def main(arguments: Sequence[str]) -> None:
     del arguments
     values = flags.FLAGS
     config = Config.from_config_dict(values.config)
-    try:
-        batches = [int(batch) for batch in values.batches] or [config.training.batch_size]
-        sides = [int(side) for side in values.sides]
-    except ValueError as error:
-        raise UserError("--batches and --sides are lists of whole numbers such as 8,16") from error
+    batches = whole_numbers("batches") or [config.training.batch_size]
+    sides = whole_numbers("sides")
     if sides and config.model != "release":
         raise UserError(f"--sides needs a configuration of the release model, got {config.name}")
     set_cpu_threads(one_an_operation=config.one_cpu_thread)
