@@ -33,7 +33,7 @@ def whole_numbers(flag: str) -> list[int]:
     Raises:
         UserError: if one is no whole number above 0.
     """
-    values = flags.FLAGS[flag].value
+    values: list[str] = flags.FLAGS[flag].value or []
     if not all(value.isdecimal() and int(value) > 0 for value in values):
         raise UserError(f"--{flag} is {','.join(values)}, expected whole numbers above 0 such as 8,16")
     return [int(value) for value in values]
