@@ -88,12 +88,22 @@ start_all() {
   done
 }
 
+asked=() # the numbers of those that were asked to end
+# ask_all: asks each process to end, once: a second SIGTERM would end it unsaved.
+ask_all() {
+  local number
+  for number in "${!pids[@]}"; do
+    if [[ -z ${asked[number]-} ]]; then
+      asked[number]=yes
+      kill -TERM "${pids[number]}" 2>/dev/null || true
+    fi
+  done
+}
+
 # end_all: asks all processes to end, and kills those that do not within GRACE_SECONDS.
 end_all() {
   local pid deadline=$((SECONDS + GRACE_SECONDS))
-  for pid in "${pids[@]}"; do
-    kill -TERM "$pid" 2>/dev/null || true
-  done
+  ask_all
   while ((SECONDS < deadline)) && any_runs; do
     sleep 0.1
   done
@@ -130,18 +140,24 @@ name_the_dead() {
 }
 
 stopped=no
+leave_if_stopped() {
+  if [[ $stopped == yes ]]; then
+    end_all
+    say "stopped; the same command goes on from the last checkpoint"
+    exit 143
+  fi
+}
+
 # Waits for all; the first that dies ends the others.
 watch_all() {
   local running=("${pids[@]}") dead code each rest
   while ((${#running[@]} > 0)); do
+    leave_if_stopped
     code=0
     dead=
+    # A signal just before it does not end the wait, but has asked the processes to end, which does.
     wait -n -p dead "${running[@]}" || code=$?
-    if [[ $stopped == yes ]]; then
-      end_all
-      say "stopped; the same command goes on from the last checkpoint"
-      exit 143
-    fi
+    leave_if_stopped
     if [[ -z $dead ]]; then
       give_up "the processes can no longer be watched"
     fi
@@ -167,6 +183,6 @@ if [[ $dry_run == yes ]]; then
   exit 0
 fi
 PORT=${PORT:-$(free_port)} || exit 1
-trap 'stopped=yes' TERM INT
+trap 'stopped=yes; ask_all' TERM INT
 start_all
 watch_all

@@ -14,12 +14,14 @@ PYTHON=${PYTHON:-python} # interpreter that has inr_gan_jax installed
 stopped=no
 interrupted=no
 child=
+told=no
 
 # shellcheck disable=SC2329 # called by trap
 pass_on() {
   stopped=yes
   interrupted=yes
   if [[ -n $child ]]; then
+    told=yes
     kill -TERM "$child" 2>/dev/null || true
   fi
 }
@@ -28,7 +30,8 @@ trap pass_on TERM INT
 
 "$PYTHON" -m inr_gan_jax.main "$@" &
 child=$!
-if [[ $stopped == yes ]]; then
+# Once only: a second SIGTERM would end it unsaved.
+if [[ $stopped == yes && $told == no ]]; then
   kill -TERM "$child" 2>/dev/null || true
 fi
 

@@ -92,7 +92,7 @@ def test_local_multiprocess_ends_all_when_one_dies_and_names_it(tmp_path: Path, 
     program = write_program(tmp_path / "python", ONE_DIES.format(end=end))
     began = time.monotonic()
     result = launch(SCRIPT, CONFIG, NUM_PROCESSES=3, GRACE_SECONDS=1, PYTHON=program)
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 30
     assert result.code == 1
     assert result.error == (f"error: process 1 of 3 ended {how}, so the others were ended; its lines are marked [1]"), (
         result.err
