@@ -11,6 +11,8 @@ from inr_gan_jax.training.compiled_plan import CompiledPlan, flops_a_step, gibib
 from inr_gan_jax.training.phase_losses import Phase
 
 _SECONDS_A_DAY = 86400
+# How often a chip of a ring sends the bytes of a result: sums go around twice, all else once.
+_TIMES_SENT = {"all-reduce": 2}
 
 
 def record_of(
@@ -49,7 +51,12 @@ def record_of(
     if plan.chip:
         floor = max(per_device / plan.chip.flops, plan.bytes_accessed / plan.chip.bandwidth)
         days = settings.total_steps * per_device / plan.chip.flops / efficiency / _SECONDS_A_DAY
+        exchange = sum(_TIMES_SENT.get(each.kind, 1) * each.num_bytes for each in plan.collectives)
+        computing = per_device / plan.chip.flops / efficiency
+        seconds_exchange = exchange / plan.chip.interconnect
         record |= {
+            "seconds_by_interconnect": seconds_exchange,
+            "scaling": computing / (computing + seconds_exchange),
             "seconds_by_flops": per_device / plan.chip.flops,
             "seconds_by_bandwidth": plan.bytes_accessed / plan.chip.bandwidth,
             "seconds_floor": floor,
@@ -89,4 +96,9 @@ def text_of(record: Mapping[str, Any]) -> str:
     lines.append("communication in the program, every branch counted:" if record["collectives"] else "no communication")
     for each in record["collectives"]:
         lines.append(f"  {each['count']:>4} {each['kind']:<20} {each['num_bytes'] / 2**20:,.1f} MiB")
+    if record["collectives"] and "chip" in record:
+        lines.append(
+            f"  at least {1000 * record['seconds_by_interconnect']:.3g} ms on all links of a chip; if no computation "
+            f"hides it, {record['scaling']:.0%} of the time is left for computing"
+        )
     return "\n".join(lines)

@@ -1,10 +1,13 @@
 """Steps compiled for machines, and what is read from them."""
 
 import dataclasses
+from typing import Any
 
 import jax
 import pytest
 
+from benchmarks.networks import at_side
+from configs import lsun
 from inr_gan_jax import plan
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.training import compiled_plan, plan_report
@@ -62,7 +65,7 @@ def test_operations_are_linear_in_the_batch_and_lazy_phases_are_spread() -> None
 
 
 def plan_of(capacity: int | None) -> CompiledPlan:
-    chip = Chip("test chip", capacity, 1e12, 1e9) if capacity else None
+    chip = Chip("test chip", capacity, 1e12, 1e9, 2**20) if capacity else None
     memory = Memory(GIB, 2 * GIB, 0, 4 * GIB, capacity)
     return CompiledPlan(4, "kind", chip, memory, 2e9, (Collective("all-reduce", 3, 2**20),))
 
@@ -83,6 +86,14 @@ def test_report_has_floor_days_and_room() -> None:
     assert "3 all-reduce           1.0 MiB" in text
 
 
+def test_report_says_what_communication_costs() -> None:
+    phases = {"generator": 4e12, "discriminator": 0.0, "penalty": 0.0}
+    record = plan_report.record_of(tiny_config(), "test:4", plan_of(16 * GIB), phases, 0.5)
+    assert record["seconds_by_interconnect"] == pytest.approx(2), "a sum goes around the ring twice"
+    assert record["scaling"] == pytest.approx(0.5), "2 s of computing, 2 s of communication"
+    assert "at least 2e+03 ms" in plan_report.text_of(record)
+
+
 def test_report_of_an_unknown_chip_makes_no_promises() -> None:
     record = plan_report.record_of(
         tiny_config(), "cpu:4", plan_of(None), {"generator": 1.0, "discriminator": 1.0, "penalty": 0.0}, 0.5
@@ -100,7 +111,7 @@ def test_unknown_machines_are_one_sentence(topology: str) -> None:
 @pytest.mark.parametrize("topology", ["cpu:0", "cpu:99999"])
 def test_senseless_numbers_of_cpus_are_one_sentence(topology: str) -> None:
     with pytest.raises(UserError, match=r"expected cpu:1 to cpu:4096"):
-        plan.prepare_process(topology)
+        plan.prepare_process(topology, -1.0)
 
 
 def test_a_batch_that_does_not_divide_is_one_sentence() -> None:
@@ -114,3 +125,52 @@ def test_too_large_a_batch_says_by_how_much() -> None:
     sentence = str(compiled_plan._explained(error, tiny_config(), shardings))
     assert "a batch of 8 on 2 devices, 4 images each, does not fit: it needs 20.50 GiB of the 15.75 GiB" in sentence
     assert "4.75 GiB too much" in sentence
+
+
+def discriminator_flops(side: int, channel_base: int, channel_max: int) -> float:
+    """Twice the multiply-adds of a forward pass of the residual discriminator for one RGB image, from its widths."""
+
+    def width(side: int) -> int:
+        return min(channel_base // side, channel_max)
+
+    total = 3 * width(side) * side**2
+    while side > 4:
+        narrow, wide = width(side), width(side // 2)
+        total += 9 * narrow**2 * side**2 + (9 + 1) * narrow * wide * (side // 2) ** 2
+        side //= 2
+    return 2 * (total + 9 * (width(4) + 1) * width(4) * 16 + 16 * width(4) ** 2 + width(4))
+
+
+def release_generator_flops(params: Any) -> float:
+    """The same of the `release` generator, coarse features taken through a block's first layer before upsampling."""
+    total = sum(layer["kernel"].size for layer in params["mapping_network"].values())
+    features = 0
+    for side in (4, 8, 16, 32, 64):
+        block, points = params[f"blocks_{side}"], max(side, 32) ** 2
+        for name, layer in block.items():
+            if name == "coordinates":
+                continue
+            inputs, outputs = layer["kernel"].shape
+            coarse = features if name == "conv0" and side > 32 else 0
+            total += outputs * ((inputs - coarse) * points + coarse * points // 4)
+            total += layer["affine"]["kernel"].size
+            # Low-rank factors of rank 10 to weights.
+            total += 0 if name == "to_rgb" else 10 * inputs * outputs
+        features = block["conv1"]["kernel"].shape[1]
+    return 2 * float(total)
+
+
+def test_operations_agree_with_the_analytic_count() -> None:
+    assert discriminator_flops(256, 32768, 512) == pytest.approx(94.05e9, rel=0.02), "published with filters"
+    config = at_side(lsun.get_config("church,release").to_dict(), 64, 4)
+    generator = release_generator_flops(compiled_plan.abstract_step(config)[0].generator_params)
+    discriminator = discriminator_flops(64, 32768, 512)
+    # A gradient with respect to weights and inputs costs two passes, to one of them one. R1: a pass, its gradient to
+    # the picture, and two gradients of each of these.
+    expected = {
+        "generator": 3 * generator + 2 * discriminator,
+        "discriminator": generator + 6 * discriminator,
+        "penalty": 6 * discriminator,
+    }
+    counted = flops_of_phases(config)
+    assert {phase: counted[phase] / 4 for phase in expected} == pytest.approx(expected, rel=0.1)
