@@ -49,7 +49,7 @@ viewer-assets:
 	rm -r $(VIEWER)/node_modules
 
 test: .venv/test-tools
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: .venv/lint-tools
 	$(BIN)/ruff check .

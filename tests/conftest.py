@@ -24,6 +24,11 @@ from inr_gan_jax.data.dataset import Dataset, open_dataset
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Lets the files that take longest begin first, so that no worker ends long after the other."""
+    items.sort(key=lambda item: "tests/training" not in item.nodeid)
+
+
 @pytest.fixture
 def x64() -> Iterator[None]:
     """Double precision within a test."""

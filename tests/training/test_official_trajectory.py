@@ -20,9 +20,6 @@ from inr_gan_jax.training.state import TrainState, init_state
 from inr_gan_jax.training.steps import TrainStep
 from tests.golden_release import Recording, channels_last, compiled, golden_file, relative_error
 
-# One process computes the iterations once; spread over two, each would.
-pytestmark = pytest.mark.xdist_group("trajectory")
-
 VARIANT = "tiny-inr-gan-32"
 NUM_ITERATIONS = 20
 # Of parameters after all iterations, recorded beside the trajectory.

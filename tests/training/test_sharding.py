@@ -18,8 +18,6 @@ from inr_gan_jax.training.steps import TrainStep
 from tests.conftest import tiny_config
 
 BATCH = 16
-# The module fixture is compiled once, so all tests belong on one worker.
-pytestmark = pytest.mark.xdist_group("sharding")
 
 
 def mesh_config() -> Config:
