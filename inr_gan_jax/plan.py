@@ -41,6 +41,8 @@ def prepare_process(topology: str, effort: float) -> None:
     """
     # Else libtpu asks a metadata server that is not there.
     os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
+    # Else libtpu takes the chips, and refuses while another process, or one that was killed, holds its lock.
+    os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")
     os.environ["JAX_EXEC_TIME_OPTIMIZATION_EFFORT"] = str(effort)
     cpus = re.fullmatch(r"cpu:(\d+)", topology)
     if cpus:
