@@ -93,18 +93,26 @@ def _measured(lines: Sequence[Mapping[str, Any]], pace: float | None) -> Record:
     """The metric as it went; `lines` hold it."""
     names = [name for name in lines[-1] if name.startswith("metric/")]
     metric = next(name for name in names if "_floor_" not in name)
-    curve = [{"kimg": line["kimg"], "value": line[metric]} for line in lines]
+    beside = [name for name in names if name != metric and "_floor_" not in name]
+    curve = [
+        {"kimg": line["kimg"], "value": line[metric], **{_short(name): line[name] for name in beside if name in line}}
+        for line in lines
+    ]
     if pace is not None:
         curve = [{**point, "seconds": pace * point["kimg"]} for point in curve]
     floors = {name.rpartition("_floor_")[2]: lines[-1][name] for name in names if "_floor_" in name}
     return {
-        "metric": metric.removeprefix("metric/"),
+        "metric": _short(metric),
         "floors": floors,
         "curve": curve,
         "final": curve[-1]["value"],
         "final_kimg": curve[-1]["kimg"],
         "seconds_per_kimg": pace,
     }
+
+
+def _short(name: str) -> str:
+    return name.removeprefix("metric/")
 
 
 def _json_lines(path: Any, whole: bool = False) -> Any:

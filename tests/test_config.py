@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import pytest
 
-from configs import default, digits, ffhq, folder, lsun, networks
+from configs import default, digits, ffhq, flowers, folder, lsun, networks
 from inr_gan_jax.config import Config, ConfigError
 from inr_gan_jax.training.dry_run import abstract_step
 from tests.conftest import tiny_config
@@ -17,6 +17,8 @@ SHIPPED |= {f"digits:{name}": functools.partial(digits.get_config, name) for nam
 SHIPPED["digits:diffaugment"] = functools.partial(digits.get_config, "diffaugment")
 SHIPPED |= {"folder:16": lambda: folder.get_config("16")}
 SHIPPED |= {f"lsun:church,{name}": functools.partial(lsun.get_config, f"church,{name}") for name in networks.NAMES[1:]}
+SHIPPED |= {f"digits:{name}": functools.partial(digits.get_config, name) for name in networks.NAMES[1:]}
+SHIPPED |= {f"flowers:{size}": functools.partial(flowers.get_config, size) for size in ("cpu,paper", "64,release,ada")}
 PUBLISHED_COUNTS = {
     "lsun": (114_344_968, 24_001_089),
     "ffhq:1024": (125_954_078, 24_038_161),
@@ -24,6 +26,8 @@ PUBLISHED_COUNTS = {
     "lsun:church,bilinear": (72_436_573, 28_864_129),
     "lsun:church,cips": (24_387_477, 28_864_129),
     "lsun:church,stylegan2": (28_458_402, 28_864_129),
+    # Of the official modules at these settings.
+    "digits:release": (285_842, 181_249),
 }
 
 
@@ -49,6 +53,39 @@ def test_variants_of_a_configuration_are_valid() -> None:
     assert Config.from_config_dict(ffhq.get_config("256,cips,hinge")).loss.adversarial == "hinge"
     with pytest.raises(ValueError, match="no published hyper-parameters at 1024"):
         ffhq.get_config("1024,release")
+
+
+def test_networks_of_small_pictures_keep_the_published_settings_in_proportion() -> None:
+    small = Config.from_config_dict(flowers.get_config("cpu,release")).release
+    assert small is not None
+    assert [(entry.resolution, entry.table_channels) for entry in small.coordinates] == [(16, 16), (32, 16)]
+    assert (small.z_dim, small.w_dim, small.input_resolution, small.num_extra_layers) == (64, 64, 16, ())
+    large = Config.from_config_dict(flowers.get_config("128,release")).release
+    published = Config.from_config_dict(lsun.get_config("church,release")).release
+    assert large is not None
+    assert published is not None
+    assert large.coordinates == published.coordinates[:3]
+    assert (large.input_resolution, large.num_extra_layers) == (32, ((128, 1),))
+    for side in (8, 32, 128):
+        config = default.get_config()
+        networks.apply_scaled_network(config, "cips", side, channel_base=side * 64, channel_max=64)
+        cips = Config.from_config_dict(config).release
+        assert cips is not None
+        assert [entry.resolution for entry in cips.coordinates] == [cips.input_resolution] == [side]
+
+
+def test_digits_take_a_network_before_their_recipes() -> None:
+    config = digits.get_config("release,relativistic+ada")
+    assert (config.name, config.model) == ("digits-release-relativistic-ada", "release")
+    assert digits.get_config("paper,ada").to_json() == digits.get_config("ada").to_json()
+    with pytest.raises(ValueError, match="no recipe 'vgg,ada'"):
+        digits.get_config("vgg,ada")
+
+
+def test_flowers_name_their_sizes() -> None:
+    with pytest.raises(ValueError, match="no '256', expected one of 64, 128, cpu"):
+        flowers.get_config("256")
+    assert flowers.get_config("cpu").name == "flowers-cpu-paper"
 
 
 def test_conditional_configuration_passes_through_a_whole_step() -> None:
