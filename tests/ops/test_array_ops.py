@@ -10,7 +10,7 @@ import pytest
 from inr_gan_jax.ops import resample
 from inr_gan_jax.ops.fourier_features import fixed_basis, fourier_features
 from inr_gan_jax.ops.image_grid import draw_border, magnify, tile, to_uint8
-from inr_gan_jax.ops.modulation import modulate_sigmoid
+from inr_gan_jax.ops.modulation import modulate_product
 from inr_gan_jax.ops.resample import fir_filter, repeat_cells, take_cells
 from inr_gan_jax.ops.viewport import Viewport, block_grids
 
@@ -84,9 +84,9 @@ def test_fixed_basis_drops_diagonals_then_high_frequencies() -> None:
 
 def test_modulation_is_identity_at_zero_and_bounded_by_two() -> None:
     kernel = jnp.asarray(np.random.default_rng(0).normal(size=(3, 5)))
-    zeros = modulate_sigmoid(kernel, jnp.zeros((5, 2)), jnp.zeros((2, 3)))
+    zeros = modulate_product(kernel, jnp.zeros((5, 2)), jnp.zeros((2, 3)))
     np.testing.assert_allclose(zeros, kernel)
-    large = modulate_sigmoid(kernel, jnp.full((5, 2), 30.0), jnp.full((2, 3), 30.0))
+    large = modulate_product(kernel, jnp.full((5, 2), 30.0), jnp.full((2, 3), 30.0))
     np.testing.assert_allclose(large, 2 * kernel)
 
 
@@ -95,12 +95,12 @@ def test_modulation_of_any_rank_equals_the_formula(rank: int) -> None:
     rng = np.random.default_rng(rank)
     kernel, left, right = rng.normal(size=(3, 5)), rng.normal(size=(5, rank)), rng.normal(size=(rank, 3))
     expected = kernel * (2 / (1 + np.exp(-(left @ right)))).T
-    np.testing.assert_allclose(modulate_sigmoid(*map(jnp.asarray, (kernel, left, right))), expected, atol=1e-14)
+    np.testing.assert_allclose(modulate_product(*map(jnp.asarray, (kernel, left, right))), expected, atol=1e-14)
 
 
 def test_modulation_refuses_factors_that_do_not_fit() -> None:
     with pytest.raises(ValueError, match=r"left has shape \(4, 2\), expected \(5, any\)"):
-        modulate_sigmoid(jnp.ones((3, 5)), jnp.ones((4, 2)), jnp.ones((2, 3)))
+        modulate_product(jnp.ones((3, 5)), jnp.ones((4, 2)), jnp.ones((2, 3)))
 
 
 def test_to_uint8_covers_the_range() -> None:
