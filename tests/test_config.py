@@ -108,8 +108,11 @@ def test_configuration_of_an_older_run_does_without_newer_keys() -> None:
     for section in ("augment", "guard"):
         values.pop(section)
     values["loss"].pop("pl_weight")
+    for key in ("modulation", "modulation_activation", "scales", "fourier_source", "use_raw_coordinates"):
+        values["paper"].pop(key)
     config = Config.from_dict(values)
     assert (config.augment.kind, config.guard.action, config.loss.pl_weight) == ("none", "log", 0.0)
+    assert config == tiny_config()
 
 
 def test_lsun_names_its_categories() -> None:
@@ -136,6 +139,8 @@ def test_lsun_names_its_categories() -> None:
         ("paper", "num_layers", (1,), r"num_layers is \(1,\), expected 2 entries"),
         ("paper", "num_layers", (0, 1), "at least 1 each"),
         ("paper", "num_fourier_features", (0, 4), "above 0 in every block"),
+        ("paper", "modulation", "half", "modulation is 'half', expected one of factorised, full, none"),
+        ("paper", "to_rgb", (True,), r"to_rgb is \(True,\), expected 2 entries"),
         ("paper", "activation", "gelu", "'gelu', expected one of relu, leaky_relu"),
         ("paper", "features", 64, "paper.features is 64, expected a tuple"),
         ("optimizer", "beta2", 1.0, "optimizer.beta2 is 1.0, expected 0 to below 1"),
@@ -166,6 +171,34 @@ def test_impossible_values_are_one_sentence(section: str, key: str, value: Any, 
     with pytest.raises(ConfigError, match=message) as caught:
         tiny_config(**{section: {key: value}})
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"modulation": "none", "modulation_activation": "demod"}, "'demod', expected 'sigmoid' with .* = 'none'"),
+        ({"modulation": "full", "equalised_lr": True}, "equalised_lr is True, expected False with"),
+        ({"fourier_source": "learned", "num_fourier_features": (0, 0), "max_num_fixed_features": (8, 8)}, "'learned'"),
+        ({"scales": "averaged", "to_rgb": (False, True)}, r"to_rgb is \(False, True\), expected True in every block"),
+        (
+            {"scales": "averaged"}
+            | {key: (4,) for key in ("features", "num_layers", "num_fourier_features", "max_num_fixed_features")}
+            | {"fourier_scale": (3.0,), "to_rgb": (True,)},
+            r"paper.features is \(4,\), expected at least two blocks",
+        ),
+    ],
+    ids=["no factors", "no shared weights", "nothing to learn", "no picture", "one block"],
+)
+def test_alternatives_that_exclude_each_other_are_one_sentence(keys: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as caught:
+        tiny_config(paper=keys)
+    assert "\n" not in str(caught.value)
+
+
+def test_raw_coordinates_can_stand_alone() -> None:
+    paper = tiny_config(paper={"num_fourier_features": (0, 0), "use_raw_coordinates": True}).paper
+    assert paper is not None
+    assert paper.use_raw_coordinates
 
 
 def test_batch_must_divide_by_the_devices_asked_for() -> None:
