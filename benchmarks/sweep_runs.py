@@ -31,6 +31,7 @@ class Run:
         kimg: thousands of real images to show.
         overrides: of the sweep, the row and the command line together.
         parent: where run folders lie.
+        one_thread: whether it computes in one thread of a CPU, which changes its time only.
     """
 
     row: Row
@@ -38,6 +39,7 @@ class Run:
     kimg: float
     overrides: Mapping[str, Value]
     parent: Path
+    one_thread: bool = False
 
     @property
     def name(self) -> str:
@@ -60,7 +62,8 @@ class Run:
     @property
     def arguments(self) -> list[str]:
         """What stands behind `python`."""
-        keys = {"seed": self.seed, "training.total_kimg": self.kimg, **self.overrides}
+        keys: dict[str, Value] = {"seed": self.seed, "training.total_kimg": self.kimg, **self.overrides}
+        keys |= {"one_cpu_thread": True} if self.one_thread else {}
         flags = [f"--config.{key}={value}" for key, value in keys.items()]
         return ["-m", "inr_gan_jax.main", f"--config={self.row.config}", *flags, f"--workdir={self.folder}"]
 
@@ -105,9 +108,8 @@ def runs_of(
         only: labels of the rows to take; empty for all.
         one_thread: whether each run computes in one thread of a CPU.
     """
-    threads = {"one_cpu_thread": True} if one_thread else {}
     return [
-        Run(row, seed, sweep.kimg, {**threads, **sweep.overrides, **row.overrides, **overrides}, parent)
+        Run(row, seed, sweep.kimg, {**sweep.overrides, **row.overrides, **overrides}, parent, one_thread)
         for seed in sweep.seeds
         for row in sweep.rows
         if not only or row.label in only

@@ -6,9 +6,10 @@ A row is a configuration, its overrides and a label; each is trained once a seed
 import dataclasses
 from collections.abc import Mapping
 
+from configs import ablations
+
 Value = str | int | float | bool
 
-_PIXELS = {"evaluation.metric": "pixel_fd"}
 # In a comparison nothing is gone back on; alarms are in the record of the run.
 _NO_GOING_BACK: dict[str, Value] = {"guard.action": "log"}
 
@@ -55,7 +56,9 @@ def _recipe_rows(config: str) -> tuple[Row, ...]:
 
 
 _DIGITS = "configs/digits.py"
-_FLOWERS = "configs/flowers.py"
+_FLOWERS = "configs/flowers.py:cpu"
+# FSD of as few images as its features bear: on a CPU SqueezeNet takes longer than the generator.
+_FSD: dict[str, Value] = {**_NO_GOING_BACK, "evaluation.metric": "fsd1k_full", "training.evaluate_kimg": 20}
 
 SWEEPS: dict[str, Sweep] = {
     "parity": Sweep(
@@ -90,5 +93,33 @@ SWEEPS: dict[str, Sweep] = {
         kimg=80,
         seeds=(0, 1),
         overrides=_NO_GOING_BACK,
+    ),
+    "flowers": Sweep(
+        "networks and recipes on photographs of 32x32; FSD needs a file of weights, docs/metrics.md",
+        (
+            *_recipe_rows(f"{_FLOWERS},release"),
+            *(Row(name, f"{_FLOWERS},{name}") for name in ("paper", "bilinear", "cips", "stylegan2")),
+        ),
+        kimg=60,
+        seeds=(0, 1),
+        overrides=_FSD,
+    ),
+    "ablations": Sweep(
+        "the paper's choices one at a time on digits of 8x8",
+        tuple(Row(name, f"configs/ablations.py:digits,{name}") for name in ablations.distinct_names("digits")),
+        kimg=80,
+        seeds=(0,),
+        overrides=_NO_GOING_BACK,
+    ),
+    "flowers-ablations": Sweep(
+        "the same on photographs of 32x32, without the perceptual term, which needs VGG16",
+        tuple(
+            Row(name, f"configs/ablations.py:flowers,{name}")
+            for name in ablations.distinct_names("flowers")
+            if name != "perceptual"
+        ),
+        kimg=60,
+        seeds=(0,),
+        overrides=_FSD,
     ),
 }
