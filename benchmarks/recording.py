@@ -60,9 +60,14 @@ def timed(seconds: Sequence[float]) -> Row:
     return {"seconds": list(seconds), "median_seconds": statistics.median(seconds)}
 
 
+def commit() -> str | None:
+    """The commit of the working folder, None outside of a repository."""
+    found = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    return found.stdout.strip() or None
+
+
 def machine() -> Row:
     """Device, versions, commit and command."""
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
     device = jax.devices()[0]
     return {
         "device": device.device_kind,
@@ -71,7 +76,7 @@ def machine() -> Row:
         "cores": len(os.sched_getaffinity(0)),
         "load": os.getloadavg()[0],
         "versions": {"python": platform.python_version(), "jax": jax.__version__},
-        "commit": commit or None,
+        "commit": commit(),
         "command": " ".join(sys.argv),
     }
 

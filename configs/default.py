@@ -48,13 +48,24 @@ def get_config() -> ConfigDict:
                 "class_embedding_dim": 512,  # size that a label is embedded to; used when data.num_classes > 0
                 "mapping_dim": 1024,  # width of the hypernetwork
                 "num_mapping_layers": 3,  # its layers before the linear output
+                # weights of an image: `factorised`: shared ones times a low-rank modulation; `full`: all emitted by the
+                # hypernetwork; `none`: the same for all images, which differ in biases, frequencies and ToRGB only
+                "modulation": "factorised",
+                # of the product AB of the factors: sigmoid: W * 2 sigmoid(AB); tanh: W * (1 + tanh(AB)); demod:
+                # W * (1 + AB), the weights of each output brought to the norm that they start with in the mean
+                "modulation_activation": "sigmoid",
                 "rank": 10,  # rank of the factorised multiplicative modulation
+                # `staged`: one network, each block refines the features of the one before; `averaged`: each block is an
+                # INR of its own, whose picture is interpolated to the finest lattice and averaged with the others
+                "scales": "staged",
                 "features": (512, 256),  # hidden width of a block; the number of entries is the number of blocks
                 "num_layers": (4, 4),  # hidden layers of a block
-                "num_fourier_features": (256, 128),  # frequencies emitted for each image and block
-                "fourier_scale": (10.0, 10.0),  # from emitted numbers to radians across the picture
+                "num_fourier_features": (256, 128),  # frequencies of a block, of the source below
+                "fourier_source": "emitted",  # emitted: for each image; learned: trained, the same for all images
+                "fourier_scale": (10.0, 10.0),  # from emitted or learned numbers to radians across the picture
                 "max_num_fixed_features": (0, 0),  # upper bound of fixed logarithmic frequencies; 0: none
                 "to_rgb": (True, True),  # whether a block adds a picture of its own; the last always does
+                "use_raw_coordinates": False,  # pass x and y on as they are, in [-1, 1), beside the waves
                 "use_diagonal_features": False,  # keep diagonals in the fixed basis at the cost of high frequencies
                 "first_dense_block": 1,  # super-resolution by the rule `paper` runs denser from this block on
                 # lattices of the blocks in training: `paper` nests them, each coarser one feeding the next by nearest

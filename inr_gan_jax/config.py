@@ -238,15 +238,36 @@ def _validate_blocks(config: Config) -> None:
         value = getattr(paper, key)
         _require(min(value) >= 0, f"paper.{key}", value, "0 or more each")
     pairs = zip(paper.num_fourier_features, paper.max_num_fixed_features, strict=True)
-    has_coordinates = all(emitted > 0 or fixed >= 4 for emitted, fixed in pairs)
-    _require(has_coordinates, "paper.num_fourier_features", paper.num_fourier_features,
-             "above 0 in every block, or max_num_fixed_features of at least 4 there")  # fmt: skip
+    has_coordinates = paper.use_raw_coordinates or all(waves > 0 or fixed >= 4 for waves, fixed in pairs)
+    expected = "above 0 in every block, or max_num_fixed_features of at least 4 there, or use_raw_coordinates"
+    _require(has_coordinates, "paper.num_fourier_features", paper.num_fourier_features, expected)
     for key in ("height", "width"):
         value, multiple = getattr(config.data, key), 2 ** (num_blocks - 1)
         expected = (
             f"a multiple of {multiple}, because the generator's {num_blocks} blocks halve it {num_blocks - 1} times"
         )
         _require(value % multiple == 0, f"data.{key}", value, expected)
+    _validate_alternatives(paper)
+
+
+def _validate_alternatives(paper: PaperConfig) -> None:
+    """Refuses what has no effect, or no meaning, beside an alternative to a part of the paper's network."""
+    if paper.modulation != "factorised":
+        expected = f"'sigmoid' with paper.modulation = {paper.modulation!r}, which has no factors"
+        activation = paper.modulation_activation
+        _require(activation == "sigmoid", "paper.modulation_activation", activation, expected)
+    if paper.modulation == "full":
+        expected = "False with paper.modulation = 'full', which has no shared weights"
+        _require(not paper.equalised_lr, "paper.equalised_lr", paper.equalised_lr, expected)
+    if paper.fourier_source == "learned":
+        expected = "above 0 in a block, as paper.fourier_source is 'learned'"
+        counts = paper.num_fourier_features
+        _require(max(counts) > 0, "paper.num_fourier_features", counts, expected)
+    if paper.scales == "averaged":
+        expected = "at least two blocks, as paper.scales is 'averaged'"
+        _require(len(paper.features) > 1, "paper.features", paper.features, expected)
+        expected = "True in every block, as each draws a picture of its own with paper.scales = 'averaged'"
+        _require(all(paper.to_rgb), "paper.to_rgb", paper.to_rgb, expected)
 
 
 def _validate_release(config: Config) -> None:

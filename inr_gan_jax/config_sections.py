@@ -47,6 +47,11 @@ class PaperConfig:
     activation: Literal["relu", "leaky_relu"]
     leaky_slope: float
     equalised_lr: bool
+    modulation: Literal["factorised", "full", "none"] = "factorised"
+    modulation_activation: Literal["sigmoid", "tanh", "demod"] = "sigmoid"
+    scales: Literal["staged", "averaged"] = "staged"
+    fourier_source: Literal["emitted", "learned"] = "emitted"
+    use_raw_coordinates: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

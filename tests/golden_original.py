@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from inr_gan_jax.models.paper_inr import PaperBlock, PaperSettings
+from inr_gan_jax.models.paper_settings import PaperBlock, PaperSettings
 
 SHARED = Path(os.environ.get("INR_GAN_SHARED", Path(__file__).resolve().parents[2] / "shared"))
 _INR = "inr.model._inr_modules"

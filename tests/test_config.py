@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import pytest
 
-from configs import default, digits, ffhq, folder, lsun, networks
+from configs import default, digits, ffhq, flowers, folder, lsun, networks
 from inr_gan_jax.config import Config, ConfigError
 from inr_gan_jax.training.dry_run import abstract_step
 from tests.conftest import tiny_config
@@ -17,6 +17,8 @@ SHIPPED |= {f"digits:{name}": functools.partial(digits.get_config, name) for nam
 SHIPPED["digits:diffaugment"] = functools.partial(digits.get_config, "diffaugment")
 SHIPPED |= {"folder:16": lambda: folder.get_config("16")}
 SHIPPED |= {f"lsun:church,{name}": functools.partial(lsun.get_config, f"church,{name}") for name in networks.NAMES[1:]}
+SHIPPED |= {f"digits:{name}": functools.partial(digits.get_config, name) for name in networks.NAMES[1:]}
+SHIPPED |= {f"flowers:{size}": functools.partial(flowers.get_config, size) for size in ("cpu,paper", "64,release,ada")}
 PUBLISHED_COUNTS = {
     "lsun": (114_344_968, 24_001_089),
     "ffhq:1024": (125_954_078, 24_038_161),
@@ -24,6 +26,8 @@ PUBLISHED_COUNTS = {
     "lsun:church,bilinear": (72_436_573, 28_864_129),
     "lsun:church,cips": (24_387_477, 28_864_129),
     "lsun:church,stylegan2": (28_458_402, 28_864_129),
+    # Of the official modules at these settings.
+    "digits:release": (285_842, 181_249),
 }
 
 
@@ -51,6 +55,39 @@ def test_variants_of_a_configuration_are_valid() -> None:
         ffhq.get_config("1024,release")
 
 
+def test_networks_of_small_pictures_keep_the_published_settings_in_proportion() -> None:
+    small = Config.from_config_dict(flowers.get_config("cpu,release")).release
+    assert small is not None
+    assert [(entry.resolution, entry.table_channels) for entry in small.coordinates] == [(16, 16), (32, 16)]
+    assert (small.z_dim, small.w_dim, small.input_resolution, small.num_extra_layers) == (64, 64, 16, ())
+    large = Config.from_config_dict(flowers.get_config("128,release")).release
+    published = Config.from_config_dict(lsun.get_config("church,release")).release
+    assert large is not None
+    assert published is not None
+    assert large.coordinates == published.coordinates[:3]
+    assert (large.input_resolution, large.num_extra_layers) == (32, ((128, 1),))
+    for side in (8, 32, 128):
+        config = default.get_config()
+        networks.apply_scaled_network(config, "cips", side, channel_base=side * 64, channel_max=64)
+        cips = Config.from_config_dict(config).release
+        assert cips is not None
+        assert [entry.resolution for entry in cips.coordinates] == [cips.input_resolution] == [side]
+
+
+def test_digits_take_a_network_before_their_recipes() -> None:
+    config = digits.get_config("release,relativistic+ada")
+    assert (config.name, config.model) == ("digits-release-relativistic-ada", "release")
+    assert digits.get_config("paper,ada").to_json() == digits.get_config("ada").to_json()
+    with pytest.raises(ValueError, match="no recipe 'vgg,ada'"):
+        digits.get_config("vgg,ada")
+
+
+def test_flowers_name_their_sizes() -> None:
+    with pytest.raises(ValueError, match="no '256', expected one of 64, 128, cpu"):
+        flowers.get_config("256")
+    assert flowers.get_config("cpu").name == "flowers-cpu-paper"
+
+
 def test_conditional_configuration_passes_through_a_whole_step() -> None:
     abstract_step(tiny_config(data={"num_classes": 10}))
 
@@ -71,8 +108,11 @@ def test_configuration_of_an_older_run_does_without_newer_keys() -> None:
     for section in ("augment", "guard"):
         values.pop(section)
     values["loss"].pop("pl_weight")
+    for key in ("modulation", "modulation_activation", "scales", "fourier_source", "use_raw_coordinates"):
+        values["paper"].pop(key)
     config = Config.from_dict(values)
     assert (config.augment.kind, config.guard.action, config.loss.pl_weight) == ("none", "log", 0.0)
+    assert config == tiny_config()
 
 
 def test_lsun_names_its_categories() -> None:
@@ -99,6 +139,8 @@ def test_lsun_names_its_categories() -> None:
         ("paper", "num_layers", (1,), r"num_layers is \(1,\), expected 2 entries"),
         ("paper", "num_layers", (0, 1), "at least 1 each"),
         ("paper", "num_fourier_features", (0, 4), "above 0 in every block"),
+        ("paper", "modulation", "half", "modulation is 'half', expected one of factorised, full, none"),
+        ("paper", "to_rgb", (True,), r"to_rgb is \(True,\), expected 2 entries"),
         ("paper", "activation", "gelu", "'gelu', expected one of relu, leaky_relu"),
         ("paper", "features", 64, "paper.features is 64, expected a tuple"),
         ("optimizer", "beta2", 1.0, "optimizer.beta2 is 1.0, expected 0 to below 1"),
@@ -129,6 +171,34 @@ def test_impossible_values_are_one_sentence(section: str, key: str, value: Any, 
     with pytest.raises(ConfigError, match=message) as caught:
         tiny_config(**{section: {key: value}})
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"modulation": "none", "modulation_activation": "demod"}, "'demod', expected 'sigmoid' with .* = 'none'"),
+        ({"modulation": "full", "equalised_lr": True}, "equalised_lr is True, expected False with"),
+        ({"fourier_source": "learned", "num_fourier_features": (0, 0), "max_num_fixed_features": (8, 8)}, "'learned'"),
+        ({"scales": "averaged", "to_rgb": (False, True)}, r"to_rgb is \(False, True\), expected True in every block"),
+        (
+            {"scales": "averaged"}
+            | {key: (4,) for key in ("features", "num_layers", "num_fourier_features", "max_num_fixed_features")}
+            | {"fourier_scale": (3.0,), "to_rgb": (True,)},
+            r"paper.features is \(4,\), expected at least two blocks",
+        ),
+    ],
+    ids=["no factors", "no shared weights", "nothing to learn", "no picture", "one block"],
+)
+def test_alternatives_that_exclude_each_other_are_one_sentence(keys: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as caught:
+        tiny_config(paper=keys)
+    assert "\n" not in str(caught.value)
+
+
+def test_raw_coordinates_can_stand_alone() -> None:
+    paper = tiny_config(paper={"num_fourier_features": (0, 0), "use_raw_coordinates": True}).paper
+    assert paper is not None
+    assert paper.use_raw_coordinates
 
 
 def test_batch_must_divide_by_the_devices_asked_for() -> None:

@@ -19,7 +19,8 @@ from safetensors.numpy import save_file
 
 from inr_gan_jax.array_types import Variables
 from inr_gan_jax.errors import UserError
-from inr_gan_jax.models.paper_inr import PaperNetwork, PaperSettings
+from inr_gan_jax.models.paper_inr import PaperNetwork
+from inr_gan_jax.models.paper_settings import PaperSettings
 from inr_gan_jax.models.release_inr import ReleaseNetwork
 from inr_gan_jax.models.release_settings import ReleaseSettings
 from inr_gan_jax.models.variable_shapes import generator_shapes

@@ -52,6 +52,8 @@ _MEANINGS = {
     "y": "positions of the rows; 0 and 1 are the borders of the trained picture, downwards",
     "row_index": "row of the lattice before whose features each row takes",
     "column_index": "column of the lattice before whose features each column takes",
+    "row_share": "share of the row behind that one, in [0, 1)",
+    "column_share": "share of the column behind that one, in [0, 1)",
     "table_rows": "row of the learned tables that each row takes",
     "table_columns": "column of the learned tables that each column takes",
 }

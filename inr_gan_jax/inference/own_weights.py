@@ -1,7 +1,8 @@
 """An image as a plain network: the weights of its INR, after modulation.
 
 The modulation of an image is linear in w, so mixing modulations is mixing w. The weights that follow from it are not:
-factors pass a sigmoid or are normalised. Here they are worked out, and drawn by a network that modulates nothing.
+factors pass a sigmoid or are normalised. Here they are worked out, and drawn by a network that modulates nothing. Where
+a `paper` network has no factors, the weights of an image are its modulation, and there is nothing to work out.
 """
 
 import dataclasses
@@ -17,10 +18,12 @@ from inr_gan_jax.array_types import Array, Params, Variables
 from inr_gan_jax.inference.loading import LoadedGenerator
 from inr_gan_jax.models.build import generator_of
 from inr_gan_jax.models.generator import Generator, Modulation
-from inr_gan_jax.models.paper_inr import LayerModulation, PaperNetwork
+from inr_gan_jax.models.paper_inr import PaperNetwork
+from inr_gan_jax.models.paper_modulation import BlockModulation, FactorisedLayer, LayerModulation, image_weight
+from inr_gan_jax.models.paper_settings import CONNECTOR_GAIN, HIDDEN_GAIN, PaperSettings
 from inr_gan_jax.models.release_layers import FactorModulation, StyleModulation
 from inr_gan_jax.models.release_settings import ReleaseSettings
-from inr_gan_jax.ops.modulation import demodulation, modulate_factors, modulate_sigmoid
+from inr_gan_jax.ops.modulation import demodulation, modulate_factors
 
 # Multiplies the weights by 0.5 + sigmoid(0), which is 1, when the factors are 0.
 _NEUTRAL = "sigmoid"
@@ -61,6 +64,8 @@ def plain_generator(loaded: LoadedGenerator, weights: OwnWeights) -> LoadedGener
     generator = loaded.generator
     if isinstance(settings, ReleaseSettings):
         generator = generator_of(dataclasses.replace(settings, factor_activation=_NEUTRAL))
+    elif settings.modulation == "factorised":
+        generator = generator_of(dataclasses.replace(settings, modulation_activation=_NEUTRAL, equalised_lr=False))
     params = {block: dict(layers) for block, layers in loaded.variables["params"].items() if block in weights.kernels}
     for block, kernels in weights.kernels.items():
         for layer, kernel in kernels.items():
@@ -73,9 +78,11 @@ def _worked_out(generator: Generator, variables: Variables, modulation: Modulati
     kernels: dict[str, dict[str, Array]] = {}
     neutral = []
     for block, modulations in zip(_block_names(generator), modulation, strict=True):
-        params = variables["params"][block]
+        # A block that is emitted whole has no shared weights.
+        params = variables["params"].get(block, {})
         kernels[block] = {
-            layer: _modulated(generator, params[layer]["kernel"], part) for layer, part in _layers(params, modulations)
+            layer: _modulated(generator, layer, params[layer]["kernel"], part)
+            for layer, part in _layers(params, modulations)
         }
         neutral.append(_neutral(generator, params, modulations))
     return OwnWeights(kernels, tuple(neutral))
@@ -90,13 +97,20 @@ def _block_names(generator: Generator) -> list[str]:
 
 def _layers(params: Params, modulations: Any) -> Iterator[tuple[str, Any]]:
     """Name and modulation of the modulated layers of a block, ToRGB not among them: it is linear."""
-    connector = getattr(modulations, "connector", None)
-    if connector is not None:
-        yield "connector_low", connector.low
-        yield "connector_high", connector.high
-    prefixes = ("layer_", "conv0", "conv1", "extra_convs_")
+    if isinstance(modulations, BlockModulation):
+        yield from ((name, part) for name, part in _paper_layers(modulations) if isinstance(part, FactorisedLayer))
+        return
+    prefixes = ("conv0", "conv1", "extra_convs_")
     names = sorted((name for name in params if name.startswith(prefixes)), key=lambda name: _order(name, prefixes))
     yield from zip(names, modulations.layers, strict=True)
+
+
+def _paper_layers(modulations: BlockModulation) -> Iterator[tuple[str, LayerModulation]]:
+    """Name and modulation of the connectors and hidden layers of a block of the `paper` network."""
+    if modulations.connector is not None:
+        yield "connector_low", modulations.connector.low
+        yield "connector_high", modulations.connector.high
+    yield from ((f"layer_{number}", layer) for number, layer in enumerate(modulations.layers))
 
 
 def _order(name: str, prefixes: tuple[str, ...]) -> tuple[int, int]:
@@ -104,13 +118,13 @@ def _order(name: str, prefixes: tuple[str, ...]) -> tuple[int, int]:
     return rank, int(name.rpartition("_")[2]) if "_" in name else 0
 
 
-def _modulated(generator: Generator, kernel: Array, part: Any) -> Array:
-    if isinstance(part, LayerModulation):
-        return modulate_sigmoid(kernel, part.left, part.right)
+def _modulated(generator: Generator, layer: str, kernel: Array, part: Any) -> Array:
+    settings = generator.network.settings
+    if isinstance(settings, PaperSettings):
+        gain = CONNECTOR_GAIN if layer.startswith("connector") else HIDDEN_GAIN
+        return image_weight(settings, kernel, part, gain)
     if isinstance(part, StyleModulation):
         return kernel * part.styles[:, None] * demodulation(kernel, part.styles)[None, :]
-    settings = generator.network.settings
-    assert isinstance(settings, ReleaseSettings), "the other model has modulation of its own"
     assert settings.factor_activation is not None, "factors are predicted only with an activation"
     return modulate_factors(kernel, part.left, part.right, settings.factor_activation)
 
@@ -136,4 +150,6 @@ def _neutral(generator: Generator, params: Params, modulations: Any) -> Any:
 
 
 def _zero_factors(part: LayerModulation) -> LayerModulation:
+    if not isinstance(part, FactorisedLayer):
+        return part
     return part.replace(left=jnp.zeros_like(part.left), right=jnp.zeros_like(part.right))

@@ -38,7 +38,8 @@ PLATFORMS = ("cpu", "cuda", "tpu")
 _CELL_TOLERANCE = 1e-4
 
 # One lattice in plain arrays: positions x [width] and y [height]; but for the first, the row and column of the
-# lattice before that each row and column takes; for learned tables, the entries that they take.
+# lattice before that each row and column takes, and where it is interpolated its share of the next; for learned tables,
+# the entries that they take.
 Lattice = Mapping[str, Array | np.ndarray]
 
 
@@ -165,6 +166,9 @@ def _plain(grid: BlockGrid | ReleaseGrid, is_first: bool) -> dict[str, np.ndarra
     arrays = {"x": np.asarray(grid.x, np.float32), "y": np.asarray(grid.y, np.float32)}
     if not is_first:
         arrays |= {"row_index": np.asarray(lattice.row_index), "column_index": np.asarray(lattice.column_index)}
+    if lattice.row_share is not None:
+        shares = {"row_share": lattice.row_share, "column_share": lattice.column_share}
+        arrays |= {name: np.asarray(share, np.float32) for name, share in shares.items()}
     if isinstance(grid, ReleaseGrid):
         assert grid.rows is not None, "spelled out before"
         assert grid.columns is not None, "spelled out before"
@@ -175,8 +179,8 @@ def _plain(grid: BlockGrid | ReleaseGrid, is_first: bool) -> dict[str, np.ndarra
 def _grids_from(lattices: Sequence[Mapping[str, Array]]) -> Grids:
     grids: list[Any] = []
     for arrays in lattices:
-        row_index, column_index = arrays.get("row_index"), arrays.get("column_index")
-        grid: Any = BlockGrid(arrays["x"], arrays["y"], row_index, column_index)
+        cells = ("row_index", "column_index", "row_share", "column_share")
+        grid: Any = BlockGrid(arrays["x"], arrays["y"], *(arrays.get(name) for name in cells))
         if "table_rows" in arrays:
             rows, columns = AxisCells(lower=arrays["table_rows"]), AxisCells(lower=arrays["table_columns"])
             grid = ReleaseGrid(lattice=grid, x=grid.x, y=grid.y, rows=rows, columns=columns)
@@ -190,7 +194,7 @@ def _lattice_specs(loaded: LoadedGenerator, scope: export.SymbolicScope) -> list
     names = [f"_{index}" for index in range(len(lattices) - 1)] + [""]
 
     def spec(name: str, array: np.ndarray, suffix: str) -> jax.ShapeDtypeStruct:
-        axis = "height" if name in ("y", "row_index", "table_rows") else "width"
+        axis = "height" if name in ("y", "row_index", "row_share", "table_rows") else "width"
         return _spec(scope, f"{axis}{suffix}", array.dtype)
 
     pairs = zip(lattices, names, strict=True)

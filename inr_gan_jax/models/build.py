@@ -7,7 +7,8 @@ from inr_gan_jax.config import Config, DiscriminatorConfig
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.models.discriminator import Discriminator
 from inr_gan_jax.models.generator import Generator
-from inr_gan_jax.models.paper_inr import PaperBlock, PaperNetwork, PaperSettings
+from inr_gan_jax.models.paper_inr import PaperNetwork
+from inr_gan_jax.models.paper_settings import PaperBlock, PaperSettings
 from inr_gan_jax.models.release_inr import ReleaseNetwork
 from inr_gan_jax.models.release_settings import CoordinateSettings, ReleaseSettings
 
@@ -126,7 +127,12 @@ def paper_settings(config: Config) -> PaperSettings:
         class_embedding_dim=paper.class_embedding_dim,
         mapping_dim=paper.mapping_dim,
         num_mapping_layers=paper.num_mapping_layers,
+        modulation=paper.modulation,
+        modulation_activation=paper.modulation_activation,
         rank=paper.rank,
+        scales=paper.scales,
+        fourier_source=paper.fourier_source,
+        use_raw_coordinates=paper.use_raw_coordinates,
         first_dense_block=paper.first_dense_block,
         training_rule=paper.training_rule,
         activation=paper.activation,

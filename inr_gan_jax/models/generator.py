@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 
 from inr_gan_jax.array_types import Array, PRNGKey, Variables
-from inr_gan_jax.models.paper_inr import PaperModulation, PaperNetwork
+from inr_gan_jax.models.paper_inr import PaperNetwork
+from inr_gan_jax.models.paper_modulation import PaperModulation
 from inr_gan_jax.models.release_coordinates import ReleaseGrid
 from inr_gan_jax.models.release_inr import ReleaseModulation, ReleaseNetwork
 from inr_gan_jax.ops.viewport import BlockGrid, Layout, Viewport, common_layout

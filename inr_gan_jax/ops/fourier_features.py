@@ -31,6 +31,19 @@ def fourier_features(basis: Array, x: Array, y: Array) -> Array:
     return jnp.concatenate([jnp.sin(phases), jnp.cos(phases)], axis=-1)
 
 
+def centred_coordinates(x: Array, y: Array) -> Array:
+    """Lays out the positions of a lattice as they are, the trained picture centred on 0.
+
+    Args:
+        x: [width], column positions, [0, 1) on the trained picture.
+        y: [height], row positions, likewise.
+
+    Returns:
+        [height, width, 2], (x, y), [-1, 1) on the trained picture.
+    """
+    return jnp.stack(jnp.broadcast_arrays(2 * x[None, :] - 1, 2 * y[:, None] - 1), axis=-1)
+
+
 def lattice_phases(basis: Array, x: Array, y: Array) -> Array:
     """Multiplies the positions of a lattice with angular frequencies.
 

@@ -15,19 +15,34 @@ FIR_TAPS = np.array([1.0, 3.0, 3.0, 1.0]) / 8.0
 
 
 def take_cells(features: Array, grid: BlockGrid) -> Array:
-    """Carries features of one block to the lattice of the next: each point takes the cell it falls in.
+    """Carries features of one block to the lattice of the next: each point takes the cell it falls in, or its corners.
 
     Args:
         features: [height, width, channels] on the lattice of the block before.
         grid: the lattice to carry them to.
 
     Returns:
-        [*grid.size, channels]; nearest upsampling when the lattice is a whole multiple.
+        [*grid.size, channels]; nearest upsampling when the lattice is a whole multiple, bilinear interpolation when
+        the lattice has shares.
     """
     if grid.repeats is not None:
         return repeat_cells(features, grid.repeats)
-    rows = jnp.take(features, jnp.asarray(grid.row_index), axis=0)
-    return jnp.take(rows, jnp.asarray(grid.column_index), axis=1)
+    assert grid.row_index is not None, "features are carried to the second block and those behind it"
+    assert grid.column_index is not None, "likewise"
+    rows = _take(features, grid.row_index, grid.row_share, 0)
+    return _take(rows, grid.column_index, grid.column_share, 1)
+
+
+def _take(features: Array, index: Array | np.ndarray, share: Array | np.ndarray | None, axis: int) -> Array:
+    """Takes entries along an axis, or a mean of each with the next by the share of the next."""
+    index = jnp.asarray(index)
+    taken = jnp.take(features, index, axis=axis)
+    if share is None:
+        return taken
+    shape = [1] * features.ndim
+    shape[axis] = -1
+    weight = jnp.asarray(share, features.dtype).reshape(shape)
+    return taken * (1 - weight) + jnp.take(features, index + 1, axis=axis) * weight
 
 
 def repeat_cells(features: Array, repeats: tuple[int, int]) -> Array:

@@ -15,7 +15,7 @@ import numpy as np
 from flax import struct
 
 from inr_gan_jax.array_types import Array
-from inr_gan_jax.ops.table_lookup import TableRule
+from inr_gan_jax.ops.table_lookup import Between, TableRule
 
 DensifyRule = Literal["paper", "all", "pointwise"]
 
@@ -138,6 +138,9 @@ class BlockGrid(struct.PyTreeNode):
         y: [height], positions of the rows, downwards.
         row_index: [height], integer row of the block before whose features this row takes; None in the first block.
         column_index: [width], likewise for columns.
+        row_share: [height], what the row takes of the next row of the block before, in [0, 1), the rest being of its
+            own; None for none, which is nearest upsampling.
+        column_share: [width], likewise for columns.
         footprint: [2], width and height of the box that waves are averaged over around each position; None for points.
         repeats: (rows, columns) when the indices only repeat each row and column that often; None otherwise.
     """
@@ -146,6 +149,8 @@ class BlockGrid(struct.PyTreeNode):
     y: Array | np.ndarray
     row_index: Array | np.ndarray | None = None
     column_index: Array | np.ndarray | None = None
+    row_share: Array | np.ndarray | None = None
+    column_share: Array | np.ndarray | None = None
     footprint: Array | np.ndarray | None = None
     repeats: tuple[int, int] | None = struct.field(pytree_node=False, default=None)
 
@@ -170,6 +175,8 @@ class BlockGrid(struct.PyTreeNode):
             y=filled(self.y, 0),
             row_index=filled(self.row_index, 0),
             column_index=filled(self.column_index, 1),
+            row_share=filled(self.row_share, 0),
+            column_share=filled(self.column_share, 1),
             repeats=layout.repeats,
         )
 
@@ -198,43 +205,48 @@ def common_layout(layouts: Iterable[tuple[Layout, ...]]) -> tuple[Layout, ...]:
 
 
 def block_grids(
-    viewport: Viewport, native_sizes: Sequence[tuple[int, int]], first_dense_block: int = 1
+    viewport: Viewport,
+    native_sizes: Sequence[tuple[int, int]],
+    first_dense_block: int = 1,
+    upsampling: Between = "nearest",
 ) -> tuple[BlockGrid, ...]:
     """Lays out the lattices of all blocks of a multi-scale INR for one viewport.
 
     The last block is evaluated at the pixels of the viewport. Earlier blocks lie on lattices through the origin of the
-    plane, and a point takes the features of the cell it falls in (nearest upsampling), so that the picture at a point
-    does not depend on the rectangle it is part of.
+    plane, and a point takes the features of the cell it falls in (nearest upsampling) or what lies between the corners
+    of that cell (bilinear), so that the picture at a point does not depend on the rectangle it is part of.
 
     Args:
         viewport: the rectangle, the density and the rule.
         native_sizes: (height, width) that each block is trained at, coarse to fine.
         first_dense_block: for the rule `paper`, the first block that runs denser; one that matches no block means all.
+        upsampling: how a point takes features of the block before.
 
     Returns:
         One BlockGrid a block, coarse to fine; positions float64.
 
     Source: arXiv 2011.12026, multi-scale INRs and super-resolution.
     """
-    heights = [size[0] for size in native_sizes]
-    widths = [size[1] for size in native_sizes]
-    rows = _axis_lattices(viewport.top, viewport.height_extent, viewport.height, heights, viewport, first_dense_block)
-    columns = _axis_lattices(viewport.left, viewport.width_extent, viewport.width, widths, viewport, first_dense_block)
+    rows, columns = (
+        _axis_lattices(viewport, axis, [size[axis] for size in native_sizes], first_dense_block, upsampling)
+        for axis in (0, 1)
+    )
     grids = []
     for row, column in zip(rows, columns, strict=True):
         repeats = None
-        if row.cells is not None and column.cells is not None:
+        if row.cells is not None and column.cells is not None and row.shares is None:
             row_repeat, column_repeat = _repeat_of(row.cells), _repeat_of(column.cells)
             repeats = (row_repeat, column_repeat) if row_repeat and column_repeat else None
         x, y, footprint = column.points, row.points, None
         if viewport.antialias and max(row.excess, column.excess) > 0:
             footprint = np.array([column.footprint, row.footprint])
-            if len(grids) < len(native_sizes) - 1 and viewport.rule != "pointwise":
-                # The last lattice lies where the viewport says; the others start at the corners of their cells.
+            is_last = len(grids) == len(native_sizes) - 1
+            if not is_last and viewport.rule != "pointwise" and upsampling == "nearest":
+                # The last lattice lies where the viewport says; the others start at the corners of their cells. What
+                # is interpolated is wanted at the corners.
                 x, y = x + column.shift, y + row.shift
-        grids.append(
-            BlockGrid(x=x, y=y, row_index=row.cells, column_index=column.cells, footprint=footprint, repeats=repeats)
-        )
+        shares = {"row_share": row.shares, "column_share": column.shares}
+        grids.append(BlockGrid(x, y, row.cells, column.cells, **shares, footprint=footprint, repeats=repeats))
     return tuple(grids)
 
 
@@ -245,12 +257,14 @@ class _AxisLattice:
     Attributes:
         points: [size], positions.
         cells: [size], point of the block before in whose cell each position falls; None in the first block.
+        shares: [size], how far each position lies behind that point, in cells; None for nearest upsampling.
         step: distance of the positions.
         trained_step: distance in training.
     """
 
     points: np.ndarray
     cells: np.ndarray | None
+    shares: np.ndarray | None
     step: float
     trained_step: float
 
@@ -272,14 +286,17 @@ class _AxisLattice:
 
 
 def _axis_lattices(
-    start: float, extent: float, count: int, native: Sequence[int], viewport: Viewport, first_dense_block: int
+    viewport: Viewport, axis: int, native: Sequence[int], first_dense_block: int, upsampling: Between
 ) -> list[_AxisLattice]:
-    """The lattices of all blocks along one axis."""
+    """The lattices of all blocks along one axis: 0 for the rows, 1 for the columns."""
+    start, count = ((viewport.top, viewport.height), (viewport.left, viewport.width))[axis]
+    extent = (viewport.height_extent, viewport.width_extent)[axis]
     points, step = start + np.arange(count) * (extent / count), extent / count
     if viewport.rule == "pointwise":
         identity = np.arange(count, dtype=np.int32)
         # Trained on nested lattices or not, the picture shows what the finest block was trained at.
-        return [_AxisLattice(points, identity if block else None, step, 1 / native[-1]) for block in range(len(native))]
+        cells = [identity if block else None for block in range(len(native))]
+        return [_AxisLattice(points, each, None, step, 1 / native[-1]) for each in cells]
     density = count / extent
     dense_from = first_dense_block if viewport.rule == "paper" and first_dense_block < len(native) else 0
     lattices: list[_AxisLattice] = []
@@ -287,9 +304,12 @@ def _axis_lattices(
     for block in reversed(range(1, len(native))):
         density_before = native[block - 1] * (density / native[-1] if block - 1 >= dense_from else 1.0)
         cells = np.floor(points * density_before + _CELL_TOLERANCE).astype(np.int64)
-        lattices.append(_AxisLattice(points, (cells - cells[0]).astype(np.int32), step, 1 / native[block]))
-        points, step = np.arange(cells[0], cells[-1] + 1) / density_before, 1 / density_before
-    return [_AxisLattice(points, None, step, 1 / native[0]), *reversed(lattices)]
+        shares, last = None, cells[-1]
+        if upsampling == "bilinear":
+            shares, last = np.maximum(points * density_before - cells, 0.0), cells[-1] + 1
+        lattices.append(_AxisLattice(points, (cells - cells[0]).astype(np.int32), shares, step, 1 / native[block]))
+        points, step = np.arange(cells[0], last + 1) / density_before, 1 / density_before
+    return [_AxisLattice(points, None, None, step, 1 / native[0]), *reversed(lattices)]
 
 
 def _repeat_of(index: np.ndarray) -> int | None:

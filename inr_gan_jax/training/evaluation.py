@@ -14,6 +14,7 @@ from inr_gan_jax.metrics.protocols import parse_protocol
 from inr_gan_jax.metrics.real_images import RealImages
 from inr_gan_jax.metrics.run_metric import RunMetric
 from inr_gan_jax.metrics.settings import MetricSettings
+from inr_gan_jax.ops.image_grid import to_uint8
 from inr_gan_jax.training.hooks import Sampler
 
 PIXEL_METRIC = "pixel_fd"
@@ -77,8 +78,11 @@ class Evaluation:
         if isinstance(self._metric, RunMetric):
             values = self._metric(draw)
         else:
-            key = self._sampler.key(_STREAM)
-            values = {self.name: self._metric(lambda count: self._sampler(variables, key, count))}
+            images = self._sampler(variables, self._sampler.key(_STREAM), self._metric.num_samples)
+            # Other programs measure pictures as they are stored: in bytes, nothing darker than black.
+            stored = to_uint8(images) / 127.5 - 1
+            distances = {self.name: images, f"{self.name}_bytes": stored}
+            values = {name: self._metric(lambda _, shown=shown: shown) for name, shown in distances.items()}
         self.latest = values[self.name]
         return values
 

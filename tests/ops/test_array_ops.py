@@ -10,9 +10,9 @@ import pytest
 from inr_gan_jax.ops import resample
 from inr_gan_jax.ops.fourier_features import fixed_basis, fourier_features
 from inr_gan_jax.ops.image_grid import draw_border, magnify, tile, to_uint8
-from inr_gan_jax.ops.modulation import modulate_sigmoid
+from inr_gan_jax.ops.modulation import modulate_product
 from inr_gan_jax.ops.resample import fir_filter, repeat_cells, take_cells
-from inr_gan_jax.ops.viewport import Viewport, block_grids
+from inr_gan_jax.ops.viewport import BlockGrid, Viewport, block_grids
 
 pytestmark = pytest.mark.usefixtures("x64")
 
@@ -84,9 +84,9 @@ def test_fixed_basis_drops_diagonals_then_high_frequencies() -> None:
 
 def test_modulation_is_identity_at_zero_and_bounded_by_two() -> None:
     kernel = jnp.asarray(np.random.default_rng(0).normal(size=(3, 5)))
-    zeros = modulate_sigmoid(kernel, jnp.zeros((5, 2)), jnp.zeros((2, 3)))
+    zeros = modulate_product(kernel, jnp.zeros((5, 2)), jnp.zeros((2, 3)))
     np.testing.assert_allclose(zeros, kernel)
-    large = modulate_sigmoid(kernel, jnp.full((5, 2), 30.0), jnp.full((2, 3), 30.0))
+    large = modulate_product(kernel, jnp.full((5, 2), 30.0), jnp.full((2, 3), 30.0))
     np.testing.assert_allclose(large, 2 * kernel)
 
 
@@ -95,12 +95,43 @@ def test_modulation_of_any_rank_equals_the_formula(rank: int) -> None:
     rng = np.random.default_rng(rank)
     kernel, left, right = rng.normal(size=(3, 5)), rng.normal(size=(5, rank)), rng.normal(size=(rank, 3))
     expected = kernel * (2 / (1 + np.exp(-(left @ right)))).T
-    np.testing.assert_allclose(modulate_sigmoid(*map(jnp.asarray, (kernel, left, right))), expected, atol=1e-14)
+    np.testing.assert_allclose(modulate_product(*map(jnp.asarray, (kernel, left, right))), expected, atol=1e-14)
+
+
+def test_tanh_is_the_sigmoid_of_twice_the_product() -> None:
+    rng = np.random.default_rng(0)
+    kernel, left, right = (jnp.asarray(rng.normal(size=size)) for size in ((3, 5), (5, 2), (2, 3)))
+    doubled = modulate_product(kernel, 2 * left, right, "sigmoid")
+    np.testing.assert_allclose(modulate_product(kernel, left, right, "tanh"), doubled, atol=1e-14)
+
+
+def test_demodulated_product_has_the_norm_asked_for() -> None:
+    rng = np.random.default_rng(1)
+    kernel, left, right = rng.normal(size=(3, 5)), rng.normal(size=(5, 2)), rng.normal(size=(2, 3))
+    weight = np.asarray(modulate_product(*map(jnp.asarray, (kernel, left, right)), "demod", norm=1.5))
+    raw = kernel * (1 + left @ right).T
+    np.testing.assert_allclose(weight, 1.5 * raw / np.linalg.norm(raw, axis=0), rtol=1e-7)
+
+
+def test_unknown_activation_of_a_product_is_refused() -> None:
+    with pytest.raises(ValueError, match="the activation 'relu', expected 'demod', 'sigmoid' or 'tanh'"):
+        modulate_product(jnp.ones((3, 5)), jnp.ones((5, 2)), jnp.ones((2, 3)), "relu")  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.parametrize("antialias", [False, True])
+def test_bilinear_lattices_give_linear_functions_back(antialias: bool) -> None:
+    view = Viewport(9, 14, top=-0.37, left=0.21, height_extent=1.3, width_extent=2.9, rule="all", antialias=antialias)
+    coarse, fine = block_grids(view, [(4, 4), (8, 8)], upsampling="bilinear")
+
+    def sampled(grid: BlockGrid) -> np.ndarray:
+        return (2.0 - 3 * grid.x[None, :] + 5 * grid.y[:, None])[..., None]
+
+    np.testing.assert_allclose(take_cells(jnp.asarray(sampled(coarse)), fine), sampled(fine), atol=1e-12)
 
 
 def test_modulation_refuses_factors_that_do_not_fit() -> None:
     with pytest.raises(ValueError, match=r"left has shape \(4, 2\), expected \(5, any\)"):
-        modulate_sigmoid(jnp.ones((3, 5)), jnp.ones((4, 2)), jnp.ones((2, 3)))
+        modulate_product(jnp.ones((3, 5)), jnp.ones((4, 2)), jnp.ones((2, 3)))
 
 
 def test_to_uint8_covers_the_range() -> None:

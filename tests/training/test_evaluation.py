@@ -3,10 +3,14 @@
 from pathlib import Path
 
 import jax
+import numpy as np
 import pytest
 
+from inr_gan_jax.array_types import PRNGKey, Variables
 from inr_gan_jax.data.dataset import Dataset
+from inr_gan_jax.data.input_pipeline import all_images
 from inr_gan_jax.errors import UserError
+from inr_gan_jax.metrics.pixel_fd import PixelFD
 from inr_gan_jax.models.build import build_generator
 from inr_gan_jax.training.evaluation import Evaluation, check_metric
 from inr_gan_jax.training.guard import Guard
@@ -35,6 +39,21 @@ def test_evaluation_follows_a_run_by_the_name_of_a_protocol(
     broken = state.replace(ema_params=jax.tree.map(lambda leaf: leaf * float("nan"), state.ema_params))
     with pytest.raises(FloatingPointError):
         evaluation(broken.ema_variables)
+
+
+def test_pixels_darker_than_black_count_as_black_in_bytes(digits_set: Dataset) -> None:
+    config = tiny_config(evaluation={"metric": "pixel_fd", "num_samples": 64, "batch_size": 64})
+    real = all_images(digits_set, config.data)[:64]
+    too_far = np.where(real == -1, -3.0, real)
+
+    class Drawn(Sampler):
+        def __call__(self, variables: Variables, key: PRNGKey, count: int) -> np.ndarray:
+            return too_far[:count]
+
+    values = Evaluation(config, digits_set, Drawn(build_generator(config), config))({})
+    expected = PixelFD(all_images(digits_set, config.data), 64)(lambda count: real[:count])
+    assert values["metric/pixel_fd_bytes"] == pytest.approx(expected)
+    assert values["metric/pixel_fd"] > 2 * expected
 
 
 def test_metric_that_is_no_protocol_is_refused() -> None:

@@ -1,0 +1,116 @@
+"""Compares configurations by their pictures: trains each with several seeds at an equal number of real images shown.
+
+    python -m benchmarks.quality --sweep=digits --output=benchmarks/results/quality_digits.json \
+        --plot=docs/images/quality_digits.png
+
+Sweeps are listed in `benchmarks/sweeps.py`. A run is a training in a process of its own, in a folder below --workdir;
+the same command skips what is finished and goes on with the rest, and sweeps share the runs that they have in common.
+A row that fails is reported and stops no other. Times are those of the steps alone, by the median thousand of images;
+they mean something only between rows that had the machine in the same way.
+"""
+
+import dataclasses
+import json
+import os
+import platform
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from absl import flags
+
+from benchmarks.recording import commit, table
+from benchmarks.sweep_plot import write_plot, write_sheet
+from benchmarks.sweep_report import Record, record_of, summary
+from benchmarks.sweep_runs import Run, runs_of, train_all
+from benchmarks.sweeps import SWEEPS, Sweep, Value
+from inr_gan_jax.command_line import run
+from inr_gan_jax.errors import UserError
+
+_SWEEP = flags.DEFINE_enum("sweep", None, list(SWEEPS), "Which rows.", required=True)
+_WORKDIR = flags.DEFINE_string("workdir", "runs/quality", "Folder of the run folders.")
+_SEEDS = flags.DEFINE_list("seeds", None, "Seeds of every row, such as 0,1; those of the sweep when not given.")
+_KIMG = flags.DEFINE_float("kimg", None, "Thousands of real images of a run; those of the sweep when not given.", 0)
+_ONLY = flags.DEFINE_multi_string("only", [], "Label of a row to take, may be repeated; all when not given.")
+_SET = flags.DEFINE_multi_string("set", [], "key=value for all rows, such as evaluation.metric=fsd2k_full; repeatable.")
+_JOBS = flags.DEFINE_integer("jobs", 1, "Runs at a time; more than one compute in one thread of a CPU each.", 1)
+_REPORT_ONLY = flags.DEFINE_boolean("report_only", False, "Train nothing, report what is there.")
+_OUTPUT = flags.DEFINE_string("output", None, "JSON file to write.")
+_PLOT = flags.DEFINE_string("plot", None, "Picture of the curves to write.")
+_SHEET = flags.DEFINE_string("sheet", None, "Picture to write of the newest samples of each row's first seed.")
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Entry point."""
+    del arguments
+    runs = _runs(_chosen_sweep())
+    # What ends the comparison lets its runs save first.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    failures: dict[Run, str] = {}
+    if not _REPORT_ONLY.value:
+        failures = train_all(runs, _JOBS.value, lambda line: print(line, file=sys.stderr, flush=True))
+    records = [record_of(each, failures.get(each)) for each in runs]
+    rows = summary(records)
+    print(table(rows))
+    _write(records, rows, runs)
+    for record in records:
+        if record["status"] != "finished":
+            print(f"{record['label']}, seed {record['seed']}: {record['status']} {record.get('reason', '')}".strip())
+    if failures:
+        sys.exit(1)
+
+
+def _chosen_sweep() -> Sweep:
+    sweep = SWEEPS[_SWEEP.value]
+    if _SEEDS.value:
+        sweep = dataclasses.replace(sweep, seeds=tuple(_seeds()))
+    return dataclasses.replace(sweep, kimg=_KIMG.value) if _KIMG.value else sweep
+
+
+def _seeds() -> list[int]:
+    if not all(seed.isdecimal() for seed in _SEEDS.value):
+        raise UserError(f"--seeds is {','.join(_SEEDS.value)}, expected whole numbers such as 0,1")
+    return [int(seed) for seed in _SEEDS.value]
+
+
+def _runs(sweep: Sweep) -> list[Run]:
+    labels = [row.label for row in sweep.rows]
+    unknown = [label for label in _ONLY.value if label not in labels]
+    if unknown:
+        raise UserError(f"--only is {unknown[0]!r}, the sweep has {', '.join(map(repr, labels))}")
+    parent = Path(_WORKDIR.value).expanduser()
+    return runs_of(sweep, parent, _overrides(), _ONLY.value, one_thread=_JOBS.value > 1)
+
+
+def _overrides() -> dict[str, Value]:
+    pairs = [text.partition("=") for text in _SET.value]
+    for key, sign, _ in pairs:
+        if not key or not sign:
+            raise UserError(f"--set is {key!r}, expected key=value such as evaluation.metric=fsd2k_full")
+    return {key: value for key, _, value in pairs}
+
+
+def _write(records: Sequence[Record], rows: dict[str, Record], runs: Sequence[Run]) -> None:
+    """Writes the files that the flags ask for."""
+    try:
+        if _OUTPUT.value:
+            here = {
+                "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+                "python": platform.python_version(),
+                "commit": commit(),
+                "command": " ".join(["python", "-m", "benchmarks.quality", *sys.argv[1:]]),
+            }
+            content = {"machine": here, "sweep": _SWEEP.value, "rows": rows, "runs": records}
+            Path(_OUTPUT.value).write_text(json.dumps(content, indent=1) + "\n")
+        if _PLOT.value:
+            write_plot(records, Path(_PLOT.value))
+        if _SHEET.value:
+            first = runs[0].seed
+            write_sheet([(each.row.label, each.folder) for each in runs if each.seed == first], Path(_SHEET.value))
+    except OSError as error:
+        raise UserError(f"{error.filename} cannot be written ({error.strerror})") from error
+
+
+if __name__ == "__main__":
+    run(main, when_stopped="; the same command goes on from there")

@@ -1,0 +1,89 @@
+"""Pictures of a sweep: the metric against images shown and against time, and the samples of each row side by side."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from PIL import Image
+
+from benchmarks.sweep_report import Record
+from inr_gan_jax.training.run_folder import SAMPLES
+
+_COLUMNS_OF_SHEET = 4
+
+
+def write_plot(records: Sequence[Record], path: Path) -> None:
+    """Plots the metric of each row against thousands of images shown and against minutes of training.
+
+    Lines are means over seeds, bands reach from the lowest to the highest seed.
+
+    Args:
+        records: of runs; those that have no metric yet are left out.
+        path: of the picture.
+    """
+    groups: dict[str, list[Record]] = {}
+    for record in records:
+        if record.get("curve"):
+            groups.setdefault(record["label"], []).append(record)
+    figure = Figure(figsize=(11, 4.5), layout="constrained")
+    FigureCanvasAgg(figure)
+    by_images, by_time = figure.subplots(1, 2, sharey=True)
+    for index, (label, group) in enumerate(groups.items()):
+        colour = colormaps["tab10"](index % 10)
+        _draw(by_images, group, "kimg", label, colour)
+        if all("seconds" in point for each in group for point in each["curve"]):
+            _draw(by_time, group, "seconds", label, colour)
+    first = next(iter(groups.values()), [{}])[0]
+    for name, style in (("halves", "--"), ("resampled", ":")):
+        for axes in (by_images, by_time) if name in first.get("floors", {}) else ():
+            floor = first["floors"][name]
+            axes.axhline(floor, linestyle=style, color="0.4", label=f"real images, {name} ({floor:.3g})")
+    by_images.set(xlabel="real images shown (thousands)", ylabel=first.get("metric", ""), yscale="log", xlim=(0, None))
+    by_time.set(xlabel="training (minutes, without compilation and evaluation)", xlim=(0, None))
+    for axes in (by_images, by_time):
+        axes.grid(which="both", alpha=0.25)
+    by_images.legend(frameon=False, fontsize="small")
+    figure.savefig(path, dpi=110)
+
+
+def _draw(axes: Axes, group: Sequence[Record], key: str, label: str, colour: Any) -> None:
+    """One row: on the points of its first seed, as far as all of its seeds have come."""
+    scale = 1 / 60 if key == "seconds" else 1.0
+    curves = [
+        np.array([(point[key] * scale, point["value"]) for point in each["curve"]], np.float64).T for each in group
+    ]
+    first, last = max(curve[0, 0] for curve in curves), min(curve[0, -1] for curve in curves)
+    x = np.unique(np.concatenate([np.clip(curves[0][0], first, last), [first, last]]))
+    values = np.stack([np.interp(x, *curve) for curve in curves])
+    axes.plot(x, values.mean(0), marker="o", markersize=3, color=colour, label=label)
+    axes.fill_between(x, values.min(0), values.max(0), color=colour, alpha=0.2, linewidth=0)
+
+
+def write_sheet(folders: Sequence[tuple[str, Path]], path: Path) -> None:
+    """Lays the newest sample grids of several runs side by side, unchosen.
+
+    Args:
+        folders: (title, run folder); runs without samples are left out.
+        path: of the picture.
+    """
+    found = [(title, sorted((folder / SAMPLES).glob("*.png"))) for title, folder in folders]
+    pictures = [(title, files[-1]) for title, files in found if files]
+    if not pictures:
+        return
+    columns = min(_COLUMNS_OF_SHEET, len(pictures))
+    rows = -(-len(pictures) // columns)
+    figure = Figure(figsize=(3.2 * columns, 3.4 * rows), layout="constrained")
+    FigureCanvasAgg(figure)
+    grid = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes in grid:
+        axes.axis("off")
+    for axes, (title, file) in zip(grid, pictures, strict=False):
+        with Image.open(file) as picture:
+            axes.imshow(np.asarray(picture.convert("RGB")), interpolation="lanczos")
+        axes.set_title(title, fontsize="small")
+    figure.savefig(path, dpi=110)

@@ -1,0 +1,204 @@
+"""Sweeps: which runs there are, what is skipped, what fails, and the arithmetic of means and times."""
+
+import dataclasses
+import importlib
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks import sweep_report, sweep_runs
+from benchmarks.sweep_plot import write_plot
+from benchmarks.sweep_runs import Run, runs_of, train_all
+from benchmarks.sweeps import SWEEPS, Row, Sweep
+from inr_gan_jax.config import Config
+from inr_gan_jax.training.metric_writers import read_metrics
+from inr_gan_jax.training.run_folder import STARTS_FILE
+
+TINY = {
+    "paper.z_dim": 8, "paper.mapping_dim": 16, "paper.rank": 2, "paper.features": "(8,8)", "paper.num_layers": "(1,1)",
+    "paper.num_fourier_features": "(4,4)", "discriminator.channel_base": 64, "discriminator.channel_max": 8,
+    "evaluation.num_samples": 64, "evaluation.batch_size": 32,
+}  # fmt: skip
+
+
+def written_run(folder: Path, kimg: float, batch: int = 8, every: float = 0.5) -> Path:
+    """A run folder as a run of so many images would have left it, its metric falling as 1 / kimg."""
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text(json.dumps({"training": {"batch_size": batch}}))
+    lines = []
+    for count in range(1, round(kimg / every) + 1):
+        shown = every * count
+        step = round(shown * 1000 / batch)
+        lines += [
+            {"step": step, "kimg": shown, "unix_time": 1000 + 20 * shown},
+            {"step": step, "kimg": shown, "metric/pixel_fd": 1 / shown, "metric/pixel_fd_floor_halves": 0.1},
+        ]
+    (folder / "metrics.jsonl").write_text("\n".join(map(json.dumps, lines)) + "\n")
+    return folder
+
+
+def run_at(parent: Path, kimg: float = 2.0, label: str = "a", **overrides: Any) -> Run:
+    return Run(Row(label, "configs/digits.py"), 0, kimg, overrides, parent)
+
+
+def test_interval_of_one_seed_is_its_value() -> None:
+    assert sweep_report.interval([3.0]) == sweep_report.Interval(3.0, 3.0, 3.0, "one")
+
+
+def test_interval_of_two_seeds_is_their_range() -> None:
+    assert sweep_report.interval([4.0, 2.0]) == sweep_report.Interval(3.0, 2.0, 4.0, "range")
+
+
+def test_interval_of_three_seeds_is_that_of_student() -> None:
+    found = sweep_report.interval([1.0, 2.0, 3.0])
+    # 4.302653 is the 97.5 % quantile of Student's t with two degrees of freedom.
+    assert (found.mean, found.kind) == (2.0, "t")
+    assert found.high - 2 == pytest.approx(4.302653 / math.sqrt(3), rel=1e-6)
+    assert 2 - found.low == pytest.approx(found.high - 2)
+
+
+def test_pace_is_that_of_the_median_tick() -> None:
+    times = [0.0, 2.0, 4.0, 104.0, 106.0]  # an evaluation or a pause between the third tick and the fourth
+    lines = [{"kimg": float(index), "unix_time": time} for index, time in enumerate(times)]
+    lines.insert(2, {"kimg": 1.0, "metric/pixel_fd": 1.0})
+    assert sweep_report.seconds_per_kimg(lines) == 2.0
+
+
+def test_metric_at_a_time_lies_on_a_line_through_logarithms() -> None:
+    curve = [{"seconds": 10.0, "value": 4.0}, {"seconds": 20.0, "value": 1.0}]
+    assert sweep_report.at_seconds(curve, 15.0) == pytest.approx(2.0)
+    assert sweep_report.at_seconds(curve, 9.0) is None
+    assert sweep_report.at_seconds(curve, 21.0) is None
+
+
+def test_rows_are_compared_at_the_time_at_which_the_fastest_ends() -> None:
+    def record(label: str, seconds: float, value: float) -> dict[str, Any]:
+        curve = [{"kimg": 1.0, "seconds": seconds / 2, "value": value * 4}]
+        curve.append({"kimg": 2.0, "seconds": seconds, "value": value})
+        pace = {"seconds_per_kimg": seconds / 2, "final": value}
+        return {"label": label, "status": "finished", "curve": curve, **pace}
+
+    rows = sweep_report.summary([record("fast", 10.0, 3.0), record("slow", 20.0, 1.0)])
+    assert rows["fast"]["at_equal_time"] == pytest.approx(3.0)
+    assert rows["slow"]["at_equal_time"] == pytest.approx(4.0)
+    assert rows["slow"]["metric"] == 1.0
+
+
+def test_unfinished_runs_are_in_no_mean() -> None:
+    assert sweep_report.summary([{"label": "a", "status": "unfinished"}]) == {}
+
+
+def test_record_holds_what_repeats_a_run(tmp_path: Path) -> None:
+    run = run_at(tmp_path, 2.0)
+    written_run(run.folder, 2.0)
+    record = sweep_report.record_of(run, None)
+    assert (record["status"], record["final"], record["final_kimg"]) == ("finished", 0.5, 2.0)
+    assert (record["seconds_per_kimg"], record["floors"]) == (20.0, {"halves": 0.1})
+    assert record["curve"][0] == {"kimg": 0.5, "value": 2.0, "seconds": 10.0}
+    assert record["resolved_config"] == {"training": {"batch_size": 8}}
+    assert "--config.training.total_kimg=2.0" in record["command"]
+
+
+def test_record_of_a_longer_run_ends_where_the_row_ends(tmp_path: Path) -> None:
+    run = run_at(tmp_path, 2.0)
+    written_run(run.folder, 4.0)
+    record = sweep_report.record_of(run, None)
+    assert (record["status"], record["final_kimg"]) == ("finished", 2.0)
+
+
+def test_sweep_gives_every_row_every_seed_and_the_nearest_override(tmp_path: Path) -> None:
+    rows = (Row("a", "configs/digits.py"), Row("b", "configs/digits.py:hinge", {"loss.r1_gamma": 2.0}))
+    sweep = Sweep("", rows, kimg=1.0, seeds=(3, 4), overrides={"loss.r1_gamma": 1.0, "guard.action": "log"})
+    runs = runs_of(sweep, tmp_path, {"guard.action": "stop"})
+    assert [(run.row.label, run.seed, run.overrides["loss.r1_gamma"]) for run in runs] == [
+        ("a", 3, 1.0), ("b", 3, 2.0), ("a", 4, 1.0), ("b", 4, 2.0),
+    ]  # fmt: skip
+    assert {run.overrides["guard.action"] for run in runs} == {"stop"}
+    assert [run.row.label for run in runs_of(sweep, tmp_path, {}, only=("b",))] == ["b", "b"]
+
+
+def test_run_folder_depends_on_what_is_trained_and_not_on_its_label(tmp_path: Path) -> None:
+    first = run_at(tmp_path, loss=1)
+    assert first.folder == run_at(tmp_path, label="b", kimg=9.0, loss=1).folder
+    assert first.folder != run_at(tmp_path, loss=2).folder
+    assert first.folder != dataclasses.replace(first, seed=1).folder
+
+
+def test_finished_runs_are_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = run_at(tmp_path)
+    written_run(run.folder, 2.0)
+    monkeypatch.setattr(sweep_runs, "_start", lambda run: pytest.fail("it was started"))
+    assert train_all([run], jobs=1) == {}
+
+
+def test_run_without_its_last_evaluation_is_not_finished(tmp_path: Path) -> None:
+    run = run_at(tmp_path, 2.0)
+    assert not run.is_finished()
+    written_run(run.folder, 1.5)
+    assert not run.is_finished()
+    assert run.shown() == 1.5
+
+
+def test_failing_row_is_reported_and_stops_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweep_runs, "_POLL_SECONDS", 0.05)
+    code = "import json, pathlib, sys; folder = pathlib.Path(sys.argv[1]); folder.mkdir();"
+    code += " (folder / 'config.json').write_text('{\"training\": {\"batch_size\": 8}}');"
+    code += ' (folder / \'metrics.jsonl\').write_text(\'{"step": 250, "kimg": 2.0, "metric/pixel_fd": 1.0}\')'
+    bad, good = run_at(tmp_path, label="bad", a=1), run_at(tmp_path, label="good", a=2)
+    scripts = {
+        bad: ["-c", "import sys; print('error: no such key'); sys.exit(2)"],
+        good: ["-c", code, str(good.folder)],
+    }
+    monkeypatch.setattr(Run, "arguments", property(lambda self: scripts[self]))
+    said: list[str] = []
+    failures = train_all([bad, good], jobs=1, say=said.append)
+    assert failures == {bad: "exit code 2: no such key"}
+    assert good.is_finished()
+    assert said == ["bad, seed 0 failed: exit code 2: no such key"]
+    assert sweep_report.record_of(bad, failures[bad])["status"] == "failed"
+
+
+def test_run_that_ends_without_a_metric_has_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweep_runs, "_POLL_SECONDS", 0.05)
+    monkeypatch.setattr(Run, "arguments", property(lambda self: ["-c", "pass"]))
+    (reason,) = train_all([run_at(tmp_path)], jobs=1).values()
+    assert "config.evaluation.metric must be set" in reason
+
+
+def test_interrupted_run_goes_on_from_its_checkpoint(
+    tmp_path: Path, digits_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweep_runs, "_POLL_SECONDS", 0.2)
+    overrides = {**TINY, "data.data_dir": str(digits_root), "compilation_cache_dir": str(tmp_path / "xla")}
+    overrides |= {"training.checkpoint_kimg": 0.016, "training.evaluate_kimg": 0.016}
+    short = run_at(tmp_path, 0.016, **overrides)
+    assert train_all([short], jobs=1) == {}
+    whole = dataclasses.replace(short, kimg=0.032)
+    assert not whole.is_finished()
+    assert train_all([whole], jobs=1) == {}
+    assert whole.is_finished()
+    assert "going on from 0.0 kimg" in whole.log_file.read_text()
+    assert len((whole.folder / STARTS_FILE).read_text().splitlines()) == 2
+    assert [line["step"] for line in read_metrics(whole.folder) if "metric/pixel_fd" in line] == [2, 4]
+
+
+def test_plot_of_rows_with_and_without_numbers_is_drawn(tmp_path: Path) -> None:
+    run = run_at(tmp_path)
+    written_run(run.folder, 2.0)
+    records = [sweep_report.record_of(run, None), sweep_report.record_of(run_at(tmp_path, label="b", a=1), None)]
+    write_plot(records, tmp_path / "plot.png")
+    assert (tmp_path / "plot.png").read_bytes()[1:4] == b"PNG"
+
+
+@pytest.mark.parametrize("name", SWEEPS)
+def test_every_sweep_names_configurations_and_keys_that_exist(name: str, tmp_path: Path) -> None:
+    labels = [row.label for row in SWEEPS[name].rows]
+    assert len({*labels}) == len(labels)
+    for run in runs_of(SWEEPS[name], tmp_path, {}):
+        file, _, argument = run.row.config.partition(":")
+        values = importlib.import_module(file.removesuffix(".py").replace("/", ".")).get_config(argument)
+        values.update_from_flattened_dict(dict(run.overrides))
+        assert Config.from_config_dict(values).evaluation.metric != "none"
