@@ -1,6 +1,7 @@
 """Each alternative to a part of the paper's network equals its formula, and stays a function of the plane."""
 
 import dataclasses
+import functools
 from typing import Any
 
 import jax
@@ -10,7 +11,7 @@ import pytest
 
 from inr_gan_jax.models.build import generator_of
 from inr_gan_jax.models.paper_inr import PaperNetwork
-from inr_gan_jax.models.paper_modulation import emitted_weights, num_emitted, unflatten_modulation
+from inr_gan_jax.models.paper_modulation import emitted_weights, modulation_shapes, num_emitted
 from inr_gan_jax.models.paper_settings import PaperBlock, PaperSettings
 from inr_gan_jax.ops.fourier_features import fixed_basis
 from inr_gan_jax.ops.viewport import Viewport
@@ -37,11 +38,11 @@ def settings_of(name: str) -> PaperSettings:
 
 
 def drawn(settings: PaperSettings) -> tuple[PaperNetwork, dict, tuple]:
-    """A network with random weights, strongly modulated so that nothing is near zero by accident."""
-    network = PaperNetwork(settings)
-    variables = network.init(jax.random.key(0), jnp.zeros(settings.z_dim))
-    emitted = jax.random.normal(jax.random.key(1), (num_emitted(settings),))
-    return network, variables, unflatten_modulation(emitted, settings)
+    """A network with random weights, strongly modulated so that nothing is near zero by accident; nothing compiles."""
+    network, rng = PaperNetwork(settings), np.random.default_rng(0)
+    shapes = jax.eval_shape(network.init, jax.random.key(0), jnp.zeros(settings.z_dim)), modulation_shapes(settings)
+    variables, modulation = jax.tree.map(lambda leaf: rng.normal(size=leaf.shape), shapes)
+    return network, variables, modulation
 
 
 class Oracle:
@@ -49,8 +50,8 @@ class Oracle:
 
     def __init__(self, settings: PaperSettings, params: dict, modulation: tuple) -> None:
         self.settings = settings
-        self.params = jax.tree.map(np.asarray, params)
-        self.modulation = jax.tree.map(np.asarray, modulation)
+        self.params = params
+        self.modulation = modulation
 
     def weight(self, name: tuple[str, str], part: Any, gain: float) -> np.ndarray:
         """[out, in]."""
@@ -68,7 +69,7 @@ class Oracle:
         if settings.modulation_activation == "tanh":
             return shared * (1 + (np.exp(product) - np.exp(-product)) / (np.exp(product) + np.exp(-product)))
         weight = shared * (1 + product)
-        return gain * weight / np.linalg.norm(weight, axis=1, keepdims=True)
+        return gain * weight / (np.linalg.norm(weight, axis=1, keepdims=True) + 1e-8)
 
     def embedding(self, index: int) -> np.ndarray:
         """[side, side, embedding_dim]."""
@@ -127,7 +128,8 @@ class Oracle:
 @pytest.mark.parametrize("name", ALTERNATIVES)
 def test_picture_equals_the_formula(name: str) -> None:
     network, variables, modulation = drawn(settings_of(name))
-    picture = np.asarray(network.apply(variables, modulation, Viewport(8, 8), method="render"))
+    grids = network.grids(Viewport(8, 8))
+    picture = np.asarray(jax.jit(functools.partial(network.apply, method="render_grids"))(variables, modulation, grids))
     expected = Oracle(network.settings, variables["params"], modulation).picture()
     known = ~np.isnan(expected)
     assert known.mean() > 0.7
@@ -155,9 +157,11 @@ def test_crop_of_a_render_is_the_render_of_the_crop(name: str, rule: Any) -> Non
 def test_averaged_picture_of_all_densities_is_one_function_in_the_limit() -> None:
     network, variables, modulation = drawn(settings_of("averaged"))
 
+    render = jax.jit(functools.partial(network.apply, method="render_grids"))
+
     def corner(rule: Any) -> np.ndarray:
         view = Viewport(4096, 4096, rule=rule).crop(1000, 3000, 1, 1)
-        return np.asarray(network.apply(variables, modulation, view, method="render"))
+        return np.asarray(render(variables, modulation, network.grids(view)))
 
     np.testing.assert_allclose(corner("all"), corner("pointwise"), atol=1e-5)
 
@@ -165,8 +169,8 @@ def test_averaged_picture_of_all_densities_is_one_function_in_the_limit() -> Non
 @pytest.mark.parametrize("name", ["full", "none", "demod", "averaged-full-learned", "raw"])
 def test_gradients_are_finite_and_reach_everything(name: str) -> None:
     network = PaperNetwork(settings_of(name))
-    variables = network.init(jax.random.key(0), jnp.zeros(5))
-    z = jax.random.normal(jax.random.key(1), (5,))
+    variables = jax.jit(network.init)(jax.random.key(0), jnp.zeros(5))
+    z = jnp.linspace(-2.0, 1.5, 5)
     gradients = jax.jit(jax.grad(lambda variables: jnp.sum(network.apply(variables, z) ** 2)))(variables)
     for path, leaf in jax.tree_util.tree_leaves_with_path(gradients):
         assert np.all(np.isfinite(leaf)), path
@@ -175,7 +179,8 @@ def test_gradients_are_finite_and_reach_everything(name: str) -> None:
 
 def test_image_without_shared_weights_begins_at_their_scale() -> None:
     settings = dataclasses.replace(PLAIN, modulation="full", mapping_dim=64)
-    bias = PaperNetwork(settings).init(jax.random.key(0), jnp.zeros(5))["params"]["hypernetwork"]["connector"]["bias"]
+    params = jax.jit(PaperNetwork(settings).init)(jax.random.key(0), jnp.zeros(5))["params"]
+    bias = params["hypernetwork"]["connector"]["bias"]
     weights = emitted_weights(settings)
     # 6 * 6 in the first block; 5 * 6 + 5 * 4 in the connector and 2 * 5 * 9 in the layers of the second.
     assert weights.sum() == 36 + 50 + 90
