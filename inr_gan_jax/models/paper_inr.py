@@ -3,6 +3,8 @@
 Source of this module: arXiv 2011.12026v2. Everything is written for one sample; map it with `jax.vmap`.
 """
 
+import functools
+import itertools
 import math
 from collections.abc import Callable
 
@@ -118,16 +120,28 @@ class ModulatedDense(nn.Module):
     bias_gain: float
 
     @nn.compact
-    def __call__(self, x: Array, modulation: LayerModulation) -> Array:
-        """Maps [..., in_features] to [..., out_features] with the weight of one image, in the precision of `x`."""
+    def __call__(self, modulation: LayerModulation, *parts: Array) -> Array:
+        """Applies the weight of one image, in the precision of what it is applied to.
+
+        Args:
+            modulation: of this layer.
+            parts: [..., features], whose features together are `in_features`. Each gets its rows of the weight: joined,
+                they would be copied, and coordinates that XLA joins to features are embedded anew in every layer.
+
+        Returns:
+            [..., out_features].
+        """
         scale = self.gain / math.sqrt(self.in_features)
         kernel = None
         if not isinstance(modulation, EmittedLayer):
             stddev = 1.0 if self.settings.equalised_lr else scale
             kernel = self.param("kernel", nn.initializers.normal(stddev), (self.in_features, self.out_features))
         weight = image_weight(self.settings, kernel, modulation, self.gain)
-        bias = along_last(scale * self.bias_gain * modulation.bias, x.ndim)
-        return x @ weight.astype(x.dtype) + bias.astype(x.dtype)
+        weight = weight.astype(parts[0].dtype)
+        bias = along_last(scale * self.bias_gain * modulation.bias, parts[0].ndim)
+        ends = list(itertools.accumulate(part.shape[-1] for part in parts))
+        products = [part @ rows for part, rows in zip(parts, jnp.split(weight, ends[:-1]), strict=True)]
+        return functools.reduce(jnp.add, products) + bias.astype(weight.dtype)
 
 
 class PaperINRBlock(nn.Module):
@@ -164,12 +178,12 @@ class PaperINRBlock(nn.Module):
             low = self._dense(features.shape[-1], block.features, CONNECTOR_GAIN, 1.0, "connector_low")
             high = self._dense(embedding.shape[-1], block.features, CONNECTOR_GAIN, 1.0, "connector_high")
             # A pointwise layer commutes with nearest upsampling, so it is applied at the low resolution.
-            carried = take_cells(low(features, modulation.connector.low), grid)
-            x = settings.activate(carried + high(embedding, modulation.connector.high))
+            carried = take_cells(low(modulation.connector.low, features), grid)
+            x = settings.activate(carried + high(modulation.connector.high, embedding))
         for number, (in_features, out_features) in enumerate(settings.layer_widths(self.index)):
-            inputs = embedding if x is None else jnp.concatenate([x, embedding], axis=-1)
+            parts = (embedding,) if x is None else (x, embedding)
             dense = self._dense(in_features, out_features, HIDDEN_GAIN, _BIAS_SCALE, f"layer_{number}")
-            x = settings.activate(dense(inputs, modulation.layers[number]))
+            x = settings.activate(dense(modulation.layers[number], *parts))
         assert x is not None, "a first block has at least one layer"
         return x
 

@@ -2,11 +2,14 @@
 
 import math
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from inr_gan_jax.array_types import Array, check_shape
 
+# Lattices of fewer points are too small for a loop to pay.
+_MANY_POINTS = 2048
 # y, x and the two diagonals, the latter at half the length of the sum of both axes.
 _DIRECTIONS = np.array([(0.0, 1.0), (1.0, 0.0), (-0.5, 0.5), (0.5, 0.5)])
 
@@ -27,8 +30,30 @@ def fourier_features(basis: Array, x: Array, y: Array) -> Array:
 
     Source: arXiv 2011.12026 §3.2; no factor 2 pi and no phase offset.
     """
+    if x.size * y.size < _MANY_POINTS:
+        return _waves_of_points(basis, x, y)
+    return jax.lax.platform_dependent(basis, x, y, cpu=_waves_of_axes, default=_waves_of_points)
+
+
+def _waves_of_points(basis: Array, x: Array, y: Array) -> Array:
     phases = lattice_phases(basis, x, y)
     return jnp.concatenate([jnp.sin(phases), jnp.cos(phases)], axis=-1)
+
+
+def _waves_of_axes(basis: Array, x: Array, y: Array) -> Array:
+    """The same by the sine of a sum: waves are taken for each column and each row, not for each point."""
+    longer = max(x.size, y.size)
+    positions = jnp.stack([jnp.pad(x, (0, longer - x.size)), jnp.pad(y, (0, longer - y.size))])
+
+    def waves(_: None, axis: tuple[Array, Array]) -> tuple[None, tuple[Array, Array]]:
+        phases = axis[0][:, None] * axis[1][None, :]
+        return None, (jnp.sin(phases), jnp.cos(phases))
+
+    # A loop: otherwise XLA would take the waves of an axis again for every point.
+    _, (sines, cosines) = jax.lax.scan(waves, None, (positions, basis.T))
+    sin_x, cos_x = sines[0][None, : x.size], cosines[0][None, : x.size]
+    sin_y, cos_y = sines[1][: y.size, None], cosines[1][: y.size, None]
+    return jnp.concatenate([sin_y * cos_x + cos_y * sin_x, cos_y * cos_x - sin_y * sin_x], axis=-1)
 
 
 def centred_coordinates(x: Array, y: Array) -> Array:

@@ -56,6 +56,16 @@ def test_repeat_equals_nearest_lookup() -> None:
     np.testing.assert_array_equal(take_cells(features, grid), looked_up)
 
 
+def test_fourier_features_of_many_points_are_those_of_few(x64: None) -> None:
+    rng = np.random.default_rng(0)
+    basis, x, y = rng.normal(0, 100, (5, 2)), rng.uniform(-1, 1, 64), rng.uniform(-1, 1, 48)
+    phases = x[None, :, None] * basis[:, 0] + y[:, None, None] * basis[:, 1]
+    expected = np.concatenate([np.sin(phases), np.cos(phases)], axis=-1)
+    for rows in (48, 4):  # of waves for each axis, and for each point
+        ours = fourier_features(jnp.asarray(basis), jnp.asarray(x), jnp.asarray(y[:rows]))
+        np.testing.assert_allclose(ours, expected[:rows], rtol=0, atol=1e-13)
+
+
 def test_fourier_features_are_all_sines_then_all_cosines() -> None:
     basis = np.array([[1.0, 2.0], [-3.0, 0.5]])
     x, y = np.array([0.1, 0.2, 0.3]), np.array([0.0, 0.7])
