@@ -1,6 +1,7 @@
 """A training step compiled ahead of time for a machine that need not be there, and what the compiler says of it."""
 
 import dataclasses
+import math
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -110,7 +111,12 @@ def devices_of(topology: str) -> Sequence[Any]:
     if topology == "present" or re.fullmatch(r"cpu:\d+", topology):
         return jax.devices()
     # One chip is a host of its own; larger slices have the hosts of their generation.
-    options = {"chips_per_host_bounds": [1, 1, 1]} if re.fullmatch(r"\w+:1x1(x1)?", topology) else {}
+    options: dict[str, Any] = {}
+    if re.fullmatch(r"\w+:1x1(x1)?", topology):
+        options["chips_per_host_bounds"] = [1, 1, 1]
+    if topology.startswith("v4:"):
+        # The two cores of a chip as one device, as they are where JAX runs on it.
+        options["chip_config_name"] = "megacore"
     try:
         return topologies.get_topology_desc(topology, "tpu", **options).devices
     except Exception as error:  # of many kinds, with and without libtpu
@@ -162,7 +168,7 @@ def compile_step(config: Config, devices: Sequence[Any]) -> CompiledPlan:
     try:
         compiled = jax.jit(step.__call__, donate_argnums=0).lower(*arguments).compile()
     except Exception as error:  # the compilers raise kinds of their own
-        raise _explained(error, config, shardings) from error
+        raise _explained(error, config, shardings, _bytes_a_device(arguments)) from error
     return _read(compiled, state, shardings)
 
 
@@ -170,10 +176,28 @@ def _placed(leaf: Any, sharding: Any) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
 
 
-def _explained(error: Exception, config: Config, shardings: Shardings) -> Exception:
-    """The same error as one sentence, if it is one of memory."""
+def _bytes_a_device(tree: Any) -> int:
+    """Of arrays that are placed on devices, what each device holds."""
+    return sum(
+        jnp.dtype(leaf.dtype).itemsize * math.prod(leaf.sharding.shard_shape(leaf.shape))
+        for leaf in jax.tree.leaves(tree)
+    )
+
+
+def _explained(error: Exception, config: Config, shardings: Shardings, arguments: int) -> Exception:
+    """The same error as one sentence, if it is one of memory.
+
+    Args:
+        error: of a compiler.
+        config: of the run.
+        shardings: of its arrays.
+        arguments: bytes of state and batch on each device.
+    """
     text = str(error)
+    # Two ways to say it: all that is used, or temporaries alone, which the state comes on top of.
     used = re.search(r"Used ([\d.]+)([GMK]) of ([\d.]+)([GMK])", text)
+    temporaries = re.search(r"temporaries \(([\d.]+)([GMK])\) exceeds available HBM \(([\d.]+)([GMK])\)", text)
+    used = used or temporaries
     if "RESOURCE_EXHAUSTED" not in text and not used:
         return error
     batch, count = config.training.batch_size, shardings.num_devices
@@ -181,6 +205,7 @@ def _explained(error: Exception, config: Config, shardings: Shardings) -> Except
     if used:
         units = {"G": 1.0, "M": 1 / 1024, "K": 1 / 2**20}
         need, room = float(used[1]) * units[used[2]], float(used[3]) * units[used[4]]
+        need += arguments / GIB if used is temporaries else 0
         sentence += f": it needs {need:.2f} GiB of the {room:.2f} GiB of a device, {need - room:.2f} GiB too much"
     return DoesNotFitError(f"{sentence}; choose a smaller --batch, or config.training.remat=True")
 

@@ -119,10 +119,18 @@ def test_a_batch_that_does_not_divide_is_one_sentence() -> None:
         compile_step(tiny_config(), jax.devices()[:3])
 
 
-def test_too_large_a_batch_says_by_how_much() -> None:
-    error = RuntimeError("RESOURCE_EXHAUSTED: Ran out of memory in memory space hbm. Used 20.50G of 15.75G hbm.")
+@pytest.mark.parametrize(
+    ("message", "arguments"),
+    [
+        ("Ran out of memory in memory space hbm. Used 20.50G of 15.75G hbm.", 3 * GIB),
+        ("the total memory required for HLO temporaries (17.50G) exceeds available HBM (15.75G).", 3 * GIB),
+    ],
+    ids=["all", "temporaries"],
+)
+def test_too_large_a_batch_says_by_how_much(message: str, arguments: int) -> None:
     shardings = compiled_plan.shardings_of(jax.devices()[:2], 8)
-    sentence = str(compiled_plan._explained(error, tiny_config(), shardings))
+    error = RuntimeError(f"RESOURCE_EXHAUSTED: {message}")
+    sentence = str(compiled_plan._explained(error, tiny_config(), shardings, arguments))
     assert "a batch of 8 on 2 devices, 4 images each, does not fit: it needs 20.50 GiB of the 15.75 GiB" in sentence
     assert "4.75 GiB too much" in sentence
 
