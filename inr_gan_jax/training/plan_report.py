@@ -50,9 +50,10 @@ def record_of(
         record["estimated_images_a_device"] = max(0, int((memory.capacity - fixed) / variable))
     if plan.chip:
         floor = max(per_device / plan.chip.flops, plan.bytes_accessed / plan.chip.bandwidth)
-        days = settings.total_steps * per_device / plan.chip.flops / efficiency / _SECONDS_A_DAY
         exchange = sum(_TIMES_SENT.get(each.kind, 1) * each.num_bytes for each in plan.collectives)
-        computing = per_device / plan.chip.flops / efficiency
+        # No efficiency makes up for bytes that do not arrive.
+        computing = max(per_device / plan.chip.flops / efficiency, plan.bytes_accessed / plan.chip.bandwidth)
+        days = settings.total_steps * computing / _SECONDS_A_DAY
         seconds_exchange = exchange / plan.chip.interconnect
         record |= {
             "seconds_by_interconnect": seconds_exchange,
@@ -65,6 +66,10 @@ def record_of(
             "chip": plan.chip.name,
         }
     return record
+
+
+def _is_bound_by_bandwidth(record: Mapping[str, Any]) -> bool:
+    return record["seconds_by_bandwidth"] > record["seconds_by_flops"] / record["efficiency"]
 
 
 def text_of(record: Mapping[str, Any]) -> str:
@@ -91,7 +96,8 @@ def text_of(record: Mapping[str, Any]) -> str:
         lines += [
             f"floor of a step on a {record['chip']}: {1000 * record['seconds_by_flops']:.3g} ms by operations, "
             f"{1000 * record['seconds_by_bandwidth']:.3g} ms by bandwidth",
-            f"whole run: {record['days']:.3g} days at {record['efficiency']:.0%} of the peak operations",
+            f"whole run: {record['days']:.3g} days at {record['efficiency']:.0%} of the peak operations"
+            + (", or as fast as bandwidth allows where that is slower" if _is_bound_by_bandwidth(record) else ""),
         ]
     lines.append("communication in the program, every branch counted:" if record["collectives"] else "no communication")
     for each in record["collectives"]:
