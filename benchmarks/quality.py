@@ -69,9 +69,10 @@ def _chosen_sweep() -> Sweep:
 
 
 def _seeds() -> list[int]:
-    if not all(seed.isdecimal() for seed in _SEEDS.value):
-        raise UserError(f"--seeds is {','.join(_SEEDS.value)}, expected whole numbers such as 0,1")
-    return [int(seed) for seed in _SEEDS.value]
+    seeds: list[str] = _SEEDS.value or []
+    if not all(seed.isdecimal() for seed in seeds):
+        raise UserError(f"--seeds is {','.join(seeds)}, expected whole numbers such as 0,1")
+    return [int(seed) for seed in seeds]
 
 
 def _runs(sweep: Sweep) -> list[Run]:

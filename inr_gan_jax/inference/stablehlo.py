@@ -179,8 +179,9 @@ def _plain(grid: BlockGrid | ReleaseGrid, is_first: bool) -> dict[str, np.ndarra
 def _grids_from(lattices: Sequence[Mapping[str, Array]]) -> Grids:
     grids: list[Any] = []
     for arrays in lattices:
-        cells = ("row_index", "column_index", "row_share", "column_share")
-        grid: Any = BlockGrid(arrays["x"], arrays["y"], *(arrays.get(name) for name in cells))
+        names = ("row_index", "column_index", "row_share", "column_share")
+        cells: dict[str, Any] = {name: arrays[name] for name in names if name in arrays}
+        grid: Any = BlockGrid(arrays["x"], arrays["y"], **cells)
         if "table_rows" in arrays:
             rows, columns = AxisCells(lower=arrays["table_rows"]), AxisCells(lower=arrays["table_columns"])
             grid = ReleaseGrid(lattice=grid, x=grid.x, y=grid.y, rows=rows, columns=columns)
