@@ -30,7 +30,9 @@ def fourier_features(basis: Array, x: Array, y: Array) -> Array:
 
     Source: arXiv 2011.12026 §3.2; no factor 2 pi and no phase offset.
     """
-    if x.size * y.size < _MANY_POINTS:
+    # Sizes may be symbols, of a program that is exported for all of them.
+    has_sizes = isinstance(x.shape[0], int) and isinstance(y.shape[0], int)
+    if not has_sizes or x.size * y.size < _MANY_POINTS:
         return _waves_of_points(basis, x, y)
     return jax.lax.platform_dependent(basis, x, y, cpu=_waves_of_axes, default=_waves_of_points)
 
