@@ -32,7 +32,7 @@ def test_perceptual_row_needs_the_file_and_then_passes_through_a_whole_step() ->
     row.loss.vgg16_file = "vgg16.pth"
     weights = channels_last({name: np.zeros(size, np.float32) for name, size in convolution_shapes().items()})
     _, _, _, (_, scalars) = abstract_step(Config.from_config_dict(row), jax.eval_shape(lambda: weights))
-    assert scalars["loss/perceptual"].shape == ()
+    assert any("loss/perceptual" in phase for phase in scalars.values())
 
 
 def test_rows_that_nothing_tells_from_the_base_are_left_out() -> None:

@@ -75,7 +75,7 @@ def test_configuration_of_an_older_run_does_without_newer_keys() -> None:
         values["paper"].pop(key)
     config = Config.from_dict(values)
     assert (config.augment.kind, config.guard.action, config.loss.pl_weight) == ("none", "log", 0.0)
-    assert config == tiny_config()
+    assert config.paper == tiny_config().paper
 
 
 def test_lsun_names_its_categories() -> None:
