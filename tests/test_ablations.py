@@ -10,19 +10,20 @@ from inr_gan_jax.metrics.vgg16 import convolution_shapes
 from inr_gan_jax.metrics.weight_files import channels_last
 from inr_gan_jax.training.dry_run import abstract_step
 
-# What the digits cannot have, and what is built differently beside them.
-OF_FLOWERS = ("scales_4", "scales_averaged", "nearest")
+# The base is a configuration that is tested beside the others; the flowers have what the digits have no room for.
+ROWS = [*ablations.distinct_names("digits")[1:], "flowers,scales_4"]
 
 
 def paper_of(argument: str) -> dict:
     return ablations.get_config(argument).to_dict()["paper"]
 
 
-@pytest.mark.parametrize("argument", [*ablations.distinct_names("digits"), *(f"flowers,{name}" for name in OF_FLOWERS)])
+@pytest.mark.parametrize("argument", ROWS)
 def test_every_row_passes_through_a_whole_step(argument: str) -> None:
     config = Config.from_config_dict(ablations.get_config(argument))
     state, _, _, (after, _) = abstract_step(config)
-    assert jax.tree.map(lambda a, b: (a.shape, a.dtype) == (b.shape, b.dtype), state, after)
+    same = jax.tree.map(lambda a, b: (a.shape, a.dtype) == (b.shape, b.dtype), state, after)
+    assert jax.tree.all(same)
 
 
 def test_perceptual_row_needs_the_file_and_then_passes_through_a_whole_step() -> None:
@@ -32,7 +33,7 @@ def test_perceptual_row_needs_the_file_and_then_passes_through_a_whole_step() ->
     row.loss.vgg16_file = "vgg16.pth"
     weights = channels_last({name: np.zeros(size, np.float32) for name, size in convolution_shapes().items()})
     _, _, _, (_, scalars) = abstract_step(Config.from_config_dict(row), jax.eval_shape(lambda: weights))
-    assert scalars["loss/perceptual"].shape == ()
+    assert any("loss/perceptual" in phase for phase in scalars.values())
 
 
 def test_rows_that_nothing_tells_from_the_base_are_left_out() -> None:

@@ -35,7 +35,8 @@ PUBLISHED_COUNTS = {
 def test_every_configuration_passes_through_a_whole_step(name: str) -> None:
     config = Config.from_config_dict(SHIPPED[name]())
     state, _, _, (after, scalars) = abstract_step(config)
-    assert jax.tree.map(lambda a, b: (a.shape, a.dtype) == (b.shape, b.dtype), state, after)
+    same = jax.tree.map(lambda a, b: (a.shape, a.dtype) == (b.shape, b.dtype), state, after)
+    assert jax.tree.all(same)
     assert all(leaf.shape == () for leaf in jax.tree.leaves(scalars))
     if name in PUBLISHED_COUNTS:
         counts = [sum(x.size for x in jax.tree.leaves(t)) for t in (state.generator_params, state.discriminator_params)]
