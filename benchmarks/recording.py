@@ -23,8 +23,13 @@ Row = dict[str, Any]
 def define_record_flags() -> None:
     """Defines --turns, --output and --compare."""
     flags.DEFINE_integer("turns", 5, "How often each row is measured after the first time; the median counts.", 1)
-    flags.DEFINE_string("output", None, "JSON file to write.")
     flags.DEFINE_string("compare", None, "JSON file of an earlier run; prints its seconds divided by ours.")
+    define_output_flag()
+
+
+def define_output_flag() -> None:
+    """Defines --output, for benchmarks that measure no time."""
+    flags.DEFINE_string("output", None, "JSON file to write.")
 
 
 def whole_numbers(flag: str) -> list[int]:
@@ -95,12 +100,23 @@ def finish(rows: Mapping[str, Row], more: Mapping[str, Any] | None = None) -> No
     print(table(rows))
     if values.compare:
         print(compared(rows, _read(values.compare)))
-    if values.output:
-        text = json.dumps({"machine": machine(), **(more or {}), "rows": rows}, indent=2)
-        try:
-            pathlib.Path(values.output).write_text(text + "\n")
-        except OSError as error:
-            raise UserError(f"{values.output} cannot be written ({error.strerror})") from error
+    write_record(rows, more)
+
+
+def write_record(rows: Mapping[str, Row], more: Mapping[str, Any] | None = None) -> None:
+    """Writes the rows, what else is known of them and the machine, where --output says.
+
+    Raises:
+        UserError: if the file cannot be written.
+    """
+    path = flags.FLAGS["output"].value
+    if not path:
+        return
+    text = json.dumps({"machine": machine(), **(more or {}), "rows": rows}, indent=2)
+    try:
+        pathlib.Path(path).write_text(text + "\n")
+    except OSError as error:
+        raise UserError(f"{path} cannot be written ({error.strerror})") from error
 
 
 def table(rows: Mapping[str, Row]) -> str:

@@ -1,0 +1,210 @@
+"""One run of `benchmarks.mesh_equality`, in a process of its own or in one of several.
+
+python -m benchmarks.mesh_worker JSON_OF_A_RUN FILE [PORT NUMBER_OF_PROCESS]
+"""
+
+import contextlib
+import dataclasses
+import json
+import pathlib
+import sys
+from collections.abc import Iterator
+from typing import Any
+from unittest import mock
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from configs import digits
+from inr_gan_jax import processes
+from inr_gan_jax.array_types import Array
+from inr_gan_jax.config import Config
+from inr_gan_jax.data.dataset import open_dataset
+from inr_gan_jax.data.device_prefetch import device_prefetch, rows_of_process
+from inr_gan_jax.data.input_pipeline import make_iterator
+from inr_gan_jax.models.build import build_discriminator, build_generator
+from inr_gan_jax.training.optimizers import Optimizers, build_optimizers
+from inr_gan_jax.training.sharding import Shardings, shardings_of
+from inr_gan_jax.training.state import TrainState, init_state
+from inr_gan_jax.training.steps import TrainStep
+
+STEPS = 20
+_SGD_RATE = 0.1
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """Twenty steps of the demo with everything that could notice how a batch is cut.
+
+    Attributes:
+        data, spatial: its mesh.
+        num_processes: that share the devices.
+        splits_optimizer: ZeRO-1.
+        is_double: float64 instead of float32.
+        is_nudged: every initial parameter is the next larger number.
+        is_led: each step starts from where one device, which trains beside it, was before that step.
+        is_smooth: `silu` stands where `relu` does, and a smooth bend where `leaky_relu` does.
+        level: of the compiler's optimisation, 0 to 3.
+        uses_sgd: steps along the gradient instead of Adam's.
+        beta1, epsilon: of Adam.
+    """
+
+    data: int = 1
+    spatial: int = 1
+    num_processes: int = 1
+    splits_optimizer: bool = False
+    is_double: bool = False
+    is_nudged: bool = False
+    is_led: bool = False
+    is_smooth: bool = False
+    level: int = 3
+    uses_sgd: bool = False
+    beta1: float = 0.0
+    epsilon: float = 1e-8
+
+    @property
+    def num_devices(self) -> int:
+        """Over all processes."""
+        return self.data * self.spatial
+
+    def config(self) -> Config:
+        """Minibatch stddev, lazy R1 (due twice), ADA and two microbatches."""
+        config = digits.get_config("ada")
+        config.update(
+            {
+                "augment": {"initial_p": 0.5},
+                "training": {"batch_size": 16, "num_microbatches": 2},
+                "optimizer": {"beta1": self.beta1, "epsilon": self.epsilon},
+                "sharding": {"spatial": self.spatial, "optimizer": self.splits_optimizer},
+            }
+        )
+        return Config.from_config_dict(config)
+
+
+def train(run: Run) -> dict[str, np.ndarray]:
+    """Trains.
+
+    Returns:
+        Parameters before the first and after each step, [steps + 1, ...], and the gradients of each optimizer's newest
+        step, zeros at first, by name.
+    """
+    config = run.config()
+    optimizers = build_optimizers(config)
+    if run.uses_sgd:
+        optimizers = Optimizers(optax.sgd(_SGD_RATE), optax.sgd(_SGD_RATE))
+    optimizers = Optimizers(remembering(optimizers.generator), remembering(optimizers.discriminator))
+    parts = (build_generator(config, for_training=True), build_discriminator(config), optimizers)
+    size = config.training.batch_size
+    shardings = shardings_of(jax.devices()[: run.num_devices], size, config.sharding)
+    rows = rows_of_process(shardings.batch, size)
+    iterator = make_iterator(open_dataset(config.data), config.data, size, config.seed, rows)
+    batches = device_prefetch(iterator, shardings.batch)
+    # Drawn by one device, so that all runs begin equal bit for bit.
+    first = jax.device_get(jax.jit(lambda: initial(run, config, parts))())
+    placement = shardings.of_state(first)
+    state, step = jax.device_put(first, placement), jax.jit(TrainStep(config, *parts, shardings).__call__)
+    lead = Lead(first, TrainStep(config, *parts, shardings_of(jax.devices()[:1], size))) if run.is_led else None
+    kept = [seen(state, shardings)]
+    for _ in range(STEPS):
+        batch = next(batches)
+        if lead:
+            state = jax.device_put(lead.state_before(batch), placement)
+        # One program at a time: those for several CPU devices share a pool of threads and can starve each other.
+        state = jax.block_until_ready(step(state, batch)[0])
+        kept.append(seen(state, shardings))
+    return {name: np.stack([each[name] for each in kept]) for name in kept[0]}
+
+
+def remembering(optimizer: optax.GradientTransformation) -> optax.GradientTransformation:
+    """The same optimizer, whose state also holds the newest gradients."""
+
+    def init(params: Any) -> Any:
+        return jax.tree.map(jnp.zeros_like, params), optimizer.init(params)
+
+    def update(gradients: Any, state: Any, params: Any = None) -> Any:
+        updates, inner = optimizer.update(gradients, state[1], params)
+        return updates, (gradients, inner)
+
+    return optax.GradientTransformation(init, update)
+
+
+def initial(run: Run, config: Config, parts: Any) -> TrainState:
+    """The state before the first step."""
+    state = init_state(config, *parts)
+    if run.is_double:
+        state = jax.tree.map(
+            lambda leaf: leaf.astype(jnp.float64) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf, state
+        )
+    if not run.is_nudged:
+        return state
+    networks = (state.generator_params, state.discriminator_params)
+    generator, discriminator = jax.tree.map(lambda leaf: jnp.nextafter(leaf, jnp.inf), networks)
+    return state.replace(generator_params=generator, discriminator_params=discriminator)
+
+
+class Lead:
+    """One device that trains for itself.
+
+    Args:
+        state: before its first step.
+        step: what it does.
+    """
+
+    def __init__(self, state: TrainState, step: TrainStep) -> None:
+        self._state, self._step = state, jax.jit(step.__call__)
+
+    def state_before(self, batch: dict[str, Array]) -> TrainState:
+        """Does a step and returns the state before it."""
+        before = self._state
+        self._state = jax.device_get(self._step(before, jax.device_get(batch))[0])
+        return before
+
+
+def seen(state: TrainState, shardings: Shardings) -> dict[str, np.ndarray]:
+    """What is compared, whole in every process."""
+    tree = {
+        "parameters": {
+            "generator": state.generator_params,
+            "discriminator": state.discriminator_params,
+            "average": state.ema_params,
+        },
+        "gradients": {"generator": state.generator_opt[0], "discriminator": state.discriminator_opt[0]},
+    }
+    whole = jax.jit(lambda tree: tree, out_shardings=shardings.replicated)(tree)
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): np.asarray(leaf.addressable_data(0))
+        for path, leaf in jax.tree_util.tree_flatten_with_path(whole)[0]
+    }
+
+
+@contextlib.contextmanager
+def activations(is_smooth: bool) -> Iterator[None]:
+    """Puts smooth functions where the networks bend sharply, if wanted."""
+
+    def bent(x: Array, negative_slope: float) -> Array:
+        return negative_slope * x + (1 - negative_slope) * jax.nn.silu(x)
+
+    with contextlib.ExitStack() as patches:
+        if is_smooth:
+            patches.enter_context(mock.patch.object(jax.nn, "relu", jax.nn.silu))
+            patches.enter_context(mock.patch.object(jax.nn, "leaky_relu", bent))
+        yield
+
+
+def main() -> None:
+    """Trains as the command line says; the first process writes the file."""
+    run, file = Run(**json.loads(sys.argv[1])), pathlib.Path(sys.argv[2])
+    membership = None
+    if run.num_processes > 1:
+        membership = processes.Membership(f"127.0.0.1:{sys.argv[3]}", run.num_processes, int(sys.argv[4]))
+    with processes.joined(membership) as group:
+        with jax.enable_x64(run.is_double), activations(run.is_smooth):
+            arrays = train(run)
+        if group.is_first:
+            np.savez(file, **arrays)
+
+
+if __name__ == "__main__":
+    main()
