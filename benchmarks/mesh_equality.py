@@ -89,7 +89,7 @@ def trained(run: Run, folder: pathlib.Path) -> pathlib.Path:
     devices = f"--xla_force_host_platform_device_count={max(1, run.num_devices // run.num_processes)}"
     settings = f"{devices} --xla_backend_optimization_level={run.level} --xla_cpu_multi_thread_eigen=false"
     environment = {
-        **os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": settings, "JAX_SHARE_BINARY_BETWEEN_HOSTS": "1",
+        **os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": settings,
         "JAX_COMPILATION_CACHE_DIR": str(folder / "programs"),
     }  # fmt: skip
     unfinished = file.with_suffix(".unfinished.npz")

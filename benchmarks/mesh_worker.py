@@ -83,8 +83,12 @@ class Run:
         return Config.from_config_dict(config)
 
 
-def train(run: Run) -> dict[str, np.ndarray]:
+def train(run: Run, group: processes.Processes) -> dict[str, np.ndarray]:
     """Trains.
+
+    Args:
+        run: what is trained.
+        group: the processes that train it together.
 
     Returns:
         Parameters before the first and after each step, [steps + 1, ...], and the gradients of each optimizer's newest
@@ -104,16 +108,19 @@ def train(run: Run) -> dict[str, np.ndarray]:
     # Drawn by one device, so that all runs begin equal bit for bit.
     first = jax.device_get(jax.jit(lambda: initial(run, config, parts))())
     placement = shardings.of_state(first)
-    state, step = jax.device_put(first, placement), jax.jit(TrainStep(config, *parts, shardings).__call__)
+    state, batch = jax.device_put(first, placement), next(batches)
+    step = jax.jit(TrainStep(config, *parts, shardings).__call__).lower(state, batch).compile()
+    # Whoever compiled first would wait for the others in the first collective, and no longer than half a minute.
+    group.on_all("compile", lambda: None, seconds=None)
     lead = Lead(first, TrainStep(config, *parts, shardings_of(jax.devices()[:1], size))) if run.is_led else None
     kept = [seen(state, shardings)]
     for _ in range(STEPS):
-        batch = next(batches)
         if lead:
             state = jax.device_put(lead.state_before(batch), placement)
         # One program at a time: those for several CPU devices share a pool of threads and can starve each other.
         state = jax.block_until_ready(step(state, batch)[0])
         kept.append(seen(state, shardings))
+        batch = next(batches)
     return {name: np.stack([each[name] for each in kept]) for name in kept[0]}
 
 
@@ -201,7 +208,7 @@ def main() -> None:
         membership = processes.Membership(f"127.0.0.1:{sys.argv[3]}", run.num_processes, int(sys.argv[4]))
     with processes.joined(membership) as group:
         with jax.enable_x64(run.is_double), activations(run.is_smooth):
-            arrays = train(run)
+            arrays = train(run, group)
         if group.is_first:
             np.savez(file, **arrays)
 
