@@ -8,10 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from inr_gan_jax.array_types import Array
 from inr_gan_jax.config import Config, ConfigError, ShardingConfig
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.models.build import build_discriminator, build_generator
 from inr_gan_jax.training.optimizers import build_optimizers
+from inr_gan_jax.training.phase_inputs import PhaseInputs, draw_inputs
 from inr_gan_jax.training.sharding import Shardings, shardings_of
 from inr_gan_jax.training.state import TrainState, init_state
 from inr_gan_jax.training.steps import TrainStep
@@ -75,6 +77,13 @@ def test_steps_on_a_mesh_end_where_those_of_one_device_do(one_and_mesh: tuple[Ra
         np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-11)
 
 
+def test_gradients_in_float32_differ_by_rounding_only() -> None:
+    one, mesh = (jax.tree.leaves(gradients_of_a_step(count)) for count in (1, 8))
+    assert len(one) > 20
+    for ours, theirs in zip(one, mesh, strict=True):
+        np.testing.assert_allclose(theirs, ours, rtol=0, atol=1e-6 * max(1.0, np.abs(ours).max()))
+
+
 def test_each_device_computes_its_share_of_batch_and_rows(one_and_mesh: tuple[Ran, Ran]) -> None:
     one, mesh = one_and_mesh
     # Features [batch, 8, 8, 8] of the discriminator: 8 images a part, on one device and on 2 x 4.
@@ -92,6 +101,26 @@ def test_split_optimizers_take_half_of_the_memory_on_two_groups(one_and_mesh: tu
     ratio = bytes_a_device(mesh.discriminator_opt) / bytes_a_device(one.discriminator_opt)
     assert 0.5 <= ratio < 0.51, "but for the scalars"
     assert bytes_a_device(mesh.discriminator_params) == bytes_a_device(one.discriminator_params)
+
+
+def gradients_of_a_step(num_devices: int) -> Any:
+    """Gradients of both networks, R1 included, on one device or on 4 x 2."""
+    config = tiny_config(training={"batch_size": 8}, loss={"r1_interval": 1})
+    parts = (build_generator(config, for_training=True), build_discriminator(config), build_optimizers(config))
+    shardings = shardings_of(jax.devices()[:num_devices], 8, ShardingConfig(spatial=2 if num_devices > 1 else 1))
+    step = TrainStep(config, *parts, shardings)
+    images = jax.random.randint(jax.random.key(1), (8, 8, 8, 1), 0, 256).astype(jnp.uint8)
+
+    def draw(images: Array) -> PhaseInputs:
+        prepared = step.prepare({"image": images})
+        return draw_inputs(config, step.generator, step.losses.augmentation, prepared, jax.random.key(2))
+
+    def gradients(state: TrainState, inputs: PhaseInputs) -> Any:
+        return [step.losses.gradients(phase, state, step.losses.placed(inputs))[0] for phase in step.intervals()]
+
+    state = jax.device_put(jax.jit(lambda: init_state(config, *parts))(), shardings.replicated)
+    inputs = jax.device_put(jax.jit(draw)(images), shardings.batch)
+    return jax.device_get(jax.jit(gradients)(state, inputs))
 
 
 def test_optimizers_stay_whole_unless_asked_for() -> None:

@@ -6,8 +6,10 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+
+from tests.training.multiprocess.forked import Member
 
 ROOT = Path(__file__).resolve().parents[3]
 DEVICES = 4
@@ -53,17 +55,18 @@ def start(arguments: list[str], **variables: str) -> subprocess.Popen:
     )  # fmt: skip
 
 
-def finish(process: subprocess.Popen, seconds: float = 60) -> Ended:
+def finish(process: subprocess.Popen | Member, seconds: float = 60) -> Ended:
     try:
         out, err = process.communicate(timeout=seconds)
     except subprocess.TimeoutExpired:
         process.kill()
         out, err = process.communicate()
         raise AssertionError(f"the process did not end within {seconds} s: {out[-2000:]} {err[-2000:]}") from None
+    assert process.returncode is not None
     return Ended(process.returncode, out, err)
 
 
-# A group of processes without devices: `group` is what they know of each other.
+# A group of processes: `group` is what they know of each other. No device is looked for unless the body does it.
 _MEETING = """
 import os, signal, sys, time
 from inr_gan_jax import command_line, processes
@@ -79,14 +82,16 @@ command_line.run(lambda arguments: (sys.argv.__setitem__(slice(None), words), ma
 """
 
 
-def meet(body: str, count: int = 2) -> list[subprocess.Popen]:
+def meet(body: str, count: int = 2) -> list[Member]:
     """Starts processes that join and then run a body of Python that knows `group` and `index`."""
     program = _MEETING.replace("{body}", "\n".join(f"        {line}" for line in body.strip().splitlines()))
     address = f"127.0.0.1:{free_port()}"
-    return [start(["-c", program, address, str(count), str(index)]) for index in range(count)]
+    return [Member(program, [address, str(count), str(index)], environment()) for index in range(count)]
 
 
-def wait_until(condition: Callable[[], bool], processes: list[subprocess.Popen], seconds: float = 120) -> None:
+def wait_until(
+    condition: Callable[[], bool], processes: Sequence[subprocess.Popen | Member], seconds: float = 120
+) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline or any(process.poll() is not None for process in processes):

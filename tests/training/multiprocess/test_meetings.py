@@ -1,7 +1,7 @@
 """Processes that meet, agree and end together, without a device: each program takes about a second."""
 
+import re
 import signal
-import subprocess
 import time
 from pathlib import Path
 
@@ -11,16 +11,16 @@ from inr_gan_jax.errors import UserError
 from inr_gan_jax.found_devices import silent_fallback
 from inr_gan_jax.process_watch import TurnGate
 from inr_gan_jax.processes import Membership, Processes
+from tests.training.multiprocess.forked import Member
 from tests.training.multiprocess.groups import Ended, finish, free_port, meet, start
 
 
-def ended(processes: list[subprocess.Popen]) -> list[Ended]:
+def ended(processes: list[Member]) -> list[Ended]:
     return [finish(process) for process in processes]
 
 
-def joined(process: subprocess.Popen) -> None:
-    assert process.stdout is not None
-    assert process.stdout.readline() == "joined\n"
+def joined(process: Member) -> None:
+    assert process.line() == "joined\n"
 
 
 def test_results_of_the_first_and_of_all_reach_everyone() -> None:
@@ -108,24 +108,21 @@ def test_sigterm_to_one_stops_all_at_the_same_step() -> None:
     processes = meet(STOPPING)
     for process in processes:
         joined(process)
-        assert process.stdout is not None
-        process.stdout.readline()
+        process.line()
     began = time.monotonic()
     processes[1].send_signal(signal.SIGTERM)
     first, second = ended(processes)
     assert time.monotonic() - began < 10
     assert (first.code, second.code) == (0, 0), (first, second)
     assert first.out == second.out
-    assert first.out.startswith("stopped at ")
-    assert first.out.endswith(" True\n")
+    assert re.fullmatch(r"joined\ntrains\nstopped at \d+ True\n", first.out)
 
 
 def test_sigterm_before_the_first_step_ends_all_at_once() -> None:
     processes = meet("with StopRequest(group) as stop:\n    print('compiles', flush=True)\n    time.sleep(60)")
     for process in processes:
         joined(process)
-        assert process.stdout is not None
-        process.stdout.readline()
+        process.line()
     processes[1].send_signal(signal.SIGTERM)
     first, second = ended(processes)
     assert (first.code, second.code) == (0, 0), (first, second)
