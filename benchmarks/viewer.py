@@ -113,7 +113,10 @@ def start(arguments: argparse.Namespace) -> tuple[subprocess.Popen[str], str, fl
 
 
 def first_view_seconds(address: str) -> dict[str, float] | None:
-    """Seconds from opening the page in Chromium to its first coarse tile and to a complete view; None without it."""
+    """Seconds from opening the page in Chromium to its first tile, to a screen covered coarsely, and to a sharp one.
+
+    None without Chromium.
+    """
     chromium = shutil.which("chromium")
     if chromium is None or importlib.util.find_spec("playwright") is None:
         return None
@@ -126,6 +129,7 @@ def first_view_seconds(address: str) -> dict[str, float] | None:
         page.goto(f"{address}#seed=77")
         for name, state in {
             "first_tile": "viewerStage?.drawn.inr[0]?.source.loaded > 0",
+            "covered": "viewerStage?.drawn.inr[0]?.source.loaded > 0 && !viewerStage.drawn.inr[0].source.isCoarse()",
             "complete": "viewerStage?.drawn.inr[0]?.item?.getFullyLoaded()",
         }.items():
             while not page.evaluate(f"() => Boolean(window.{state})"):

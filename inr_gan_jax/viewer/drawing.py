@@ -26,7 +26,7 @@ _TILE_BYTES = 2**27
 # Lattice points of all blocks that one tile may need.
 _MOST_POINTS = 16 * TILE * TILE
 # Compressing more would take longer than drawing.
-_PNG_LEVEL = 3
+_PNG_LEVEL = 1
 # First come, first served; but a coarser tile, which shows more, passes those that came so little earlier.
 _SECONDS_A_LEVEL = 0.05
 

@@ -45,7 +45,7 @@ class PieceSettings:
 
 
 # On a CPU the activations of a piece stay in its caches, and a tile that waits for others only comes later.
-CPU_PIECES = PieceSettings(rows=32, batch=1)
+CPU_PIECES = PieceSettings(rows=64, batch=1)
 ACCELERATOR_PIECES = PieceSettings(rows=TILE, batch=8)
 
 

@@ -2,7 +2,7 @@
 // and the border of the trained picture.
 
 import { imageQuery } from "./scene.js";
-import { leastPixelRatio, planeSource, suitableLevel } from "./tiles.js";
+import { Requests, leastPixelRatio, planeSource, suitableLevel } from "./tiles.js";
 
 // The trained picture and a margin around it.
 const HOME_SPAN = 1.25;
@@ -19,6 +19,7 @@ export class Stage {
    */
   constructor(info, elements, events) {
     Object.assign(this, { info, elements, events, choices: null, next: null, drawn: { inr: [], filter: [] } });
+    this.requests = new Requests(info.parallel);
     this.curtain = 0.5;
     this.trained = {
       width: info.native.width / Math.max(info.native.width, info.native.height),
@@ -27,7 +28,7 @@ export class Stage {
     this.viewer = OpenSeadragon({
       element: elements.picture, drawer: "canvas", showNavigationControl: false, preserveViewport: true, visibilityRatio: 0,
       constrainDuringPan: false, minPixelRatio: leastPixelRatio(), animationTime: 0.5, springStiffness: 9,
-      zoomPerScroll: 1.3, zoomPerClick: 1, maxTilesPerFrame: 8, imageLoaderLimit: info.parallel, maxImageCacheCount: 600,
+      zoomPerScroll: 1.3, zoomPerClick: 1, maxTilesPerFrame: 8, imageLoaderLimit: 0, maxImageCacheCount: 600,
       gestureSettingsMouse: { clickToZoom: false, dblClickToZoom: true, flickEnabled: true },
       gestureSettingsTouch: { pinchRotate: false, flickEnabled: true }, tileRetryMax: 0, timeout: 60000,
     });
@@ -97,7 +98,7 @@ export class Stage {
   }
 
   get isLoading() {
-    return [...this.drawn.inr, ...this.drawn.filter].some(({ source }) => source.numRunning() > 0);
+    return [...this.drawn.inr, ...this.drawn.filter].some(({ source }) => source.numLoading() > 0);
   }
 
   replace(kind, by, query) {
@@ -112,7 +113,7 @@ export class Stage {
   }
 
   add(kind, by, query) {
-    const source = planeSource(this.info, by, query, this.events.onReport);
+    const source = planeSource(this.info, by, query, this.requests, this.events.onReport);
     source.sharp = suitableLevel(this.info, this.density);
     const entry = { source, item: null, since: performance.now() };
     this.drawn[kind].push(entry);

@@ -15,13 +15,47 @@ export function suitableLevel(info, density) {
   return Math.min(info.levels.max, Math.max(info.levels.min, level));
 }
 
+/**
+ * Requests of all images for tiles, a few at a time, coarse ones first. OpenSeadragon could wait, too, but as long as a
+ * tile waits there it draws the screen anew in every frame.
+ */
+export class Requests {
+  /** @param limit how many run at once; more would only wait in the server, and others behind them. */
+  constructor(limit) {
+    Object.assign(this, { limit, waiting: [], numRunning: 0 });
+  }
+
+  /** @param request level, and run(): a promise that ends when the next may run. */
+  add(request) {
+    this.waiting.push(request);
+    this.advance();
+  }
+
+  drop(request) {
+    this.waiting = this.waiting.filter((each) => each !== request);
+  }
+
+  advance() {
+    while (this.numRunning < this.limit && this.waiting.length > 0) {
+      const next = this.waiting.reduce((best, each) => (each.level < best.level ? each : best));
+      this.drop(next);
+      this.numRunning += 1;
+      next.run().finally(() => {
+        this.numRunning -= 1;
+        this.advance();
+      });
+    }
+  }
+}
+
 /** The tiles of one image: `by` is "inr" or a filter, `query` names the image. */
-export function planeSource(info, by, query, report) {
+export function planeSource(info, by, query, requests, report) {
   // The plane is a square of 2 * reach units; level 0 of the pyramid would be one tile that holds it all.
   const levels = Math.log2(2 * info.reach);
   const side = info.tile * 2 ** (info.levels.max + levels);
   const least = by === "inr" ? info.rules[new URLSearchParams(query).get("rule")] : info.levels.min;
-  const running = new Map();
+  // Jobs of OpenSeadragon that wait or run, and their requests.
+  const jobs = new Map();
   const source = new OpenSeadragon.TileSource({
     width: side, height: side, tileSize: info.tile, minLevel: info.levels.min + levels,
     maxLevel: info.levels.max + levels,
@@ -62,26 +96,40 @@ export function planeSource(info, by, query, report) {
         return;
       }
       const abort = new AbortController();
-      running.set(job, abort);
-      fetchTile(job.src, abort.signal).then((bitmap) => {
-        source.loaded += 1;
-        job.finish(bitmap, null, "imageBitmap");
-      }, (error) => {
-        if (error.name !== "AbortError") {
-          job.tile.failedAt = performance.now() + RETRY_MILLISECONDS;
-          report(error.message);
-        }
-        job.fail(error.message, null);
-      }).finally(() => running.delete(job));
+      const request = {
+        level: job.tile.level,
+        run: () => {
+          const answer = fetchTile(job.src, abort.signal);
+          answer.then(createImageBitmap).then((bitmap) => {
+            source.loaded += 1;
+            job.finish(bitmap, null, "imageBitmap");
+          }, (error) => {
+            // OpenSeadragon has already heard of what it gave up itself.
+            if (error.name === "AbortError") return;
+            job.tile.failedAt = performance.now() + RETRY_MILLISECONDS;
+            report(error.message);
+            job.fail(error.message, null);
+          }).finally(() => jobs.delete(job));
+          return answer.catch(() => {});
+        },
+      };
+      jobs.set(job, { request, abort });
+      requests.add(request);
     },
-    downloadTileAbort: (job) => running.get(job)?.abort(),
+    downloadTileAbort: (job) => {
+      const known = jobs.get(job);
+      if (!known) return;
+      jobs.delete(job);
+      requests.drop(known.request);
+      known.abort.abort();
+    },
     /** Gives up requests for tiles that are not wanted any more. */
     drop: (isSeen) => {
-      for (const job of [...running.keys()]) if (!source.isWanted(job.tile) || !isSeen(job.tile)) job.abort();
+      for (const job of [...jobs.keys()]) if (!source.isWanted(job.tile) || !isSeen(job.tile)) job.abort();
     },
     /** Whether coarse tiles are under way. */
-    isCoarse: () => [...running.keys()].some((job) => job.tile.level - levels < source.sharp),
-    numRunning: () => running.size,
+    isCoarse: () => [...jobs.keys()].some((job) => job.tile.level - levels < source.sharp),
+    numLoading: () => jobs.size,
     stop: () => {
       source.stopped = true;
       source.drop(() => false);
@@ -100,5 +148,5 @@ function coversTrained(info, { level, column, row }) {
 async function fetchTile(url, signal) {
   const answer = await fetch(url, { signal });
   if (!answer.ok) throw new Error((await answer.text()).trim() || `the server answers ${answer.status}`);
-  return createImageBitmap(await answer.blob());
+  return answer.blob();
 }
