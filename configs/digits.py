@@ -59,7 +59,7 @@ def _apply_demo(config: ConfigDict) -> None:
                 "z_dim": 64,
                 "mapping_dim": 96,
                 "rank": 4,
-                "features": (48, 48),
+                "features": (32, 32),
                 "num_layers": (2, 2),
                 "num_fourier_features": (16, 16),
                 "fourier_scale": (3.0, 3.0),
