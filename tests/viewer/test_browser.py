@@ -2,6 +2,7 @@
 
 import base64
 import io
+import itertools
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -121,6 +122,20 @@ def test_page_opens_on_the_trained_picture(open_page: Callable[..., Any]) -> Non
     middle = (border["x"] + border["width"] / 2, border["y"] + border["height"] / 2)
     stage = page.locator("#stage").bounding_box()
     np.testing.assert_allclose(middle, (stage["width"] / 2, stage["height"] / 2), atol=2)
+
+
+def test_tiles_are_asked_for_one_after_the_other_and_coarse_ones_first(open_page: Callable[..., Any]) -> None:
+    page = open_page("seed=3")
+    assert page.evaluate("() => viewerStage.info.parallel") == 1
+    asked = page.evaluate(
+        "() => performance.getEntriesByType('resource').map(({name, requestStart, responseStart}) =>"
+        " [name, requestStart, responseStart]).filter(([name]) => name.includes('/tile/'))"
+    )
+    levels = [int(name.partition("/tile/inr/")[2].partition("/")[0]) for name, _, _ in asked]
+    assert len(set(levels)) == 2
+    assert levels == sorted(levels)
+    # Answers begin before the next is asked for.
+    assert all(after[1] >= before[2] for before, after in itertools.pairwise(asked))
 
 
 def test_panning_three_screens_out_goes_on(open_page: Callable[..., Any]) -> None:
