@@ -9,7 +9,7 @@ import json
 import pathlib
 import sys
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 from unittest import mock
 
 import jax
@@ -130,9 +130,9 @@ def remembering(optimizer: optax.GradientTransformation) -> optax.GradientTransf
     def init(params: Any) -> Any:
         return jax.tree.map(jnp.zeros_like, params), optimizer.init(params)
 
-    def update(gradients: Any, state: Any, params: Any = None) -> Any:
-        updates, inner = optimizer.update(gradients, state[1], params)
-        return updates, (gradients, inner)
+    def update(updates: Any, state: Any, params: Any = None) -> Any:
+        changes, inner = optimizer.update(updates, state[1], params)
+        return changes, (updates, inner)
 
     return optax.GradientTransformation(init, update)
 
@@ -171,13 +171,14 @@ class Lead:
 
 def seen(state: TrainState, shardings: Shardings) -> dict[str, np.ndarray]:
     """What is compared, whole in every process."""
+    generator_opt, discriminator_opt = cast(Any, (state.generator_opt, state.discriminator_opt))
     tree = {
         "parameters": {
             "generator": state.generator_params,
             "discriminator": state.discriminator_params,
             "average": state.ema_params,
         },
-        "gradients": {"generator": state.generator_opt[0], "discriminator": state.discriminator_opt[0]},
+        "gradients": {"generator": generator_opt[0], "discriminator": discriminator_opt[0]},
     }
     whole = jax.jit(lambda tree: tree, out_shardings=shardings.replicated)(tree)
     return {
@@ -210,7 +211,7 @@ def main() -> None:
         with jax.enable_x64(run.is_double), activations(run.is_smooth):
             arrays = train(run, group)
         if group.is_first:
-            np.savez(file, **arrays)
+            np.savez(file, **cast(Any, arrays))
 
 
 if __name__ == "__main__":

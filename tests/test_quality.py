@@ -7,9 +7,11 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from sklearn.datasets import load_digits
 
-from benchmarks import sweep_report, sweep_runs
+from benchmarks import digit_classes, sweep_report, sweep_runs
 from benchmarks.sweep_plot import write_plot
 from benchmarks.sweep_runs import Run, runs_of, train_all
 from benchmarks.sweeps import SWEEPS, Row, Sweep
@@ -202,3 +204,13 @@ def test_every_sweep_names_configurations_and_keys_that_exist(name: str, tmp_pat
         values = importlib.import_module(file.removesuffix(".py").replace("/", ".")).get_config(argument)
         values.update_from_flattened_dict(dict(run.overrides))
         assert Config.from_config_dict(values).evaluation.metric != "none"
+
+
+def test_real_digits_are_recognised_and_their_classes_counted() -> None:
+    classifier = digit_classes.DigitClassifier()
+    assert 0.95 < classifier.accuracy < 1
+    digits: Any = load_digits()
+    images = (digits.images[:500, ..., None] / 8 - 1).astype(np.float32)
+    assert np.mean(classifier.classes(images) == digits.target[:500]) > 0.98
+    assert digit_classes.entropy(np.arange(10)) == pytest.approx(math.log(10))
+    assert digit_classes.entropy(np.zeros(7, int)) == 0
