@@ -38,6 +38,7 @@ _JOBS = flags.DEFINE_integer("jobs", 1, "Runs at a time; more than one compute i
 _REPORT_ONLY = flags.DEFINE_boolean("report_only", False, "Train nothing, report what is there.")
 _OUTPUT = flags.DEFINE_string("output", None, "JSON file to write.")
 _PLOT = flags.DEFINE_string("plot", None, "Picture of the curves to write.")
+_PLOT_TIME = flags.DEFINE_boolean("plot_time", True, "Plot against time, too; no for runs that shared the machine.")
 _SHEET = flags.DEFINE_string("sheet", None, "Picture to write of the newest samples of each row's first seed.")
 
 
@@ -105,7 +106,7 @@ def _write(records: Sequence[Record], rows: dict[str, Record], runs: Sequence[Ru
             content = {"machine": here, "sweep": _SWEEP.value, "rows": rows, "runs": records}
             Path(_OUTPUT.value).write_text(json.dumps(content, indent=1) + "\n")
         if _PLOT.value:
-            write_plot(records, Path(_PLOT.value))
+            write_plot(records, Path(_PLOT.value), _PLOT_TIME.value)
         if _SHEET.value:
             first = runs[0].seed
             write_sheet([(each.row.label, each.folder) for each in runs if each.seed == first], Path(_SHEET.value))

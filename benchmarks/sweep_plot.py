@@ -17,35 +17,38 @@ from inr_gan_jax.training.run_folder import SAMPLES
 _COLUMNS_OF_SHEET = 4
 
 
-def write_plot(records: Sequence[Record], path: Path) -> None:
-    """Plots the metric of each row against thousands of images shown and against minutes of training.
+def write_plot(records: Sequence[Record], path: Path, with_time: bool = True) -> None:
+    """Plots the metric of each row against thousands of images shown and, beside it, against minutes of training.
 
     Lines are means over seeds, bands reach from the lowest to the highest seed.
 
     Args:
         records: of runs; those that have no metric yet are left out.
         path: of the picture.
+        with_time: draw the second half, too.
     """
     groups: dict[str, list[Record]] = {}
     for record in records:
         if record.get("curve"):
             groups.setdefault(record["label"], []).append(record)
-    figure = Figure(figsize=(11, 4.5), layout="constrained")
+    figure = Figure(figsize=(11 if with_time else 6, 4.5), layout="constrained")
     FigureCanvasAgg(figure)
-    by_images, by_time = figure.subplots(1, 2, sharey=True)
+    by_images, *halves_of_time = figure.subplots(1, 1 + with_time, sharey=True, squeeze=False)[0]
     for index, (label, group) in enumerate(groups.items()):
         colour = colormaps["tab10"](index % 10)
         _draw(by_images, group, "kimg", label, colour)
-        if all("seconds" in point for each in group for point in each["curve"]):
-            _draw(by_time, group, "seconds", label, colour)
+        for by_time in halves_of_time:
+            if all("seconds" in point for each in group for point in each["curve"]):
+                _draw(by_time, group, "seconds", label, colour)
     first = next(iter(groups.values()), [{}])[0]
     for name, style in (("halves", "--"), ("resampled", ":")):
-        for axes in (by_images, by_time) if name in first.get("floors", {}) else ():
+        for axes in (by_images, *halves_of_time) if name in first.get("floors", {}) else ():
             floor = first["floors"][name]
             axes.axhline(floor, linestyle=style, color="0.4", label=f"real images, {name} ({floor:.3g})")
     by_images.set(xlabel="real images shown (thousands)", ylabel=first.get("metric", ""), yscale="log", xlim=(0, None))
-    by_time.set(xlabel="training (minutes, without compilation and evaluation)", xlim=(0, None))
-    for axes in (by_images, by_time):
+    for by_time in halves_of_time:
+        by_time.set(xlabel="training (minutes, without compilation and evaluation)", xlim=(0, None))
+    for axes in (by_images, *halves_of_time):
         axes.grid(which="both", alpha=0.25)
     by_images.legend(frameon=False, fontsize="small")
     figure.savefig(path, dpi=110)
