@@ -39,6 +39,7 @@ from inr_gan_jax.training.run_folder import CHECKPOINTS, check_run_folder, make_
 from inr_gan_jax.training.sharding import Shardings, make_shardings
 from inr_gan_jax.training.state import TrainState, init_state
 from inr_gan_jax.training.steps import TrainStep
+from inr_gan_jax.training.unfinished_ticks import UnfinishedTicks
 
 
 class TrainingDivergedError(UserError):
@@ -127,7 +128,8 @@ class _Run:
         self._saved_step = self._step
         self._writer = make_writer(parts.workdir, self._step, is_first=self._processes.is_first)
         self._progress = Progress(self._config, self._step, is_first=self._processes.is_first)
-        self._scalars = ScalarLog(parts.train_step.intervals())
+        self._unfinished_ticks = UnfinishedTicks(parts.workdir)
+        self._scalars = ScalarLog(parts.train_step.intervals(), self._unfinished_ticks.read(self._step))
         self._guard = Guard(self._config, self._best_metric(), self._step)
         self._progress.say(_opening_line(parts, self._step))
 
@@ -259,6 +261,8 @@ class _Run:
             return
         # Numbers first: a resumed run takes from the file what its checkpoint has seen.
         self._writer.flush()
+        if self._processes.is_first:
+            self._unfinished_ticks.write(step, self._scalars.kept())
         try:
             self._parts.checkpoints.save(step, self.state, self._parts.iterator, metric)
         except CheckpointNotWrittenError as error:

@@ -3,13 +3,13 @@
 import resource
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
 import numpy as np
 from tqdm import tqdm
 
-from inr_gan_jax.array_types import Array
 from inr_gan_jax.config import Config
 from inr_gan_jax.training.phase_losses import Phase, Scalars
 
@@ -27,11 +27,16 @@ class ScalarLog:
 
     Args:
         intervals: steps between two of each phase; the scalars of a phase that is not due are left out.
+        kept: of an earlier start in the middle of a tick.
     """
 
-    def __init__(self, intervals: Mapping[Phase, int]) -> None:
+    def __init__(self, intervals: Mapping[Phase, int], kept: Mapping[str, Sequence[Any]] | None = None) -> None:
         self._intervals = intervals
-        self._kept: dict[str, list[Array]] = {}
+        self._kept: dict[str, list[Any]] = {name: list(values) for name, values in (kept or {}).items()}
+
+    def kept(self) -> dict[str, list[Any]]:
+        """The scalars since the last call of `means`, fetched: one a step in which they were computed."""
+        return jax.device_get(self._kept)
 
     def add(self, step: int, scalars: Mapping[Phase, Scalars]) -> None:
         """Keeps the scalars of one step, the first being 0, without waiting for them."""
@@ -41,12 +46,12 @@ class ScalarLog:
 
     def not_finite(self) -> str | None:
         """Name of a number since the last call of `means` that is not finite; None if there is none."""
-        fetched = jax.device_get(self._kept)
+        fetched = self.kept()
         return next((name for name, values in fetched.items() if not np.all(np.isfinite(values))), None)
 
     def means(self) -> dict[str, float]:
         """Means since the last call."""
-        fetched = jax.device_get(self._kept)
+        fetched = self.kept()
         self._kept = {}
         return {name: float(np.mean(values)) for name, values in fetched.items()}
 

@@ -69,6 +69,9 @@ def launch(
 def started(command: list[str], env: Mapping[str, str], cwd: Path = ROOT) -> Iterator[subprocess.Popen[str]]:
     """A process whose lines can be read while it runs; with all that it started it does not outlive the test."""
     pipe = subprocess.PIPE
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        # So it is for tests in the background, and a process would take over that it is ignored.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     with subprocess.Popen(
         command, cwd=cwd, env=env, stdout=pipe, stderr=pipe, text=True, start_new_session=True
     ) as process:
