@@ -20,7 +20,7 @@ from pathlib import Path
 
 from absl import flags
 
-from benchmarks.recording import commit, table
+from benchmarks.recording import command, commit, table
 from benchmarks.sweep_plot import write_plot, write_sheet
 from benchmarks.sweep_report import Record, record_of, summary
 from benchmarks.sweep_runs import Run, runs_of, train_all
@@ -101,7 +101,7 @@ def _write(records: Sequence[Record], rows: dict[str, Record], runs: Sequence[Ru
                 "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
                 "python": platform.python_version(),
                 "commit": commit(),
-                "command": " ".join(["python", "-m", "benchmarks.quality", *sys.argv[1:]]),
+                "command": command(),
             }
             content = {"machine": here, "sweep": _SWEEP.value, "rows": rows, "runs": records}
             Path(_OUTPUT.value).write_text(json.dumps(content, indent=1) + "\n")

@@ -82,8 +82,13 @@ def machine() -> Row:
         "load": os.getloadavg()[0],
         "versions": {"python": platform.python_version(), "jax": jax.__version__},
         "commit": commit(),
-        "command": " ".join(sys.argv),
+        "command": command(),
     }
+
+
+def command() -> str:
+    """What repeats the benchmark that runs; its file may lie anywhere."""
+    return " ".join(["python", "-m", f"benchmarks.{pathlib.Path(sys.argv[0]).stem}", *sys.argv[1:]])
 
 
 def finish(rows: Mapping[str, Row], more: Mapping[str, Any] | None = None) -> None:
