@@ -7,7 +7,9 @@ import sys
 import time
 from collections.abc import Iterator
 
-MAX_SECONDS = 5
+# A million opcodes take a second alone, and many times that beside others on one core among the objects of a long test
+# run; what is not linear in the file would take minutes.
+MAX_SECONDS = 30
 MAX_BYTES = 2 * 2**30
 
 
@@ -18,10 +20,10 @@ def peak_bytes() -> int:
 
 @contextlib.contextmanager
 def within_limits() -> Iterator[None]:
-    """Fails if the body takes too much time of the processor, or raises the peak of memory by too much."""
-    start, peak = time.process_time(), peak_bytes()
+    """Fails if the body takes too much processor time in this thread, or raises the peak of memory by too much."""
+    start, peak = time.thread_time(), peak_bytes()
     yield
-    assert time.process_time() - start < MAX_SECONDS
+    assert time.thread_time() - start < MAX_SECONDS
     assert peak_bytes() - peak < MAX_BYTES
 
 

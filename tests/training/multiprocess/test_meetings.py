@@ -112,7 +112,7 @@ def test_sigterm_to_one_stops_all_at_the_same_step() -> None:
     began = time.monotonic()
     processes[1].send_signal(signal.SIGTERM)
     first, second = ended(processes)
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 30
     assert (first.code, second.code) == (0, 0), (first, second)
     assert first.out == second.out
     assert re.fullmatch(r"joined\ntrains\nstopped at \d+ True\n", first.out)
