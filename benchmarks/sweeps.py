@@ -55,10 +55,21 @@ def _recipe_rows(config: str) -> tuple[Row, ...]:
     return tuple(Row(f"{network} {name}".strip().replace(" ", ","), f"{config},{name}".rstrip(",")) for name in recipes)
 
 
+def _main_rows(config: str) -> tuple[Row, ...]:
+    """The networks of the published code and of the paper, with their own loss and with relativistic pairs."""
+    names = ("release", "release,relativistic", "paper", "paper,relativistic")
+    return tuple(Row(name, config.format(name)) for name in names)
+
+
+def _network_rows(config: str) -> tuple[Row, ...]:
+    """The five networks, each at its own settings."""
+    return tuple(Row(name, config.format(name)) for name in ("paper", "release", "bilinear", "cips", "stylegan2"))
+
+
 _DIGITS = "configs/digits.py"
 _FLOWERS = "configs/flowers.py:cpu"
 # FSD of as few images as its features bear: on a CPU SqueezeNet takes longer than the generator.
-_FSD: dict[str, Value] = {**_NO_GOING_BACK, "evaluation.metric": "fsd1k_full", "training.evaluate_kimg": 20}
+_FSD: dict[str, Value] = {**_NO_GOING_BACK, "evaluation.metric": "fsd1k_full", "training.evaluate_kimg": 5}
 
 SWEEPS: dict[str, Sweep] = {
     "parity": Sweep(
@@ -70,19 +81,14 @@ SWEEPS: dict[str, Sweep] = {
     ),
     "digits": Sweep(
         "the main rows on digits of 8x8",
-        (
-            Row("release", f"{_DIGITS}:release"),
-            Row("release,relativistic", f"{_DIGITS}:release,relativistic"),
-            Row("paper", f"{_DIGITS}:paper"),
-            Row("paper,relativistic", f"{_DIGITS}:paper,relativistic"),
-        ),
+        _main_rows(_DIGITS + ":{}"),
         kimg=80,
         seeds=(0, 1),
         overrides=_NO_GOING_BACK,
     ),
     "networks": Sweep(
         "the five networks on digits of 8x8, each at its own settings",
-        tuple(Row(name, f"{_DIGITS}:{name}") for name in ("paper", "release", "bilinear", "cips", "stylegan2")),
+        _network_rows(_DIGITS + ":{}"),
         kimg=80,
         seeds=(0, 1),
         overrides=_NO_GOING_BACK,
@@ -95,12 +101,16 @@ SWEEPS: dict[str, Sweep] = {
         overrides=_NO_GOING_BACK,
     ),
     "flowers": Sweep(
-        "networks and recipes on photographs of 32x32; FSD needs a file of weights, docs/metrics.md",
-        (
-            *_recipe_rows(f"{_FLOWERS},release"),
-            *(Row(name, f"{_FLOWERS},{name}") for name in ("paper", "bilinear", "cips", "stylegan2")),
-        ),
-        kimg=60,
+        "the main rows on photographs of 32x32; FSD needs a file of weights, docs/metrics.md",
+        _main_rows(_FLOWERS + ",{}"),
+        kimg=20,
+        seeds=(0, 1),
+        overrides=_FSD,
+    ),
+    "flowers-recipes": Sweep(
+        "the five networks, and augmentation, on photographs of 32x32",
+        (*_network_rows(_FLOWERS + ",{}"), *_recipe_rows(f"{_FLOWERS},release")[2:]),
+        kimg=20,
         seeds=(0, 1),
         overrides=_FSD,
     ),
@@ -118,7 +128,7 @@ SWEEPS: dict[str, Sweep] = {
             for name in ablations.distinct_names("flowers")
             if name != "perceptual"
         ),
-        kimg=60,
+        kimg=20,
         seeds=(0,),
         overrides=_FSD,
     ),
