@@ -69,7 +69,7 @@ def _network_rows(config: str) -> tuple[Row, ...]:
 _DIGITS = "configs/digits.py"
 _FLOWERS = "configs/flowers.py:cpu"
 # FSD of as few images as its features bear: on a CPU SqueezeNet takes longer than the generator.
-_FSD: dict[str, Value] = {**_NO_GOING_BACK, "evaluation.metric": "fsd1k_full", "training.evaluate_kimg": 5}
+_FSD: dict[str, Value] = {**_NO_GOING_BACK, "evaluation.metric": "fsd1k_full", "training.evaluate_kimg": 10}
 
 SWEEPS: dict[str, Sweep] = {
     "parity": Sweep(
