@@ -70,6 +70,10 @@ _DIGITS = "configs/digits.py"
 _FLOWERS = "configs/flowers.py:cpu"
 # FSD of as few images as its features bear: on a CPU SqueezeNet takes longer than the generator.
 _FSD: dict[str, Value] = {**_NO_GOING_BACK, "evaluation.metric": "fsd1k_full", "training.evaluate_kimg": 10}
+# What the demo of configs/digits.py has otherwise than the published code.
+_SMALL_BATCH: dict[str, Value] = {"training.batch_size": 8}
+_FAST_D: dict[str, Value] = {"optimizer.discriminator_lr": 0.01}
+_DECAY: dict[str, Value] = {"optimizer.decay_kimg": 80.0, "optimizer.final_lr_fraction": 0.05}
 
 SWEEPS: dict[str, Sweep] = {
     "parity": Sweep(
@@ -98,6 +102,18 @@ SWEEPS: dict[str, Sweep] = {
         (*_recipe_rows(f"{_DIGITS}:release"), *_recipe_rows(f"{_DIGITS}:paper")),
         kimg=80,
         seeds=(0, 1),
+        overrides=_NO_GOING_BACK,
+    ),
+    "settings": Sweep(
+        "what the demo's settings do to the `release` network on digits of 8x8, one more in each row",
+        (
+            Row("release", f"{_DIGITS}:release"),
+            Row("batch of 8", f"{_DIGITS}:release", _SMALL_BATCH),
+            Row("batch of 8, fast D", f"{_DIGITS}:release", {**_SMALL_BATCH, **_FAST_D}),
+            Row("batch of 8, fast D, decay", f"{_DIGITS}:release", {**_SMALL_BATCH, **_FAST_D, **_DECAY}),
+        ),
+        kimg=80,
+        seeds=(0,),
         overrides=_NO_GOING_BACK,
     ),
     "flowers": Sweep(
