@@ -35,7 +35,7 @@ from inr_gan_jax.training.optimizers import build_optimizers
 from inr_gan_jax.training.perceptual import load_perceptual
 from inr_gan_jax.training.progress import Progress, ScalarLog
 from inr_gan_jax.training.progress_plot import write_training_plot
-from inr_gan_jax.training.run_folder import CHECKPOINTS, check_run_folder, make_run_folder, record_start
+from inr_gan_jax.training.run_folder import CHECKPOINTS, check_run_folder, make_run_folder, occupied, record_start
 from inr_gan_jax.training.sharding import Shardings, make_shardings
 from inr_gan_jax.training.state import TrainState, init_state
 from inr_gan_jax.training.steps import TrainStep
@@ -82,13 +82,14 @@ def train(config: Config, workdir: epath.PathLike, processes: Processes | None =
         The final state.
 
     Raises:
-        UserError: for a folder, data set or number of devices that does not fit; nothing has been written then.
+        UserError: for a folder, data set or number of devices that does not fit, or a folder that another process
+            trains in; nothing has been written then but the folder itself.
         TrainingDivergedError: when the guard stops the run; the last good checkpoint is kept.
         MachineError: if the run folder can no longer be written, or another process does not answer.
     """
     workdir, processes = epath.Path(workdir), processes or Processes()
-    with StopRequest(processes) as stop:
-        parts = _open_parts(config, workdir, stop, processes)
+    with StopRequest(processes) as stop, contextlib.ExitStack() as stack:
+        parts = _open_parts(config, workdir, stop, processes, stack)
         try:
             run = _Run(parts)
             try:
@@ -347,8 +348,10 @@ class _Run:
         return step * self._config.training.batch_size / 1000
 
 
-def _open_parts(config: Config, workdir: epath.Path, stop: StopRequest, processes: Processes) -> _Parts:
-    """Checks everything that can be wrong, then makes the run folder."""
+def _open_parts(
+    config: Config, workdir: epath.Path, stop: StopRequest, processes: Processes, stack: contextlib.ExitStack
+) -> _Parts:
+    """Checks everything that can be wrong, then makes the run folder, which is left when the stack ends."""
     processes.from_first("look at the run folder", lambda: check_run_folder(workdir, config))
     check_metric(config.evaluation)
     features, distance = load_perceptual(config.loss)
@@ -374,6 +377,7 @@ def _open_parts(config: Config, workdir: epath.Path, stop: StopRequest, processe
 
     def prepare() -> None:
         make_run_folder(workdir, config)
+        stack.enter_context(occupied(workdir))
         record_start(workdir)
 
     processes.from_first("make the run folder", prepare, seconds=None)

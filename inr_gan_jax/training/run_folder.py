@@ -1,12 +1,16 @@
 """The folder of a run: whose it is, and what lies in it."""
 
+import contextlib
 import dataclasses
+import fcntl
 import importlib.metadata
 import json
+import os
 import platform
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +98,48 @@ def make_run_folder(workdir: epath.Path, config: Config) -> None:
         write_whole(workdir / CONFIG_FILE, config.to_json())
     except OSError as error:
         raise UserError(f"workdir {workdir} cannot be written ({error.strerror})") from error
+
+
+@contextlib.contextmanager
+def occupied(workdir: epath.Path, seconds: float = 120.0) -> Iterator[None]:
+    """Keeps other processes of this machine from training in the folder, and waits for one that is about to end.
+
+    Nothing is left behind by a process that is killed. A bucket, and a file system that has no locks, cannot be kept.
+
+    Args:
+        workdir: that exists.
+        seconds: to wait at most.
+
+    Raises:
+        UserError: if another process still trains there.
+    """
+    with contextlib.ExitStack() as stack:
+        if not is_remote(workdir):
+            descriptor = os.open(workdir, os.O_RDONLY)
+            stack.callback(os.close, descriptor)
+            _wait_for_lock(descriptor, workdir, seconds)
+        yield
+
+
+def _wait_for_lock(descriptor: int, workdir: epath.Path, seconds: float) -> None:
+    """Takes the lock of a folder, or does without one where there are none."""
+    end, has_told = time.monotonic() + seconds, False
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > end:
+                raise UserError(
+                    f"another process trains in workdir {workdir}; wait for its end or choose another --workdir"
+                ) from None
+        except OSError:
+            return
+        else:
+            return
+        if not has_told:
+            print(f"another process trains in workdir {workdir}; waiting for its end", file=sys.stderr, flush=True)
+            has_told = True
+        time.sleep(0.2)
 
 
 def record_start(workdir: epath.Path) -> None:
