@@ -1,6 +1,7 @@
 """Pictures of a sweep: the metric against images shown and against time, and the samples of each row side by side."""
 
-from collections.abc import Sequence
+import statistics
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,14 @@ from benchmarks.sweep_report import Record
 from inr_gan_jax.training.run_folder import SAMPLES
 
 _COLUMNS_OF_SHEET = 4
+# More lines than that cannot be told apart.
+_MOST_CURVES = 8
 
 
 def write_plot(records: Sequence[Record], path: Path, with_time: bool = True) -> None:
     """Plots the metric of each row against thousands of images shown and, beside it, against minutes of training.
 
-    Lines are means over seeds, bands reach from the lowest to the highest seed.
+    Lines are means over seeds, bands reach from the lowest to the highest seed. Of many rows only the ends are drawn.
 
     Args:
         records: of runs; those that have no metric yet are left out.
@@ -31,6 +34,14 @@ def write_plot(records: Sequence[Record], path: Path, with_time: bool = True) ->
     for record in records:
         if record.get("curve"):
             groups.setdefault(record["label"], []).append(record)
+    if len(groups) > _MOST_CURVES:
+        _write_ends(groups, path)
+    else:
+        _write_curves(groups, path, with_time)
+
+
+def _write_curves(groups: Mapping[str, Sequence[Record]], path: Path, with_time: bool) -> None:
+    """Plots the rows as lines."""
     figure = Figure(figsize=(11 if with_time else 6, 4.5), layout="constrained")
     FigureCanvasAgg(figure)
     by_images, *halves_of_time = figure.subplots(1, 1 + with_time, sharey=True, squeeze=False)[0]
@@ -41,16 +52,52 @@ def write_plot(records: Sequence[Record], path: Path, with_time: bool = True) ->
             if all("seconds" in point for each in group for point in each["curve"]):
                 _draw(by_time, group, "seconds", label, colour)
     first = next(iter(groups.values()), [{}])[0]
-    for name, style in (("halves", "--"), ("resampled", ":")):
-        for axes in (by_images, *halves_of_time) if name in first.get("floors", {}) else ():
-            floor = first["floors"][name]
-            axes.axhline(floor, linestyle=style, color="0.4", label=f"real images, {name} ({floor:.3g})")
+    for axes in (by_images, *halves_of_time):
+        for label, floor, style in _floors(first):
+            axes.axhline(floor, linestyle=style, color="0.4", label=label)
     by_images.set(xlabel="real images shown (thousands)", ylabel=first.get("metric", ""), yscale="log", xlim=(0, None))
     for by_time in halves_of_time:
         by_time.set(xlabel="training (minutes, without compilation and evaluation)", xlim=(0, None))
     for axes in (by_images, *halves_of_time):
         axes.grid(which="both", alpha=0.25)
     by_images.legend(frameon=False, fontsize="small")
+    figure.savefig(path, dpi=110)
+
+
+def _floors(record: Record) -> list[tuple[str, float, str]]:
+    """Label, value and line style of what real images have."""
+    floors = record.get("floors", {})
+    styles = (("halves", "--"), ("resampled", ":"))
+    return [
+        (f"real images, {name} ({floors[name]:.3g})", floors[name], style) for name, style in styles if name in floors
+    ]
+
+
+def _write_ends(groups: Mapping[str, Sequence[Record]], path: Path) -> None:
+    """Plots the last metric of each row, the best at the top, a dot a seed."""
+    ends = {label: [record["final"] for record in group] for label, group in groups.items()}
+    labels = sorted(ends, key=lambda label: -statistics.fmean(ends[label]))
+    figure = Figure(figsize=(8, 1.2 + 0.28 * len(labels)), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    for height, label in enumerate(labels):
+        axes.plot(ends[label], [height] * len(ends[label]), "o", color="tab:blue", markersize=5)
+        axes.annotate(
+            f"{statistics.fmean(ends[label]):.3g}",
+            (max(ends[label]), height),
+            (7, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize="small",
+        )
+    first = groups[labels[0]][0]
+    for label, floor, style in _floors(first):
+        axes.axvline(floor, linestyle=style, color="0.4", label=label)
+    axes.set_yticks(range(len(labels)), labels)
+    axes.set(xlabel=f"{first['metric']} after {first['final_kimg']:g} kimg", xscale="log")
+    axes.margins(x=0.1)
+    axes.grid(axis="x", which="both", alpha=0.25)
+    axes.legend(frameon=False, fontsize="small", loc="lower left")
     figure.savefig(path, dpi=110)
 
 

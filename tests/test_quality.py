@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 from sklearn.datasets import load_digits
 
 from benchmarks import digit_classes, sweep_report, sweep_runs
@@ -193,6 +194,18 @@ def test_plot_of_rows_with_and_without_numbers_is_drawn(tmp_path: Path) -> None:
     records = [sweep_report.record_of(run, None), sweep_report.record_of(run_at(tmp_path, label="b", a=1), None)]
     write_plot(records, tmp_path / "plot.png")
     assert (tmp_path / "plot.png").read_bytes()[1:4] == b"PNG"
+
+
+def test_plot_of_many_rows_grows_with_them(tmp_path: Path) -> None:
+    run = run_at(tmp_path)
+    written_run(run.folder, 2.0)
+    record = sweep_report.record_of(run, None)
+    heights = []
+    for count in (9, 18):
+        write_plot([{**record, "label": f"row {index}"} for index in range(count)], tmp_path / "plot.png")
+        with Image.open(tmp_path / "plot.png") as picture:
+            heights.append(picture.height)
+    assert heights[1] > heights[0] + 200
 
 
 @pytest.mark.parametrize("name", SWEEPS)
