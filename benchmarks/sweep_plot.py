@@ -23,7 +23,8 @@ _MOST_CURVES = 8
 def write_plot(records: Sequence[Record], path: Path, with_time: bool = True) -> None:
     """Plots the metric of each row against thousands of images shown and, beside it, against minutes of training.
 
-    Lines are means over seeds, bands reach from the lowest to the highest seed. Of many rows only the ends are drawn.
+    Lines are means over seeds, bands reach from the lowest to the highest seed. Of many finished rows only the ends are
+    drawn.
 
     Args:
         records: of runs; those that have no metric yet are left out.
@@ -34,8 +35,10 @@ def write_plot(records: Sequence[Record], path: Path, with_time: bool = True) ->
     for record in records:
         if record.get("curve"):
             groups.setdefault(record["label"], []).append(record)
-    if len(groups) > _MOST_CURVES:
-        _write_ends(groups, path)
+    finished = {label: [each for each in group if each["status"] == "finished"] for label, group in groups.items()}
+    ended = {label: group for label, group in finished.items() if group}
+    if len(ended) > _MOST_CURVES:
+        _write_ends(ended, path)
     else:
         _write_curves(groups, path, with_time)
 
@@ -94,7 +97,7 @@ def _write_ends(groups: Mapping[str, Sequence[Record]], path: Path) -> None:
     for label, floor, style in _floors(first):
         axes.axvline(floor, linestyle=style, color="0.4", label=label)
     axes.set_yticks(range(len(labels)), labels)
-    axes.set(xlabel=f"{first['metric']} after {first['final_kimg']:g} kimg", xscale="log")
+    axes.set(xlabel=f"{first['metric']} after {first['kimg']:g} kimg", xscale="log")
     axes.margins(x=0.1)
     axes.grid(axis="x", which="both", alpha=0.25)
     axes.legend(frameon=False, fontsize="small", loc="lower left")
