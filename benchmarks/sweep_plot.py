@@ -100,7 +100,7 @@ def _write_ends(groups: Mapping[str, Sequence[Record]], path: Path) -> None:
     axes.set(xlabel=f"{first['metric']} after {first['kimg']:g} kimg", xscale="log")
     axes.margins(x=0.1)
     axes.grid(axis="x", which="both", alpha=0.25)
-    axes.legend(frameon=False, fontsize="small", loc="lower left")
+    figure.legend(frameon=False, fontsize="small", loc="outside upper center", ncols=2)
     figure.savefig(path, dpi=110)
 
 

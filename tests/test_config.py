@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import pytest
 
-from configs import default, digits, ffhq, flowers, folder, lsun, networks
+from configs import best, default, digits, ffhq, flowers, folder, lsun, networks
 from inr_gan_jax.config import Config, ConfigError
 from inr_gan_jax.training.dry_run import abstract_step
 from tests.conftest import tiny_config
@@ -19,6 +19,7 @@ SHIPPED |= {"folder:16": lambda: folder.get_config("16")}
 SHIPPED |= {f"lsun:church,{name}": functools.partial(lsun.get_config, f"church,{name}") for name in networks.NAMES[1:]}
 SHIPPED |= {f"digits:{name}": functools.partial(digits.get_config, name) for name in networks.NAMES[1:]}
 SHIPPED |= {f"flowers:{size}": functools.partial(flowers.get_config, size) for size in ("cpu,paper", "64,release,ada")}
+SHIPPED |= {"best:flowers": functools.partial(best.get_config, "flowers,diffaugment")}
 PUBLISHED_COUNTS = {
     "lsun": (114_344_968, 24_001_089),
     "ffhq:1024": (125_954_078, 24_038_161),
@@ -81,6 +82,13 @@ def test_digits_take_a_network_before_their_recipes() -> None:
     assert digits.get_config("paper,ada").to_json() == digits.get_config("ada").to_json()
     with pytest.raises(ValueError, match="no recipe 'vgg,ada'"):
         digits.get_config("vgg,ada")
+
+
+def test_best_names_its_sets() -> None:
+    assert best.get_config().name == "best-digits"
+    assert best.get_config("flowers,diffaugment").name == "best-flowers-diffaugment"
+    with pytest.raises(ValueError, match=r"configs/best.py has no 'lsun', expected one of digits, flowers"):
+        best.get_config("lsun")
 
 
 def test_flowers_name_their_sizes() -> None:
