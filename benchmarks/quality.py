@@ -6,11 +6,13 @@
 Sweeps are listed in `benchmarks/sweeps.py`. A run is a training in a process of its own, in a folder below --workdir;
 the same command skips what is finished and goes on with the rest, and sweeps share the runs that they have in common.
 A row that fails is reported and stops no other. Times are those of the steps alone, by the median thousand of images;
-they mean something only between rows that had the machine in the same way.
+they mean something only between rows that had the machine in the same way. Where they had not, --pace gives what
+`benchmarks/train_step.py` measured on a quiet machine.
 """
 
 import dataclasses
 import json
+import math
 import os
 import platform
 import signal
@@ -37,6 +39,9 @@ _SET = flags.DEFINE_multi_string("set", [], "key=value for all rows, such as eva
 _JOBS = flags.DEFINE_integer("jobs", 1, "Runs at a time; more than one compute in one thread of a CPU each.", 1)
 _REPORT_ONLY = flags.DEFINE_boolean("report_only", False, "Train nothing, report what is there.")
 _OUTPUT = flags.DEFINE_string("output", None, "JSON file to write.")
+_PACE = flags.DEFINE_multi_string(
+    "pace", [], "LABEL=IMAGES_A_SECOND of a row, measured apart; repeatable, of all rows whose times count."
+)
 _PLOT = flags.DEFINE_string("plot", None, "Picture of the curves to write.")
 _PLOT_TIME = flags.DEFINE_boolean("plot_time", True, "Plot against time, too; no for runs that shared the machine.")
 _SHEET = flags.DEFINE_string("sheet", None, "Picture to write of the newest samples of each row's first seed.")
@@ -46,12 +51,13 @@ def main(arguments: Sequence[str]) -> None:
     """Entry point."""
     del arguments
     runs = _runs(_chosen_sweep())
+    paces = _paces(list(dict.fromkeys(run.row.label for run in runs)))
     # What ends the comparison lets its runs save first.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     failures: dict[Run, str] = {}
     if not _REPORT_ONLY.value:
         failures = train_all(runs, _JOBS.value, lambda line: print(line, file=sys.stderr, flush=True))
-    records = [record_of(each, failures.get(each)) for each in runs]
+    records = [record_of(each, failures.get(each), paces.get(each.row.label)) for each in runs]
     rows = summary(records)
     print(table(rows))
     _write(records, rows, runs)
@@ -91,6 +97,20 @@ def _overrides() -> dict[str, Value]:
         if not key or not sign:
             raise UserError(f"--set is {key!r}, expected key=value such as evaluation.metric=fsd2k_full")
     return {key: value for key, _, value in pairs}
+
+
+def _paces(labels: Sequence[str]) -> dict[str, float]:
+    """Seconds a thousand images by the label of a row."""
+    paces = {}
+    for text in _PACE.value:
+        label, _, speed = text.rpartition("=")
+        try:
+            paces[label] = 1000 / float(speed)
+        except (ValueError, ZeroDivisionError):
+            raise UserError(f"--pace is {text!r}, expected LABEL=IMAGES_A_SECOND such as release=557") from None
+        if label not in labels or not 0 < paces[label] < math.inf:
+            raise UserError(f"--pace is {text!r}, expected one of {', '.join(labels)} and a number above 0")
+    return paces
 
 
 def _write(records: Sequence[Record], rows: dict[str, Record], runs: Sequence[Run]) -> None:

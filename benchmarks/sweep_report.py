@@ -67,8 +67,14 @@ def seconds_per_kimg(lines: Sequence[Mapping[str, Any]]) -> float | None:
     return statistics.median(spent) if spent else None
 
 
-def record_of(run: Run, failure: str | None) -> Record:
-    """All that repeats and judges a run: configuration, starts, alarms, and the metric as it went."""
+def record_of(run: Run, failure: str | None, pace: float | None = None) -> Record:
+    """All that repeats and judges a run: configuration, starts, alarms, and the metric as it went.
+
+    Args:
+        run: under way or ended.
+        failure: why it failed, if it did.
+        pace: seconds a thousand images where they were measured apart; else those of the run itself count.
+    """
     lines = run.metric_lines()
     record: Record = {
         "label": run.row.label,
@@ -85,7 +91,7 @@ def record_of(run: Run, failure: str | None) -> Record:
     if failure:
         record["reason"] = failure
     if lines:
-        record |= _measured(lines, seconds_per_kimg(read_metrics(run.folder)))
+        record |= _measured(lines, pace or seconds_per_kimg(read_metrics(run.folder)))
     return record
 
 

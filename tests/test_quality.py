@@ -196,6 +196,14 @@ def test_plot_of_rows_with_and_without_numbers_is_drawn(tmp_path: Path) -> None:
     assert (tmp_path / "plot.png").read_bytes()[1:4] == b"PNG"
 
 
+def test_pace_that_was_measured_apart_counts(tmp_path: Path) -> None:
+    run = run_at(tmp_path)
+    written_run(run.folder, 2.0)
+    own, measured = sweep_report.record_of(run, None), sweep_report.record_of(run, None, pace=5.0)
+    assert (own["seconds_per_kimg"], own["curve"][-1]["seconds"]) == (20.0, 40.0)
+    assert (measured["seconds_per_kimg"], measured["curve"][-1]["seconds"]) == (5.0, 10.0)
+
+
 def test_plot_of_many_rows_grows_with_them(tmp_path: Path) -> None:
     run = run_at(tmp_path)
     written_run(run.folder, 2.0)
