@@ -130,7 +130,9 @@ def write_sheet(folders: Sequence[tuple[str, Path]], path: Path) -> None:
         return
     columns = min(_COLUMNS_OF_SHEET, len(pictures))
     rows = -(-len(pictures) // columns)
-    figure = Figure(figsize=(3.2 * columns, 3.4 * rows), layout="constrained")
+    with Image.open(pictures[0][1]) as picture:
+        ratio = picture.height / picture.width
+    figure = Figure(figsize=(3.2 * columns, (3.2 * ratio + 0.25) * rows), layout="constrained")
     FigureCanvasAgg(figure)
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes in grid:
