@@ -44,7 +44,7 @@ _PACE = flags.DEFINE_multi_string(
 )
 _PLOT = flags.DEFINE_string("plot", None, "Picture of the curves to write.")
 _PLOT_TIME = flags.DEFINE_boolean("plot_time", True, "Plot against time, too; no for runs that shared the machine.")
-_SHEET = flags.DEFINE_string("sheet", None, "Picture to write of the newest samples of each row's first seed.")
+_SHEET = flags.DEFINE_string("sheet", None, "Picture to write of the last samples of each row's first seed.")
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -129,7 +129,7 @@ def _write(records: Sequence[Record], rows: dict[str, Record], runs: Sequence[Ru
             write_plot(records, Path(_PLOT.value), _PLOT_TIME.value)
         if _SHEET.value:
             first = runs[0].seed
-            write_sheet([(each.row.label, each.folder) for each in runs if each.seed == first], Path(_SHEET.value))
+            write_sheet([run for run in runs if run.seed == first], Path(_SHEET.value))
     except OSError as error:
         raise UserError(f"{error.filename} cannot be written ({error.strerror})") from error
 

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from benchmarks.sweep_report import Record
+from benchmarks.sweep_runs import Run
 from inr_gan_jax.training.run_folder import SAMPLES
 
 _COLUMNS_OF_SHEET = 4
@@ -117,15 +118,15 @@ def _draw(axes: Axes, group: Sequence[Record], key: str, label: str, colour: Any
     axes.fill_between(x, values.min(0), values.max(0), color=colour, alpha=0.2, linewidth=0)
 
 
-def write_sheet(folders: Sequence[tuple[str, Path]], path: Path) -> None:
-    """Lays the newest sample grids of several runs side by side, unchosen.
+def write_sheet(runs: Sequence[Run], path: Path) -> None:
+    """Lays the newest sample grids of several runs, up to the images that each is to be shown, side by side, unchosen.
 
     Args:
-        folders: (title, run folder); runs without samples are left out.
+        runs: those without samples are left out.
         path: of the picture.
     """
-    found = [(title, sorted((folder / SAMPLES).glob("*.png"))) for title, folder in folders]
-    pictures = [(title, files[-1]) for title, files in found if files]
+    found = [(run.row.label, _newest_samples(run)) for run in runs]
+    pictures = [(title, file) for title, file in found if file]
     if not pictures:
         return
     columns = min(_COLUMNS_OF_SHEET, len(pictures))
@@ -140,5 +141,12 @@ def write_sheet(folders: Sequence[tuple[str, Path]], path: Path) -> None:
     for axes, (title, file) in zip(grid, pictures, strict=False):
         with Image.open(file) as picture:
             axes.imshow(np.asarray(picture.convert("RGB")), interpolation="lanczos")
-        axes.set_title(title, fontsize="small")
+        axes.set_title(f"{title}, {int(file.stem) / 1000:.3g} kimg", fontsize="small")
     figure.savefig(path, dpi=110)
+
+
+def _newest_samples(run: Run) -> Path | None:
+    """The grid of a run that shows its end, though it may have gone on for another comparison."""
+    # Named by the images shown, a last batch of which may reach beyond the end.
+    files = sorted((run.folder / SAMPLES).glob("*.png"))
+    return max((file for file in files if int(file.stem) / 1000 <= run.kimg + 0.5), default=None)

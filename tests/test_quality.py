@@ -13,7 +13,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from benchmarks import digit_classes, sweep_report, sweep_runs
-from benchmarks.sweep_plot import write_plot
+from benchmarks.sweep_plot import write_plot, write_sheet
 from benchmarks.sweep_runs import Run, runs_of, train_all
 from benchmarks.sweeps import SWEEPS, Row, Sweep
 from inr_gan_jax.config import Config
@@ -214,6 +214,17 @@ def test_plot_of_many_rows_grows_with_them(tmp_path: Path) -> None:
         with Image.open(tmp_path / "plot.png") as picture:
             heights.append(picture.height)
     assert heights[1] > heights[0] + 200
+
+
+def test_sheet_shows_samples_of_the_images_that_are_compared(tmp_path: Path) -> None:
+    run = run_at(tmp_path, kimg=2.0)
+    (run.folder / "samples").mkdir(parents=True)
+    for shown, grey in ((1000, 0), (2000, 100), (4000, 200)):
+        Image.new("L", (40, 20), grey).save(run.folder / "samples" / f"{shown:010}.png")
+    write_sheet([run, run_at(tmp_path, label="without samples", a=1)], tmp_path / "sheet.png")
+    with Image.open(tmp_path / "sheet.png") as picture:
+        assert picture.width > 1.5 * picture.height
+        assert picture.convert("L").getpixel((picture.width // 2, picture.height * 2 // 3)) == 100
 
 
 @pytest.mark.parametrize("name", SWEEPS)
