@@ -12,7 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
-from benchmarks.sweep_report import Record
+from benchmarks.sweep_report import Record, by_label
 from benchmarks.sweep_runs import Run
 from inr_gan_jax.training.run_folder import SAMPLES
 
@@ -32,16 +32,11 @@ def write_plot(records: Sequence[Record], path: Path, with_time: bool = True) ->
         path: of the picture.
         with_time: draw the second half, too.
     """
-    groups: dict[str, list[Record]] = {}
-    for record in records:
-        if record.get("curve"):
-            groups.setdefault(record["label"], []).append(record)
-    finished = {label: [each for each in group if each["status"] == "finished"] for label, group in groups.items()}
-    ended = {label: group for label, group in finished.items() if group}
+    ended = by_label(record for record in records if record["status"] == "finished")
     if len(ended) > _MOST_CURVES:
         _write_ends(ended, path)
     else:
-        _write_curves(groups, path, with_time)
+        _write_curves(by_label(record for record in records if record.get("curve")), path, with_time)
 
 
 def _write_curves(groups: Mapping[str, Sequence[Record]], path: Path, with_time: bool) -> None:

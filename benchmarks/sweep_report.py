@@ -5,7 +5,7 @@ import itertools
 import json
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -147,6 +147,14 @@ def at_seconds(curve: Sequence[Mapping[str, float]], seconds: float) -> float | 
     return float(np.exp(np.interp(seconds, times, np.log(values))))
 
 
+def by_label(records: Iterable[Record]) -> dict[str, list[Record]]:
+    """The runs of each row, in the order in which the rows come first."""
+    groups: dict[str, list[Record]] = {}
+    for record in records:
+        groups.setdefault(record["label"], []).append(record)
+    return groups
+
+
 def summary(records: Sequence[Record]) -> dict[str, Record]:
     """A row a label, over the seeds that finished; labels without any are left out.
 
@@ -154,10 +162,7 @@ def summary(records: Sequence[Record]) -> dict[str, Record]:
         `seeds`, `metric` (mean), `low`, `high`, `kind`, `seconds_per_kimg` (mean), and `at_equal_time`, the mean metric
         after the seconds, `equal_seconds`, in which the fastest row ended.
     """
-    finished: dict[str, list[Record]] = {}
-    for record in records:
-        if record["status"] == "finished":
-            finished.setdefault(record["label"], []).append(record)
+    finished = by_label(record for record in records if record["status"] == "finished")
     ends = [
         statistics.fmean(each["curve"][-1].get("seconds", math.nan) for each in group) for group in finished.values()
     ]
