@@ -10,6 +10,8 @@ regularisation, the cleaning of gradients and the average of its loop are spelle
 anew. Settings: z = w = 64, channel_base 512 and channel_max 64 in both networks, coordinates at 4 and 8 with
 `low_res_cfg` and const_emb_size 16, and what its `auto` configuration gives one device at this size: batch 32, rate
 0.0025, average over 10 kimg with a ramp-up of 0.05; gamma 1, no flips, no augmentation.
+
+--images takes other pictures of 8x8 than the digits: a .npy file of uint8 [number, 8, 8, channels].
 """
 
 import argparse
@@ -38,22 +40,21 @@ class OfficialRun:
     Args:
         official: checkout of the official code.
         seed: of weights, latent codes and the order of the images.
+        images: uint8 [number, 8, 8, channels].
     """
 
-    def __init__(self, official: pathlib.Path, seed: int) -> None:
+    def __init__(self, official: pathlib.Path, seed: int, images: np.ndarray) -> None:
         # The code is older than NumPy 1.24, which dropped the name.
         setattr(np, "float", float)  # noqa: B010 - the type checker knows no such name
         sys.path.insert(0, str(official / "src"))
         import torch  # pyright: ignore[reportMissingImports]
-        from sklearn.datasets import load_digits
         from training.loss import StyleGAN2Loss  # pyright: ignore[reportMissingImports]
 
         self._torch, self._random = torch, np.random.default_rng(seed)
         self.version, self.step = torch.__version__, 0
         torch.manual_seed(seed)
-        digits: Any = load_digits()
-        self._images = np.round(digits.images * (255 / 16)).astype(np.uint8)
-        generator, discriminator = _networks(official)
+        self._images = images
+        generator, discriminator = _networks(official, images.shape[-1])
         self._modules = {"G": generator, "D": discriminator}
         self._optimizers = {
             name: _adam(torch, self._modules[name], interval) for name, interval in (("G", 4), ("D", 16))
@@ -67,7 +68,7 @@ class OfficialRun:
     def do_step(self) -> None:
         """Shows one batch to the networks."""
         torch = self._torch
-        real = torch.from_numpy(self._next_images().astype(np.float32))[:, None] / 127.5 - 1
+        real = torch.from_numpy(self._next_images().astype(np.float32)).permute(0, 3, 1, 2).contiguous() / 127.5 - 1
         no_labels = torch.zeros(_BATCH, 0)
         for name, interval in _PHASES:
             z = torch.randn(_BATCH, _LATENT)
@@ -88,7 +89,7 @@ class OfficialRun:
     def distances(self) -> dict[str, float]:
         """The pixel distance of the averaged generator, of its images as they are and as bytes."""
         torch = self._torch
-        real = (self._images[..., None] / 127.5 - 1).astype(np.float32)
+        real = (self._images / 127.5 - 1).astype(np.float32)
         state = torch.random.get_rng_state()
         with torch.no_grad():
             drawn = [
@@ -118,7 +119,15 @@ class OfficialRun:
                 average.copy_(newest)
 
 
-def _networks(official: pathlib.Path) -> tuple[Any, Any]:
+def _digits() -> np.ndarray:
+    """The handwritten digits, uint8 [1797, 8, 8, 1]."""
+    from sklearn.datasets import load_digits
+
+    digits: Any = load_digits()
+    return np.round(digits.images * (255 / 16)).astype(np.uint8)[..., None]
+
+
+def _networks(official: pathlib.Path, num_channels: int) -> tuple[Any, Any]:
     """The official generator and discriminator at the size of the digits."""
     import omegaconf  # pyright: ignore[reportMissingImports]
     from training.networks import Discriminator, Generator  # pyright: ignore[reportMissingImports]
@@ -135,12 +144,12 @@ def _networks(official: pathlib.Path) -> tuple[Any, Any]:
         c_dim=0,
         w_dim=_LATENT,
         img_resolution=_SIDE,
-        img_channels=1,
+        img_channels=num_channels,
         mapping_kwargs={"num_layers": 2},
         synthesis_kwargs=widths,
         cfg=settings,
     )
-    discriminator = Discriminator(c_dim=0, img_resolution=_SIDE, img_channels=1, conv_clamp=256, **widths)
+    discriminator = Discriminator(c_dim=0, img_resolution=_SIDE, img_channels=num_channels, conv_clamp=256, **widths)
     return generator.train().requires_grad_(False), discriminator.train().requires_grad_(False)
 
 
@@ -157,9 +166,13 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--kimg", type=float, default=250, help="thousands of real images to show")
     parser.add_argument("--evaluate_kimg", type=float, default=10, help="between two evaluations")
+    parser.add_argument(
+        "--images", type=pathlib.Path, help=".npy file of uint8 [number, 8, 8, channels]; the digits when not given"
+    )
     parser.add_argument("--output", type=pathlib.Path, help="JSON file, written after each evaluation")
     values = parser.parse_args()
-    run, curve, started = OfficialRun(values.official, values.seed), [], time.time()
+    images = np.load(values.images) if values.images else _digits()
+    run, curve, started = OfficialRun(values.official, values.seed, images), [], time.time()
     period, total = (round(kimg * 1000 / _BATCH) for kimg in (values.evaluate_kimg, values.kimg))
     while run.step < total:
         run.do_step()
