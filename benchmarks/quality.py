@@ -24,7 +24,7 @@ from absl import flags
 
 from benchmarks.recording import command, commit, table
 from benchmarks.sweep_plot import write_plot, write_sheet
-from benchmarks.sweep_report import Record, record_of, summary
+from benchmarks.sweep_report import Record, curves_beside, record_of, strict, summary
 from benchmarks.sweep_runs import Run, runs_of, train_all
 from benchmarks.sweeps import SWEEPS, Sweep, Value
 from inr_gan_jax.command_line import run
@@ -43,6 +43,7 @@ _PACE = flags.DEFINE_multi_string(
     "pace", [], "LABEL=IMAGES_A_SECOND of a row, measured apart; repeatable, of all rows whose times count."
 )
 _PLOT = flags.DEFINE_string("plot", None, "Picture of the curves to write.")
+_BESIDE = flags.DEFINE_string("beside", None, "JSON file of another program's curves to plot, too: label, kimg, seeds.")
 _PLOT_TIME = flags.DEFINE_boolean("plot_time", True, "Plot against time, too; no for runs that shared the machine.")
 _SHEET = flags.DEFINE_string("sheet", None, "Picture to write of the last samples of each row's first seed.")
 
@@ -51,6 +52,7 @@ def main(arguments: Sequence[str]) -> None:
     """Entry point."""
     del arguments
     runs = _runs(_chosen_sweep())
+    others = curves_beside(Path(_BESIDE.value)) if _BESIDE.value else []
     paces = _paces(list(dict.fromkeys(run.row.label for run in runs)))
     # What ends the comparison lets its runs save first.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -60,7 +62,7 @@ def main(arguments: Sequence[str]) -> None:
     records = [record_of(each, failures.get(each), paces.get(each.row.label)) for each in runs]
     rows = summary(records)
     print(table(rows))
-    _write(records, rows, runs)
+    _write(records, rows, runs, others)
     for record in records:
         if record["status"] != "finished":
             print(f"{record['label']}, seed {record['seed']}: {record['status']} {record.get('reason', '')}".strip())
@@ -113,8 +115,8 @@ def _paces(labels: Sequence[str]) -> dict[str, float]:
     return paces
 
 
-def _write(records: Sequence[Record], rows: dict[str, Record], runs: Sequence[Run]) -> None:
-    """Writes the files that the flags ask for."""
+def _write(records: Sequence[Record], rows: dict[str, Record], runs: Sequence[Run], others: Sequence[Record]) -> None:
+    """Writes the files that the flags ask for; `others` are curves of another program."""
     try:
         if _OUTPUT.value:
             here = {
@@ -124,9 +126,9 @@ def _write(records: Sequence[Record], rows: dict[str, Record], runs: Sequence[Ru
                 "command": command(),
             }
             content = {"machine": here, "sweep": _SWEEP.value, "rows": rows, "runs": records}
-            Path(_OUTPUT.value).write_text(json.dumps(content, indent=1) + "\n")
+            Path(_OUTPUT.value).write_text(json.dumps(strict(content), indent=1, allow_nan=False) + "\n")
         if _PLOT.value:
-            write_plot(records, Path(_PLOT.value), _PLOT_TIME.value)
+            write_plot([*records, *others], Path(_PLOT.value), _PLOT_TIME.value)
         if _SHEET.value:
             first = runs[0].seed
             write_sheet([run for run in runs if run.seed == first], Path(_SHEET.value))

@@ -59,7 +59,11 @@ def _write_curves(groups: Mapping[str, Sequence[Record]], path: Path, with_time:
         by_time.set(xlabel="training (minutes, without compilation and evaluation)", xlim=(0, None))
     for axes in (by_images, *halves_of_time):
         axes.grid(which="both", alpha=0.25)
-    by_images.legend(frameon=False, fontsize="small")
+    # Outside of the axes, where no line runs through it.
+    handles, labels = by_images.get_legend_handles_labels()
+    figure.legend(
+        handles, labels, frameon=False, fontsize="small", loc="outside upper center", ncols=3 if with_time else 2
+    )
     figure.savefig(path, dpi=110)
 
 
@@ -68,7 +72,9 @@ def _floors(record: Record) -> list[tuple[str, float, str]]:
     floors = record.get("floors", {})
     styles = (("halves", "--"), ("resampled", ":"))
     return [
-        (f"real images, {name} ({floors[name]:.3g})", floors[name], style) for name, style in styles if name in floors
+        (f"real images, {name} ({_shown(floors[name])})", floors[name], style)
+        for name, style in styles
+        if name in floors
     ]
 
 
@@ -82,12 +88,14 @@ def _write_ends(groups: Mapping[str, Sequence[Record]], path: Path) -> None:
     for height, label in enumerate(labels):
         axes.plot(ends[label], [height] * len(ends[label]), "o", color="tab:blue", markersize=5)
         axes.annotate(
-            f"{statistics.fmean(ends[label]):.3g}",
+            _shown(statistics.fmean(ends[label])),
             (max(ends[label]), height),
             (7, 0),
             textcoords="offset points",
             va="center",
             fontsize="small",
+            # Lines of the floors do not run through numbers.
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5},
         )
     first = groups[labels[0]][0]
     for label, floor, style in _floors(first):
@@ -98,6 +106,11 @@ def _write_ends(groups: Mapping[str, Sequence[Record]], path: Path) -> None:
     axes.grid(axis="x", which="both", alpha=0.25)
     figure.legend(frameon=False, fontsize="small", loc="outside upper center", ncols=2)
     figure.savefig(path, dpi=110)
+
+
+def _shown(value: float) -> str:
+    """Three digits, trailing noughts too, and all digits of large numbers."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:#.3g}".rstrip(".")
 
 
 def _draw(axes: Axes, group: Sequence[Record], key: str, label: str, colour: Any) -> None:

@@ -6,12 +6,14 @@ import json
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from scipy import stats
 
 from benchmarks.sweep_runs import Run
+from inr_gan_jax.errors import UserError
 from inr_gan_jax.training.guard import GUARD_FILE
 from inr_gan_jax.training.metric_writers import read_metrics
 from inr_gan_jax.training.run_folder import CONFIG_FILE, STARTS_FILE
@@ -95,6 +97,38 @@ def record_of(run: Run, failure: str | None, pace: float | None = None) -> Recor
     return record
 
 
+def curves_beside(path: Path) -> list[Record]:
+    """Curves of another program, to be plotted beside ours.
+
+    Args:
+        path: JSON with `label`, `kimg` (images of each point) and `seeds` (the metric at each point, by seed).
+
+    Returns:
+        A record a seed, with `label`, `seed` and `curve`.
+
+    Raises:
+        UserError: if the file holds nothing of the kind.
+    """
+    try:
+        content = json.loads(path.read_text())
+        return [
+            {
+                "label": content["label"],
+                "seed": int(seed),
+                "status": "of another program",
+                "curve": [
+                    {"kimg": float(kimg), "value": float(value)}
+                    for kimg, value in zip(content["kimg"], values, strict=True)
+                ],
+            }
+            for seed, values in content["seeds"].items()
+        ]
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror})") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{path} holds no curves: label, kimg, and a list as long for each of seeds") from error
+
+
 def _measured(lines: Sequence[Mapping[str, Any]], pace: float | None) -> Record:
     """The metric as it went; `lines` hold it."""
     names = [name for name in lines[-1] if name.startswith("metric/")]
@@ -115,6 +149,15 @@ def _measured(lines: Sequence[Mapping[str, Any]], pace: float | None) -> Record:
         "final_kimg": curve[-1]["kimg"],
         "seconds_per_kimg": pace,
     }
+
+
+def strict(value: Any) -> Any:
+    """Lists and dictionaries with null for the numbers that JSON cannot hold."""
+    if isinstance(value, dict):
+        return {key: strict(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [strict(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _short(name: str) -> str:

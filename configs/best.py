@@ -2,12 +2,13 @@
 
     python -m inr_gan_jax.main --config=configs/best.py                     # digits, 8x8, grey
     python -m inr_gan_jax.main --config=configs/best.py:flowers             # photographs, 32x32
-    python -m inr_gan_jax.main --config=configs/best.py:flowers --config.data.name=photos    # 32x32 of your own
+    python -m inr_gan_jax.main --config=configs/best.py:flowers --config.data.name=photos32  # 32x32 of your own
 
 Both are the `paper` network as the demo trains it: batches of 8, a discriminator that learns at 0.01 beside 0.002 of
 the INR, lazy R1 at gamma 1, an average over 5 kimg; on digits every block at every pixel, and rates that decay.
 
-Evidence, two seeds each (docs/quality.md; benchmarks/results/quality_digits.json, quality_flowers.json):
+Evidence, two seeds each (docs/quality.md; benchmarks/results/quality_digits.json, quality_flowers.json,
+quality_flowers_equal_time.json):
 
 - digits, 80,000 images: pixel Frechet distance 0.065, against 0.623 of `release` as the published code trains it; in
   equal time 0.065 against 0.761.

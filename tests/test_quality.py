@@ -17,6 +17,7 @@ from benchmarks.sweep_plot import write_plot, write_sheet
 from benchmarks.sweep_runs import Run, runs_of, train_all
 from benchmarks.sweeps import SWEEPS, Row, Sweep
 from inr_gan_jax.config import Config
+from inr_gan_jax.errors import UserError
 from inr_gan_jax.training.metric_writers import read_metrics
 from inr_gan_jax.training.run_folder import STARTS_FILE
 
@@ -194,6 +195,42 @@ def test_plot_of_rows_with_and_without_numbers_is_drawn(tmp_path: Path) -> None:
     records = [sweep_report.record_of(run, None), sweep_report.record_of(run_at(tmp_path, label="b", a=1), None)]
     write_plot(records, tmp_path / "plot.png")
     assert (tmp_path / "plot.png").read_bytes()[1:4] == b"PNG"
+
+
+def test_curves_of_another_program_are_drawn_beside(tmp_path: Path) -> None:
+    run = run_at(tmp_path)
+    written_run(run.folder, 2.0)
+    file = tmp_path / "official.json"
+    file.write_text(json.dumps({"label": "official", "kimg": [1, 2], "seeds": {"0": [3.0, 1.0], "1": [2.0, 0.5]}}))
+    others = sweep_report.curves_beside(file)
+    assert [each["curve"][1] for each in others] == [{"kimg": 2.0, "value": 1.0}, {"kimg": 2.0, "value": 0.5}]
+    records = [sweep_report.record_of(run, None)]
+    assert sweep_report.summary([*records, *others]) == sweep_report.summary(records)
+    pictures = []
+    for drawn in (records, [*records, *others]):
+        write_plot(drawn, tmp_path / "plot.png")
+        with Image.open(tmp_path / "plot.png") as picture:
+            pictures.append(np.asarray(picture.convert("RGB")))
+    orange = [np.all(np.abs(picture.astype(int) - (255, 127, 14)) < 40, axis=-1).sum() for picture in pictures]
+    assert orange[0] == 0
+    assert orange[1] > 20
+
+
+@pytest.mark.parametrize("text", ["[]", '{"label": "a", "kimg": [1, 2], "seeds": {"0": [1]}}', "nothing"])
+def test_file_without_curves_is_one_sentence(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "official.json"
+    file.write_text(text)
+    with pytest.raises(UserError, match="holds no curves: label, kimg"):
+        sweep_report.curves_beside(file)
+    with pytest.raises(UserError, match="cannot be read"):
+        sweep_report.curves_beside(tmp_path / "none.json")
+
+
+def test_records_hold_null_for_what_is_not_known() -> None:
+    assert sweep_report.strict({"a": [math.nan, 1.0], "b": (math.inf, "x", None)}) == {
+        "a": [None, 1.0],
+        "b": [None, "x", None],
+    }
 
 
 def test_pace_that_was_measured_apart_counts(tmp_path: Path) -> None:
