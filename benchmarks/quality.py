@@ -23,7 +23,7 @@ from pathlib import Path
 from absl import flags
 
 from benchmarks.recording import command, commit, table
-from benchmarks.sweep_plot import write_plot, write_sheet
+from benchmarks.sweep_plot import is_picture, write_plot, write_sheet
 from benchmarks.sweep_report import Record, curves_beside, record_of, strict, summary
 from benchmarks.sweep_runs import Run, runs_of, train_all
 from benchmarks.sweeps import SWEEPS, Sweep, Value
@@ -33,7 +33,7 @@ from inr_gan_jax.errors import UserError
 _SWEEP = flags.DEFINE_enum("sweep", None, list(SWEEPS), "Which rows.", required=True)
 _WORKDIR = flags.DEFINE_string("workdir", "runs/quality", "Folder of the run folders.")
 _SEEDS = flags.DEFINE_list("seeds", None, "Seeds of every row, such as 0,1; those of the sweep when not given.")
-_KIMG = flags.DEFINE_float("kimg", None, "Thousands of real images of a run; those of the sweep when not given.", 0)
+_KIMG = flags.DEFINE_float("kimg", None, "Thousands of real images of a run; those of the sweep when not given.")
 _ONLY = flags.DEFINE_multi_string("only", [], "Label of a row to take, may be repeated; all when not given.")
 _SET = flags.DEFINE_multi_string("set", [], "key=value for all rows, such as evaluation.metric=fsd2k_full; repeatable.")
 _JOBS = flags.DEFINE_integer("jobs", 1, "Runs at a time; more than one compute in one thread of a CPU each.", 1)
@@ -46,6 +46,8 @@ _PLOT = flags.DEFINE_string("plot", None, "Picture of the curves to write.")
 _BESIDE = flags.DEFINE_string("beside", None, "JSON file of another program's curves to plot, too: label, kimg, seeds.")
 _PLOT_TIME = flags.DEFINE_boolean("plot_time", True, "Plot against time, too; no for runs that shared the machine.")
 _SHEET = flags.DEFINE_string("sheet", None, "Picture to write of the last samples of each row's first seed.")
+# What the runs of a comparison have from flags of their own.
+_FLAGS_OF_KEYS = {"seed": "--seeds", "training.total_kimg": "--kimg"}
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -54,10 +56,14 @@ def main(arguments: Sequence[str]) -> None:
     runs = _runs(_chosen_sweep())
     others = curves_beside(Path(_BESIDE.value)) if _BESIDE.value else []
     paces = _paces(list(dict.fromkeys(run.row.label for run in runs)))
+    _check_outputs()
     # What ends the comparison lets its runs save first.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     failures: dict[Run, str] = {}
     if not _REPORT_ONLY.value:
+        for each in runs:
+            if not each.is_finished():
+                each.check()
         failures = train_all(runs, _JOBS.value, lambda line: print(line, file=sys.stderr, flush=True))
     records = [record_of(each, failures.get(each), paces.get(each.row.label)) for each in runs]
     rows = summary(records)
@@ -72,16 +78,19 @@ def main(arguments: Sequence[str]) -> None:
 
 def _chosen_sweep() -> Sweep:
     sweep = SWEEPS[_SWEEP.value]
-    if _SEEDS.value:
-        sweep = dataclasses.replace(sweep, seeds=tuple(_seeds()))
-    return dataclasses.replace(sweep, kimg=_KIMG.value) if _KIMG.value else sweep
+    if _SEEDS.value is not None:
+        sweep = dataclasses.replace(sweep, seeds=tuple(_seeds(_SEEDS.value)))
+    if _KIMG.value is None:
+        return sweep
+    if not 0 < _KIMG.value < math.inf:
+        raise UserError(f"--kimg is {_KIMG.value:g}, expected a number above 0")
+    return dataclasses.replace(sweep, kimg=_KIMG.value)
 
 
-def _seeds() -> list[int]:
-    seeds: list[str] = _SEEDS.value or []
-    if not all(seed.isdecimal() for seed in seeds):
-        raise UserError(f"--seeds is {','.join(seeds)}, expected whole numbers such as 0,1")
-    return [int(seed) for seed in seeds]
+def _seeds(texts: Sequence[str]) -> list[int]:
+    if not texts or not all(text.isdecimal() for text in texts) or len({*map(int, texts)}) < len(texts):
+        raise UserError(f"--seeds is {','.join(texts)!r}, expected different whole numbers such as 0,1")
+    return [int(text) for text in texts]
 
 
 def _runs(sweep: Sweep) -> list[Run]:
@@ -95,9 +104,11 @@ def _runs(sweep: Sweep) -> list[Run]:
 
 def _overrides() -> dict[str, Value]:
     pairs = [text.partition("=") for text in _SET.value]
-    for key, sign, _ in pairs:
+    for key, sign, value in pairs:
         if not key or not sign:
             raise UserError(f"--set is {key!r}, expected key=value such as evaluation.metric=fsd2k_full")
+        if key in _FLAGS_OF_KEYS:
+            raise UserError(f"--set is {key}={value}, which {_FLAGS_OF_KEYS[key]} says")
     return {key: value for key, _, value in pairs}
 
 
@@ -115,8 +126,23 @@ def _paces(labels: Sequence[str]) -> dict[str, float]:
     return paces
 
 
+def _check_outputs() -> None:
+    """Checks, before hours of work, that the files can be written that the flags ask for."""
+    for flag, fits in ((_OUTPUT, lambda path: True), (_PLOT, is_picture), (_SHEET, is_picture)):
+        if not flag.value:
+            continue
+        path = Path(flag.value)
+        if path.is_dir() or not os.access(path.parent, os.W_OK):
+            raise UserError(f"--{flag.name} is {path}, which is a folder or lies in none that can be written")
+        if not fits(path):
+            raise UserError(f"--{flag.name} is {path}, expected a picture such as {path.stem}.png")
+
+
 def _write(records: Sequence[Record], rows: dict[str, Record], runs: Sequence[Run], others: Sequence[Record]) -> None:
     """Writes the files that the flags ask for; `others` are curves of another program."""
+    if not any(record.get("curve") for record in records):
+        print("no run has a number yet, so no file is written")
+        return
     try:
         if _OUTPUT.value:
             here = {
@@ -131,7 +157,8 @@ def _write(records: Sequence[Record], rows: dict[str, Record], runs: Sequence[Ru
             write_plot([*records, *others], Path(_PLOT.value), _PLOT_TIME.value)
         if _SHEET.value:
             first = runs[0].seed
-            write_sheet([run for run in runs if run.seed == first], Path(_SHEET.value))
+            if not write_sheet([run for run in runs if run.seed == first], Path(_SHEET.value)):
+                print(f"no run has samples yet, so {_SHEET.value} is not written")
     except OSError as error:
         raise UserError(f"{error.filename} cannot be written ({error.strerror})") from error
 

@@ -30,13 +30,20 @@ def write_plot(records: Sequence[Record], path: Path, with_time: bool = True) ->
     Args:
         records: of runs; those that have no metric yet are left out.
         path: of the picture.
-        with_time: draw the second half, too.
+        with_time: draw the second half, too, if times are known.
     """
     ended = by_label(record for record in records if record["status"] == "finished")
     if len(ended) > _MOST_CURVES:
         _write_ends(ended, path)
     else:
-        _write_curves(by_label(record for record in records if record.get("curve")), path, with_time)
+        drawn = [record for record in records if record.get("curve")]
+        has_times = any("seconds" in point for record in drawn for point in record["curve"])
+        _write_curves(by_label(drawn), path, with_time and has_times)
+
+
+def is_picture(path: Path) -> bool:
+    """Whether the ending of a file names a format of pictures that can be written."""
+    return path.suffix.removeprefix(".") in FigureCanvasAgg(Figure()).get_supported_filetypes()
 
 
 def _write_curves(groups: Mapping[str, Sequence[Record]], path: Path, with_time: bool) -> None:
@@ -126,17 +133,20 @@ def _draw(axes: Axes, group: Sequence[Record], key: str, label: str, colour: Any
     axes.fill_between(x, values.min(0), values.max(0), color=colour, alpha=0.2, linewidth=0)
 
 
-def write_sheet(runs: Sequence[Run], path: Path) -> None:
+def write_sheet(runs: Sequence[Run], path: Path) -> bool:
     """Lays the newest sample grids of several runs, up to the images that each is to be shown, side by side, unchosen.
 
     Args:
         runs: those without samples are left out.
         path: of the picture.
+
+    Returns:
+        Whether there were any samples; if not, nothing is written.
     """
     found = [(run.row.label, _newest_samples(run)) for run in runs]
     pictures = [(title, file) for title, file in found if file]
     if not pictures:
-        return
+        return False
     columns = min(_COLUMNS_OF_SHEET, len(pictures))
     rows = -(-len(pictures) // columns)
     with Image.open(pictures[0][1]) as picture:
@@ -151,6 +161,7 @@ def write_sheet(runs: Sequence[Run], path: Path) -> None:
             axes.imshow(np.asarray(picture.convert("RGB")), interpolation="lanczos")
         axes.set_title(f"{title}, {int(file.stem) / 1000:.3g} kimg", fontsize="small")
     figure.savefig(path, dpi=110)
+    return True
 
 
 def _newest_samples(run: Run) -> Path | None:

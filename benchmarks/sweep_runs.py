@@ -14,8 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.sweeps import Row, Sweep, Value
+from inr_gan_jax.checkpoint import latest_step
+from inr_gan_jax.command_line import read_config
+from inr_gan_jax.config import Config
+from inr_gan_jax.data.dataset import check_available
+from inr_gan_jax.errors import UserError
+from inr_gan_jax.training.evaluation import check_metric, check_weights_named
 from inr_gan_jax.training.metric_writers import read_metrics
-from inr_gan_jax.training.run_folder import CONFIG_FILE
+from inr_gan_jax.training.run_folder import CHECKPOINTS, CONFIG_FILE
 
 _POLL_SECONDS = 2.0
 _SECONDS_BETWEEN_LINES = 60.0
@@ -72,6 +78,22 @@ class Run:
         """The command that repeats it."""
         return shlex.join(["python", *self.arguments])
 
+    def check(self) -> None:
+        """Checks what its training would refuse before it starts: keys and values, the metric, the data set.
+
+        Raises:
+            UserError: one sentence that names the run.
+        """
+        try:
+            config = Config.from_config_dict(read_config([a for a in self.arguments if a.startswith("--config")]))
+            if config.evaluation.metric == "none":
+                raise UserError("config.evaluation.metric is none, and runs are compared by it")
+            check_metric(config.evaluation)
+            check_weights_named(config.evaluation)
+            check_available(config.data)
+        except UserError as error:
+            raise UserError(f"{self.name}: {error}") from error
+
     def metric_lines(self) -> list[dict[str, Any]]:
         """The lines of its numbers that hold the metric, up to the images that it is to be shown."""
         lines = [line for line in read_metrics(self.folder) if any(name.startswith("metric/") for name in line)]
@@ -86,9 +108,10 @@ class Run:
         return max(1, round(self.kimg * 1000 / batch))
 
     def is_finished(self) -> bool:
-        """Whether it has been shown all its images, perhaps more, and was evaluated after the last."""
+        """Whether it has been shown all its images, perhaps more, was evaluated after the last, and was saved."""
         lines = [line for line in read_metrics(self.folder) if any(name.startswith("metric/") for name in line)]
-        return bool(lines) and lines[-1]["step"] >= self.total_steps()
+        evaluated, saved = lines[-1]["step"] if lines else 0, latest_step(self.folder / CHECKPOINTS) or 0
+        return min(evaluated, saved) >= self.total_steps()
 
     def shown(self) -> float:
         """Thousands of real images that it has been shown."""
@@ -175,7 +198,10 @@ class _Progress:
 def _start(run: Run) -> subprocess.Popen:
     run.parent.mkdir(parents=True, exist_ok=True)
     with run.log_file.open("a") as log:
-        return subprocess.Popen([sys.executable, *run.arguments], stdout=log, stderr=subprocess.STDOUT)
+        # Ctrl-C in a terminal goes to a whole session and would end it at once; `_stop` lets it save first.
+        return subprocess.Popen(
+            [sys.executable, *run.arguments], stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+        )
 
 
 def _stop(going: Mapping[Run, subprocess.Popen]) -> None:

@@ -3,15 +3,16 @@
 What is not the user's to mend, such as a full disk or a lost process, ends with a sentence and exit code 3.
 """
 
+import contextlib
 import os
 import re
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from absl import app, flags, logging
-from ml_collections import config_flags
+from ml_collections import ConfigDict, config_flags
 
 from inr_gan_jax.config import nearest
 from inr_gan_jax.errors import MachineError, UserError
@@ -61,6 +62,24 @@ def define_config_flag() -> flags.FlagHolder:
     return holder
 
 
+def read_config(arguments: Sequence[str]) -> ConfigDict:
+    """The configuration that another program would be given, read as that program reads it.
+
+    Args:
+        arguments: `--config=FILE[:ARGUMENT]` and overrides behind it.
+
+    Raises:
+        UserError: one sentence, as the other program would say it.
+    """
+    command_line = ["", *arguments]
+    values = flags.FlagValues()
+    config_flags.DEFINE_config_file("config", None, lock_config=True, flag_values=values, sys_argv=command_line)
+    with _mistakes_explained(command_line):
+        values(command_line)
+        _check_config_loaded(values)
+        return values.config
+
+
 def set_cpu_threads(one_an_operation: bool) -> None:
     """Says how operations on a CPU share its cores; call it before JAX looks for devices.
 
@@ -93,28 +112,38 @@ def _is_among_several() -> bool:
 
 
 def _parse_flags(arguments: Sequence[str]) -> list[str]:
-    """Parses the command line; configuration files run while this happens, so any error may come out of it."""
+    """Parses the command line."""
     try:
-        remaining = flags.FLAGS(arguments)
-        if "config" in flags.FLAGS:
-            _check_config_loaded()
-        return remaining
-    except flags.Error as error:
-        _fail(_explain_flag_error(error))
-    except (AttributeError, KeyError) as error:
-        _fail(_explain_key_error(error, arguments))
+        with _mistakes_explained(arguments):
+            remaining = flags.FLAGS(arguments)
+            if "config" in flags.FLAGS:
+                _check_config_loaded(flags.FLAGS)
+            return remaining
     except UserError as error:
         _fail(str(error))
-    except Exception as error:  # whatever a configuration file raises is the user's to mend
-        _fail(f"the configuration cannot be read: {type(error).__name__}: {error}")
     raise AssertionError("unreachable: every path above returns or exits")
 
 
-def _check_config_loaded() -> None:
+@contextlib.contextmanager
+def _mistakes_explained(arguments: Sequence[str]) -> Iterator[None]:
+    """Makes one sentence of what parsing raises, which may be anything: configuration files run meanwhile."""
+    try:
+        yield
+    except flags.Error as error:
+        raise UserError(_explain_flag_error(error)) from error
+    except (AttributeError, KeyError) as error:
+        raise UserError(_explain_key_error(error, arguments)) from error
+    except UserError:
+        raise
+    except Exception as error:  # whatever a configuration file raises is the user's to mend
+        raise UserError(f"the configuration cannot be read: {type(error).__name__}: {error}") from error
+
+
+def _check_config_loaded(values: flags.FlagValues) -> None:
     """Makes a missing configuration file show now: the library only raises when a value is looked at."""
-    holder: Any = flags.FLAGS["config"]
+    holder: Any = values["config"]
     path = holder.config_filename
-    config = flags.FLAGS.config
+    config = values.config
     file = path.split(":")[0]
     if not os.path.isfile(file):
         folder = os.path.dirname(file) or "."

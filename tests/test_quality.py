@@ -4,6 +4,8 @@ import dataclasses
 import importlib
 import json
 import math
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,9 @@ TINY = {
     "evaluation.num_samples": 64, "evaluation.batch_size": 32,
 }  # fmt: skip
 
+# ml_collections loads configuration files so.
+LOADS_CONFIGURATIONS = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
+
 
 def written_run(folder: Path, kimg: float, batch: int = 8, every: float = 0.5) -> Path:
     """A run folder as a run of so many images would have left it, its metric falling as 1 / kimg."""
@@ -41,6 +46,7 @@ def written_run(folder: Path, kimg: float, batch: int = 8, every: float = 0.5) -
             {"step": step, "kimg": shown, "metric/pixel_fd": 1 / shown, "metric/pixel_fd_floor_halves": 0.1},
         ]
     (folder / "metrics.jsonl").write_text("\n".join(map(json.dumps, lines)) + "\n")
+    (folder / "checkpoints" / str(round(kimg * 1000 / batch))).mkdir(parents=True)
     return folder
 
 
@@ -146,10 +152,19 @@ def test_run_without_its_last_evaluation_is_not_finished(tmp_path: Path) -> None
     assert run.shown() == 1.5
 
 
+def test_run_that_was_stopped_between_its_last_evaluation_and_its_checkpoint_is_not_finished(tmp_path: Path) -> None:
+    run = run_at(tmp_path, 2.0)
+    written_run(run.folder, 2.0)
+    assert run.is_finished()
+    (run.folder / "checkpoints" / "250").rename(run.folder / "checkpoints" / "125")
+    assert not run.is_finished()
+
+
 def test_failing_row_is_reported_and_stops_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sweep_runs, "_POLL_SECONDS", 0.05)
     code = "import json, pathlib, sys; folder = pathlib.Path(sys.argv[1]); folder.mkdir();"
     code += " (folder / 'config.json').write_text('{\"training\": {\"batch_size\": 8}}');"
+    code += " (folder / 'checkpoints' / '250').mkdir(parents=True);"
     code += ' (folder / \'metrics.jsonl\').write_text(\'{"step": 250, "kimg": 2.0, "metric/pixel_fd": 1.0}\')'
     bad, good = run_at(tmp_path, label="bad", a=1), run_at(tmp_path, label="good", a=2)
     scripts = {
@@ -163,6 +178,97 @@ def test_failing_row_is_reported_and_stops_no_other(tmp_path: Path, monkeypatch:
     assert good.is_finished()
     assert said == ["bad, seed 0 failed: exit code 2: no such key"]
     assert sweep_report.record_of(bad, failures[bad])["status"] == "failed"
+
+
+def test_ctrl_c_reaches_no_run_but_through_the_comparison(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Run, "arguments", property(lambda self: ["-c", "import os; print(os.getpgid(0), os.getpid())"]))
+    run = run_at(tmp_path)
+    assert sweep_runs._start(run).wait() == 0
+    group, process = run.log_file.read_text().split()
+    assert group == process
+
+
+@LOADS_CONFIGURATIONS
+@pytest.mark.parametrize(
+    ("overrides", "sentence"),
+    [
+        ({"data.nme": "x"}, "a, seed 0: unknown key config.data.nme; nearest: name"),
+        ({"data.name": "nowhere"}, "a, seed 0: data set 'nowhere' is not prepared"),
+        ({"training.batch_size": "three"}, "a, seed 0: config.training.batch_size is 'three'"),
+        ({"training.batch_size": 0}, "batch_size is 0, expected at least 1"),
+        ({"evaluation.metric": "fsd1_ful"}, "metric 'fsd1_ful' is unknown"),
+        ({"evaluation.metric": "fsd1k_full"}, "fsd1k_full needs weights: set config.evaluation.weights_file or"),
+        ({"evaluation.metric": "none"}, "config.evaluation.metric is none"),
+    ],
+)
+def test_row_that_cannot_be_trained_is_refused_before_any_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, overrides: dict, sentence: str
+) -> None:
+    monkeypatch.delenv("INR_GAN_SQUEEZENET_WEIGHTS", raising=False)
+    with pytest.raises(UserError) as refused:
+        run_at(tmp_path, **overrides).check()
+    assert sentence in str(refused.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+@LOADS_CONFIGURATIONS
+def test_row_that_can_be_trained_is_not_refused(tmp_path: Path) -> None:
+    run_at(tmp_path, **TINY).check()
+
+
+# Each in turn as a command line, in one process: flags live once a process.
+COMMAND_LINES = """
+import json, sys
+from absl import flags
+from benchmarks import quality
+from inr_gan_jax.errors import UserError
+quality.train_all = lambda runs, *rest: print("training") or {}
+for arguments in json.loads(sys.argv[1]):
+    for name in quality.flags.FLAGS.get_key_flags_for_module(quality):
+        flags.FLAGS[name.name].unparse()
+    flags.FLAGS(["quality", *arguments])
+    try:
+        quality.main([])
+        print("ended")
+    except UserError as error:
+        print(error)
+"""
+
+
+def test_mistakes_on_the_command_line_are_told_before_anything_is_trained(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    sweep = ["--sweep=digits", f"--workdir={tmp_path / 'runs'}"]
+    wrong = {
+        "--seeds=0,0": "--seeds is '0,0', expected different whole numbers",
+        "--seeds=": "--seeds is '', expected different whole numbers",
+        "--kimg=0": "--kimg is 0, expected a number above 0",
+        "--only=none": "--only is 'none', the sweep has",
+        "--set=seed=3": "--set is seed=3, which --seeds says",
+        "--set=training.total_kimg=1": "which --kimg says",
+        "--set=data.nme=x": "release, seed 0: unknown key config.data.nme; nearest: name",
+        f"--output={tmp_path / 'none' / 'x.json'}": "lies in none that can be written",
+        f"--output={tmp_path / 'folder'}": "which is a folder",
+        f"--plot={tmp_path / 'x.txt'}": "expected a picture such as x.png",
+        f"--sheet={tmp_path / 'x'}": "expected a picture such as x.png",
+        f"--beside={tmp_path / 'x.json'}": "cannot be read",
+    }
+    right = [f"--output={tmp_path / 'x.json'}", f"--plot={tmp_path / 'x.png'}", f"--sheet={tmp_path / 'x.jpg'}"]
+    lines = [[*sweep, flag] for flag in wrong] + [[*sweep, *right]]
+    done = subprocess.run(
+        [sys.executable, "-c", COMMAND_LINES, json.dumps(lines)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    said = done.stdout.splitlines()
+    for sentence, told in zip(wrong.values(), said, strict=False):
+        assert sentence in told
+    assert said[len(wrong) :][0] == "training"
+    assert "no run has a number yet, so no file is written" in said
+    assert said[-1] == "ended"
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
 
 
 def test_run_that_ends_without_a_metric_has_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -194,7 +300,13 @@ def test_plot_of_rows_with_and_without_numbers_is_drawn(tmp_path: Path) -> None:
     written_run(run.folder, 2.0)
     records = [sweep_report.record_of(run, None), sweep_report.record_of(run_at(tmp_path, label="b", a=1), None)]
     write_plot(records, tmp_path / "plot.png")
-    assert (tmp_path / "plot.png").read_bytes()[1:4] == b"PNG"
+    with Image.open(tmp_path / "plot.png") as picture:
+        assert picture.width > 1000
+    for point in records[0]["curve"]:
+        del point["seconds"]
+    write_plot(records, tmp_path / "plot.png")
+    with Image.open(tmp_path / "plot.png") as picture:
+        assert picture.width < 800, "without times there is no plot against time"
 
 
 def test_curves_of_another_program_are_drawn_beside(tmp_path: Path) -> None:
@@ -258,7 +370,9 @@ def test_sheet_shows_samples_of_the_images_that_are_compared(tmp_path: Path) -> 
     (run.folder / "samples").mkdir(parents=True)
     for shown, grey in ((1000, 0), (2000, 100), (4000, 200)):
         Image.new("L", (40, 20), grey).save(run.folder / "samples" / f"{shown:010}.png")
-    write_sheet([run, run_at(tmp_path, label="without samples", a=1)], tmp_path / "sheet.png")
+    without = run_at(tmp_path, label="without samples", a=1)
+    assert not write_sheet([without], tmp_path / "none.png")
+    assert write_sheet([run, without], tmp_path / "sheet.png")
     with Image.open(tmp_path / "sheet.png") as picture:
         assert picture.width > 1.5 * picture.height
         assert picture.convert("L").getpixel((picture.width // 2, picture.height * 2 // 3)) == 100

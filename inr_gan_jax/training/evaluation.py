@@ -1,5 +1,6 @@
 """The metric of a run, computed now and then on the averaged generator."""
 
+import os
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -9,6 +10,8 @@ from inr_gan_jax.config import Config, EvaluationConfig
 from inr_gan_jax.data.dataset import Dataset
 from inr_gan_jax.data.input_pipeline import all_images
 from inr_gan_jax.data.random_access import read_images
+from inr_gan_jax.errors import UserError
+from inr_gan_jax.metrics.feature_networks import WEIGHTS_OPTIONS
 from inr_gan_jax.metrics.pixel_fd import PixelFD
 from inr_gan_jax.metrics.protocols import parse_protocol
 from inr_gan_jax.metrics.real_images import RealImages
@@ -99,6 +102,22 @@ def check_metric(config: EvaluationConfig) -> None:
     """
     if config.metric not in ("none", PIXEL_METRIC):
         parse_protocol(config.metric)
+
+
+def check_weights_named(config: EvaluationConfig) -> None:
+    """Checks that a file is named where the metric needs weights; what is in it is checked when it is read.
+
+    Raises:
+        UserError: one sentence that says how to name it.
+    """
+    if config.metric in ("none", PIXEL_METRIC):
+        return
+    option = WEIGHTS_OPTIONS.get(parse_protocol(config.metric).network or "")
+    if option and not (config.weights_file or os.environ.get(option.variable)):
+        raise UserError(
+            f"{config.metric} needs weights: set config.evaluation.weights_file or ${option.variable} to "
+            f"{option.source}"
+        )
 
 
 def _settings(config: Config) -> MetricSettings:

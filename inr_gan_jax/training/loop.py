@@ -26,7 +26,7 @@ from inr_gan_jax.data.input_pipeline import make_iterator
 from inr_gan_jax.errors import MachineError, UserError
 from inr_gan_jax.models.build import build_discriminator, build_generator
 from inr_gan_jax.processes import Processes
-from inr_gan_jax.training.evaluation import Evaluation, check_metric
+from inr_gan_jax.training.evaluation import Evaluation, check_metric, check_weights_named
 from inr_gan_jax.training.guard import Alarm, Guard, GuardRecord
 from inr_gan_jax.training.hooks import Sampler, Schedule, all_finite, local_copy, write_sample_grid
 from inr_gan_jax.training.interruption import RunInterruptedError, StopRequest
@@ -354,6 +354,7 @@ def _open_parts(
     """Checks everything that can be wrong, then makes the run folder, which is left when the stack ends."""
     processes.from_first("look at the run folder", lambda: check_run_folder(workdir, config))
     check_metric(config.evaluation)
+    check_weights_named(config.evaluation)
     features, distance = load_perceptual(config.loss)
     if config.compilation_cache_dir:
         jax.config.update("jax_compilation_cache_dir", str(Path(config.compilation_cache_dir).expanduser()))
