@@ -32,7 +32,7 @@ def get_config() -> ConfigDict:
                 "name": "lsun/church_outdoor",  # any tfds name prepared as array_record; `digits` prepares itself
                 "split": "train",
                 "data_dir": "",  # where prepared sets lie; empty: $TFDS_DATA_DIR or ~/tensorflow_datasets
-                "height": 256,  # pixels; images of another size are centre-cropped to the aspect and resized
+                "height": 256,  # pixels; a set with images as they are is centre-cropped to the aspect and resized
                 "width": 256,  # pixels
                 "channels": 3,  # 3: RGB, 1: grey
                 "num_classes": 0,  # above 0: train on labels, with this many classes

@@ -178,8 +178,9 @@ def _check_size(size: tuple[int | None, int | None], config: DataConfig, directo
     is_smaller = any(side is not None and side < goal for side, goal in zip(size, wanted, strict=True))
     if size != wanted and (is_resized or is_smaller):
         raise DatasetError(
-            f"images of {config.name} are {size[0]}x{size[1]}, but config.data asks for {wanted[0]}x{wanted[1]}; set "
-            f"config.data.height={size[0]} and config.data.width={size[1]}, or prepare the set at the other size"
+            f"images of {config.name} are {size[0]}x{size[1]}, but config.data asks for {wanted[0]}x{wanted[1]}; "
+            f"prepare the set at that size, or set config.data.height={size[0]} and config.data.width={size[1]} with "
+            "networks that are made for it"
         )
 
 

@@ -1,6 +1,6 @@
 """The pictures of a run: samples, super-resolution, densification rules and zoom-out of the very same images.
 
-python -m inr_gan_jax.inference.gallery --workdir=runs/digits
+python -m inr_gan_jax.inference.gallery --workdir=runs/digits     # or --checkpoint, as the other tools have it
 """
 
 import typing
@@ -122,5 +122,6 @@ def main(arguments: Sequence[str]) -> None:
 
 if __name__ == "__main__":
     flags.DEFINE_string("workdir", None, "Run folder of a training run.", required=True)
+    flags.DEFINE_alias("checkpoint", "workdir")
     flags.DEFINE_integer("seed", 0, "Seed of the first image.", lower_bound=0, upper_bound=2**31)
     run(main)

@@ -77,6 +77,7 @@ class Progress:
             disable=not self._is_terminal,
         )
         self._notes: dict[str, str] = {}
+        self._evaluated_at: dict[str, int] = {}
         self._last_line = time.perf_counter()
         self.start_at(first_step)
 
@@ -92,9 +93,12 @@ class Progress:
     def update(self, step: int, numbers: Mapping[str, float]) -> None:
         """Shows where the run is; numbers of earlier calls stay until replaced."""
         self._notes.update({name: f"{value:.3f}" for name, value in numbers.items()})
-        metrics = {name: name.removeprefix("metric/") for name in self._notes if name.startswith("metric/")}
+        self._evaluated_at.update({name: step for name in numbers if name.startswith("metric/")})
+        metrics = {name: name.removeprefix("metric/") for name in self._evaluated_at}
         shown = {**_SHOWN, **metrics}
-        notes = ", ".join(f"{word} {self._notes[name]}" for name, word in shown.items() if name in self._notes)
+        notes = ", ".join(
+            f"{word} {self._notes[name]}{self._age(name, step)}" for name, word in shown.items() if name in self._notes
+        )
         if self._is_terminal:
             self._bar.set_postfix_str(f"{notes}, {memory()}", refresh=False)
             self._bar.update(step * self._batch - self._bar.n)
@@ -113,6 +117,11 @@ class Progress:
             f"{memory()}",
             flush=True,
         )
+
+    def _age(self, name: str, step: int) -> str:
+        """Of what a metric was computed, if not of this step."""
+        evaluated = self._evaluated_at.get(name, step)
+        return f" (at {evaluated * self._batch / 1000:.1f})" if evaluated != step else ""
 
     def say(self, text: str) -> None:
         """Prints a line without breaking the bar."""

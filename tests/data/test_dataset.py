@@ -94,7 +94,9 @@ def test_wrong_resolution_is_refused(prepared: Path, size: tuple[int, int]) -> N
     config = dataclasses.replace(
         tiny_config().data, name="plain", data_dir=str(prepared), height=size[0], width=size[1]
     )
-    message = rf"images of plain are 16x16, but config.data asks for {size[0]}x{size[1]}; set config.data.height=16"
+    message = (
+        rf"images of plain are 16x16, but config.data asks for {size[0]}x{size[1]}; prepare the set at that size, or"
+    )
     with pytest.raises(DatasetError, match=message):
         check_available(config)
 
