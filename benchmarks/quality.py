@@ -133,7 +133,7 @@ def _check_outputs() -> None:
             continue
         path = Path(flag.value)
         if path.is_dir() or not os.access(path.parent, os.W_OK):
-            raise UserError(f"--{flag.name} is {path}, which is a folder or lies in none that can be written")
+            raise UserError(f"--{flag.name} is {path}, expected a file in a folder that is there and can be written")
         if not fits(path):
             raise UserError(f"--{flag.name} is {path}, expected a picture such as {path.stem}.png")
 
