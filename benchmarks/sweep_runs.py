@@ -96,8 +96,10 @@ class Run:
 
     def metric_lines(self) -> list[dict[str, Any]]:
         """The lines of its numbers that hold the metric, up to the images that it is to be shown."""
-        lines = [line for line in read_metrics(self.folder) if any(name.startswith("metric/") for name in line)]
-        return [line for line in lines if line["step"] <= self.total_steps()]
+        return [line for line in self._evaluations() if line["step"] <= self.total_steps()]
+
+    def _evaluations(self) -> list[dict[str, Any]]:
+        return [line for line in read_metrics(self.folder) if any(name.startswith("metric/") for name in line)]
 
     def total_steps(self) -> float:
         """Steps of the whole run; infinite before its first start."""
@@ -109,7 +111,7 @@ class Run:
 
     def is_finished(self) -> bool:
         """Whether it has been shown all its images, perhaps more, was evaluated after the last, and was saved."""
-        lines = [line for line in read_metrics(self.folder) if any(name.startswith("metric/") for name in line)]
+        lines = self._evaluations()
         evaluated, saved = lines[-1]["step"] if lines else 0, latest_step(self.folder / CHECKPOINTS) or 0
         return min(evaluated, saved) >= self.total_steps()
 

@@ -224,8 +224,8 @@ from benchmarks import quality
 from inr_gan_jax.errors import UserError
 quality.train_all = lambda runs, *rest: print("training") or {}
 for arguments in json.loads(sys.argv[1]):
-    for name in quality.flags.FLAGS.get_key_flags_for_module(quality):
-        flags.FLAGS[name.name].unparse()
+    for flag in flags.FLAGS.get_key_flags_for_module(quality):
+        flag.unparse()
     flags.FLAGS(["quality", *arguments])
     try:
         quality.main([])

@@ -75,13 +75,17 @@ class WeightsOption:
     variable: str
     source: str
 
+    def find(self, given: str | os.PathLike[str] | None) -> str:
+        """The path given, else the one in the environment, else nothing."""
+        return os.fspath(given) if given else os.environ.get(self.variable, "")
+
     def resolve(self, given: str | os.PathLike[str] | None) -> str:
         """The path given, else the one in the environment.
 
         Raises:
             UserError: if there is neither.
         """
-        path = os.fspath(given) if given else os.environ.get(self.variable, "")
+        path = self.find(given)
         if not path:
             raise UserError(f"give --{self.flag} or ${self.variable}: {self.source}")
         return path

@@ -1,6 +1,5 @@
 """The metric of a run, computed now and then on the averaged generator."""
 
-import os
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -113,7 +112,7 @@ def check_weights_named(config: EvaluationConfig) -> None:
     if config.metric in ("none", PIXEL_METRIC):
         return
     option = WEIGHTS_OPTIONS.get(parse_protocol(config.metric).network or "")
-    if option and not (config.weights_file or os.environ.get(option.variable)):
+    if option and not option.find(config.weights_file):
         raise UserError(
             f"{config.metric} needs weights: set config.evaluation.weights_file or ${option.variable} to "
             f"{option.source}"
