@@ -22,6 +22,7 @@ from inr_gan_jax.inference.metric_callables import generated_by
 from inr_gan_jax.metrics.devices import batch_devices
 from inr_gan_jax.metrics.settings import MetricResult, MetricSettings
 from inr_gan_jax.models.build import build_generator
+from tests.closeness import assert_close
 from tests.conftest import tiny_config
 from tests.golden_release import golden_file
 
@@ -94,12 +95,12 @@ def test_number_of_devices_changes_no_picture(run_folder: Path) -> None:
     one, eight = (pictures(run_folder, num_devices, 1.0) for num_devices in (1, 8))
     assert one.shape == (5, 8, 8, 1)
     assert np.abs(one[0] - one[1]).max() > 1e-3
-    np.testing.assert_allclose(eight, one, atol=1e-5)
+    assert_close(eight, one)
 
 
 def test_truncation_to_nothing_gives_the_mean_picture(run_folder: Path) -> None:
     drawn = pictures(run_folder, 2, 0.0)
-    np.testing.assert_allclose(drawn[1:], drawn[:-1], atol=1e-5)
+    assert_close(drawn[1:], drawn[:-1])
 
 
 def test_truncation_is_part_of_the_name(

@@ -16,6 +16,7 @@ from inr_gan_jax.inference.codes import (
     parse_seeds,
     take,
 )
+from tests.closeness import assert_close
 from tests.inference.tools import small_generator
 
 
@@ -41,7 +42,7 @@ def test_other_seeds_are_one_sentence(text: str) -> None:
 
 def test_a_seed_gives_the_same_code_among_any_others() -> None:
     loaded = small_generator()
-    np.testing.assert_array_equal(latents(loaded, [3, 9])[1], latents(loaded, [9])[0])
+    assert_close(latents(loaded, [3, 9])[1], latents(loaded, [9])[0])
     assert not np.array_equal(*latents(loaded, [3, 9]))
 
 
@@ -56,8 +57,8 @@ def test_truncation_draws_towards_the_mean() -> None:
     loaded = small_generator("release")
     z = latents(loaded, [0, 1])
     full, half, none = (intermediate_codes(loaded, z, None, Truncation(psi)) for psi in (1.0, 0.5, 0.0))
-    np.testing.assert_allclose(half, (full + none) / 2, atol=1e-6)
-    np.testing.assert_allclose(none, np.broadcast_to(loaded.w_avg, none.shape), atol=1e-6)
+    assert_close(half, (full + none) / 2)
+    assert_close(none, np.broadcast_to(loaded.w_avg, none.shape))
 
 
 def test_truncation_without_a_mean_is_one_sentence() -> None:
@@ -86,4 +87,4 @@ def test_modulations_are_those_of_the_generator() -> None:
     drawn = take(draw_modulations(loaded, [4, 5]), 1)
     ws = loaded.generator.mapping(loaded.variables, latents(loaded, [5])[0])
     expected = loaded.generator.modulation(loaded.variables, ws)
-    jax.tree.map(lambda one, other: np.testing.assert_allclose(one, other, atol=1e-6), drawn, expected)
+    jax.tree.map(assert_close, drawn, expected)

@@ -18,6 +18,7 @@ from inr_gan_jax.inference.inr_file import load_inr
 from inr_gan_jax.inference.loading import LoadedGenerator, load_generator
 from inr_gan_jax.inference.pictures import render, render_all
 from inr_gan_jax.ops.viewport import Viewport
+from tests.closeness import assert_close
 from tests.golden_release import golden_file
 from tests.inference.tools import flags_of, image_of, loaded_paper, loaded_release
 
@@ -52,11 +53,11 @@ def test_command_writes_all_three_files(weights: str, tmp_path: Path) -> None:
     view = Viewport(6, 9, rule="pointwise")
     expected = render(loaded, image_of(loaded), view)
     drawing, modulation = load_inr(paths["inr.safetensors"])
-    np.testing.assert_allclose(render(drawing, modulation, view), expected, atol=1e-6)
+    assert_close(render(drawing, modulation, view), expected)
     again = load_generator(paths["safetensors"])
     np.testing.assert_array_equal(render_all(again, draw_modulations(again, [5]), view)[0], expected)
     called = called_as_described(paths["stablehlo"], np.asarray(latents(loaded, [5])))
-    np.testing.assert_allclose(called[0], expected, atol=1e-5)
+    assert_close(called[0], expected)
     assert set(json.loads((tmp_path / "record.json").read_text())) > {"weights", "stablehlo", "inr", "checkpoint"}
 
 

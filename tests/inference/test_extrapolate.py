@@ -14,6 +14,7 @@ from inr_gan_jax.inference.codes import draw_modulations, take
 from inr_gan_jax.inference.extrapolate import zoom_out_sheet, zoomed_out
 from inr_gan_jax.inference.framing import framed
 from inr_gan_jax.inference.pictures import render
+from tests.closeness import assert_close
 from tests.conftest import tiny_config
 from tests.inference.tools import record_of, run_tool, small_generator, write_run
 
@@ -30,7 +31,7 @@ def test_middle_is_the_trained_square(model: str, density: int, x64: Any) -> Non
     drawn = render(loaded, image, view.viewport)
     assert drawn.shape[:2] == (16 * density, 16 * density)
     inner = render(loaded, image, framed(loaded.generator, (8 * density, 8 * density)))
-    np.testing.assert_allclose(drawn[top : bottom + 1, left : right + 1], inner, atol=1e-9)
+    assert_close(drawn[top : bottom + 1, left : right + 1], inner)
     assert (top, left, bottom + 1, right + 1) == (4 * density, 4 * density, 12 * density, 12 * density)
 
 

@@ -1,12 +1,12 @@
 """From a size to the rectangle that is drawn."""
 
-import numpy as np
 import pytest
 
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.inference import sample
 from inr_gan_jax.inference.framing import chosen_viewport, framed, natural_rule
 from inr_gan_jax.ops.viewport import Viewport
+from tests.closeness import assert_close
 from tests.inference.tools import flags_of, small_generator
 
 
@@ -20,7 +20,7 @@ def edges(view: Viewport) -> tuple[float, float, float, float]:
 @pytest.mark.parametrize("size", [(4, 4), (16, 16), (13, 13)])
 @pytest.mark.parametrize("fit", ["crop", "extend", "stretch"])
 def test_squares_cover_the_trained_square_whatever_the_fit(size: tuple[int, int], fit: str) -> None:
-    np.testing.assert_allclose(edges(framed(small_generator().generator, size, fit)), (0, 8, 0, 8), atol=1e-9)
+    assert_close(edges(framed(small_generator().generator, size, fit)), (0, 8, 0, 8))
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ def test_squares_cover_the_trained_square_whatever_the_fit(size: tuple[int, int]
 )
 def test_wide_pictures_show_the_middle_more_or_bend(fit: str, expected: tuple[float, ...]) -> None:
     view = framed(small_generator().generator, (16, 32), fit)
-    np.testing.assert_allclose(edges(view), expected, atol=1e-9)
+    assert_close(edges(view), expected)
 
 
 def test_trained_size_is_the_trained_lattice() -> None:

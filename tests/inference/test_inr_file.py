@@ -21,6 +21,7 @@ from inr_gan_jax.inference.pictures import render
 from inr_gan_jax.models.build import build_generator
 from inr_gan_jax.ops.image_grid import to_uint8
 from inr_gan_jax.ops.viewport import Viewport
+from tests.closeness import assert_bytes_close, assert_close
 from tests.inference.tools import flags_of, image_of, loaded_paper, loaded_release
 
 GENERATORS = {"paper": loaded_paper, "release": loaded_release}
@@ -41,7 +42,7 @@ def test_image_from_a_file_is_that_of_the_generator(tmp_path: Path, make: Callab
     drawing, modulation = load_inr(tmp_path / "a.inr.safetensors")
     viewport = Viewport(11, 19, top=-0.4)
     expected = render(loaded, image_of(loaded), viewport)
-    np.testing.assert_allclose(render(drawing, modulation, viewport), expected, atol=1e-6, rtol=0)
+    assert_close(render(drawing, modulation, viewport), expected)
 
 
 @pytest.mark.parametrize("make", GENERATORS.values(), ids=GENERATORS)
@@ -126,7 +127,7 @@ def test_command_draws_the_file_at_another_size(path: Path, tmp_path: Path) -> N
     with Image.open(tmp_path / "image.png") as picture:
         drawn = np.asarray(picture)
     expected = to_uint8(render(loaded_paper(), image_of(loaded_paper()), viewport))
-    np.testing.assert_array_equal(drawn, expected[..., 0])
+    assert_bytes_close(drawn, expected[..., 0])
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ def test_antialiasing_changes_coarse_pictures_and_no_others(model: str) -> None:
     for size, is_equal in (((4, 4), False), ((8, 8), True), ((16, 16), True)):
         views = [Viewport(*size, rule="all", antialias=antialias) for antialias in (False, True)]
         plain, faded = (render(loaded, image, view) for view in views)
-        assert np.array_equal(plain, faded) == is_equal
+        assert (np.abs(plain - faded).max() < 1e-3 * np.abs(plain).max()) == is_equal
 
 
 def test_antialiasing_a_linear_wave_is_the_mean_over_its_pixels() -> None:
@@ -66,7 +66,7 @@ def test_comparison_has_both_ways_for_every_part() -> None:
     full = render_all(loaded, images, loaded.generator.native_viewport)
     reduced = full.reshape(6, 4, 2, 4, 2, 1).mean(axis=(2, 4))
     coarse = render_all(loaded, images, coarse_view(loaded, Fraction(1, 2), antialias=False))
-    assert table["1/2 points"]["psnr"] == pytest.approx(psnr(coarse, reduced), abs=1e-4)
+    assert table["1/2 points"]["psnr"] == pytest.approx(psnr(coarse, reduced), rel=1e-4)
 
 
 def test_seconds_are_measured_for_every_view() -> None:

@@ -18,6 +18,7 @@ from inr_gan_jax.inference.pictures import render, render_all
 from inr_gan_jax.inference.stablehlo import export_generator, lattices_of
 from inr_gan_jax.inference.style_mix import mix, num_layers
 from inr_gan_jax.ops.viewport import Viewport
+from tests.closeness import assert_close
 from tests.inference.tools import image_of, small_generator
 
 # Alternatives that have nothing to do with each other share a network.
@@ -45,7 +46,7 @@ def test_image_from_a_file_is_that_of_the_generator(name: str, tmp_path: Path) -
     loaded, path = loaded_as(name), tmp_path / "a.inr.safetensors"
     save_inr(path, loaded, image_of(loaded))
     drawing, modulation = load_inr(path)
-    np.testing.assert_array_equal(render(drawing, modulation, VIEW), render(loaded, image_of(loaded), VIEW))
+    assert_close(render(drawing, modulation, VIEW), render(loaded, image_of(loaded), VIEW))
     sizes = file_sizes(loaded.generator.network.settings)
     assert sizes.modulation <= sizes.image < sizes.generator
 
@@ -55,7 +56,7 @@ def test_weights_after_modulation_draw_the_image(name: str) -> None:
     loaded = loaded_as(name)
     weights = own_weights(loaded, image_of(loaded))
     drawn = render(plain_generator(loaded, weights), weights.modulation, VIEW)
-    np.testing.assert_allclose(drawn, render(loaded, image_of(loaded), VIEW), atol=1e-6)
+    assert_close(drawn, render(loaded, image_of(loaded), VIEW))
 
 
 @pytest.mark.parametrize(("name", "bends"), [("full", False), ("averaged", False), ("demod", True)])
@@ -78,7 +79,7 @@ def test_averaged_scales_are_exported_with_their_shares() -> None:
     loaded = loaded_as("averaged")
     exported = jax.export.deserialize(export_generator(loaded, "all").serialize())
     drawn = np.asarray(exported.call(latents(loaded, range(2)), None, lattices_of(loaded, VIEW)))
-    np.testing.assert_allclose(drawn, render_all(loaded, draw_modulations(loaded, range(2)), VIEW), atol=1e-5)
+    assert_close(drawn, render_all(loaded, draw_modulations(loaded, range(2)), VIEW))
 
 
 @pytest.mark.parametrize("name", ALTERNATIVES)

@@ -13,6 +13,7 @@ from inr_gan_jax.inference.codes import draw_modulations, take
 from inr_gan_jax.inference.loading import load_generator
 from inr_gan_jax.inference.pictures import render, render_all, render_bytes
 from inr_gan_jax.ops.viewport import Viewport
+from tests.closeness import assert_bytes_close, assert_close
 from tests.golden_release import golden_file
 from tests.inference.tools import small_generator
 
@@ -26,7 +27,7 @@ def test_strips_join_to_the_whole(model: str, rule: Any, monkeypatch: pytest.Mon
     whole = loaded.generator.render(loaded.variables, image, view)
     monkeypatch.setattr(pictures, "STRIP_PIXELS", 4 * 18)
     before = pictures._render._cache_size()
-    np.testing.assert_allclose(render(loaded, image, view), whole, atol=2e-5)
+    assert_close(render(loaded, image, view), whole)
     assert pictures._render._cache_size() == before + 1, "strips of one picture share one program"
 
 
@@ -46,7 +47,7 @@ def test_bytes_are_rounded_and_clipped() -> None:
     view = loaded.generator.native_viewport
     drawn = render_all(loaded, images, view)
     expected = np.clip(np.rint((drawn.astype(np.float64) + 1) * 127.5), 0, 255)
-    np.testing.assert_array_equal(render_bytes(loaded, images, view), expected)
+    assert_bytes_close(render_bytes(loaded, images, view), expected.astype(np.uint8))
 
 
 def test_networks_that_look_at_neighbours_draw_their_trained_picture_only() -> None:
@@ -66,7 +67,6 @@ def test_crop_of_a_render_of_cips_is_the_render_of_the_crop(precision: str) -> N
         image = take(draw_modulations(loaded, [0]), 0)
         view = Viewport(26, 22, top=-0.2, left=0.1, height_extent=1.3, width_extent=0.9, rule="all")
         whole = render(loaded, image, view)
-        tolerance = {"float32": 1e-5, "float64": 1e-9}[precision] * np.abs(whole).max()
         for top, left in np.random.default_rng(0).integers(0, 12, (3, 2)).tolist():
             part = render(loaded, image, view.crop(top, left, 9, 8))
-            np.testing.assert_allclose(part, whole[top : top + 9, left : left + 8], atol=tolerance)
+            assert_close(part, whole[top : top + 9, left : left + 8])

@@ -6,6 +6,7 @@ from sklearn.linear_model import Ridge
 
 from inr_gan_jax.inference.landmarks import Keypoints
 from inr_gan_jax.inference.probe import Probe, ProbeSettings, principal_components, run_probe
+from tests.closeness import assert_close
 
 COUNT = 300
 SETTINGS = ProbeSettings(num_resamples=200)
@@ -81,7 +82,7 @@ def test_components_give_the_ridge_of_the_standardised_codes(num_features: int) 
     standard = (code.astype(np.float64) - code.mean(axis=0)) / code.std(axis=0) / np.sqrt(num_features)
     components = principal_components([code[:, :7], code[:, 7:].reshape(COUNT, -1, 1)])
     expected = Ridge(0.3).fit(standard, places.values).predict(standard)
-    np.testing.assert_allclose(Ridge(0.3).fit(components, places.values).predict(components), expected, atol=1e-4)
+    assert_close(Ridge(0.3).fit(components, places.values).predict(components), expected)
 
 
 def test_numbers_that_do_not_vary_are_left_out() -> None:

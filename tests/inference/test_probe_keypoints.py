@@ -15,6 +15,7 @@ from inr_gan_jax.inference.loading import load_generator
 from inr_gan_jax.inference.pictures import render_bytes
 from inr_gan_jax.inference.probe_keypoints import subjects_of_seeds
 from inr_gan_jax.inference.probe_plots import landmark_sheet
+from tests.closeness import assert_bytes_close, assert_close
 from tests.conftest import tiny_config
 from tests.inference.tools import random_generator, run_tool, write_run
 
@@ -54,11 +55,9 @@ def test_subjects_have_the_codes_of_their_seeds() -> None:
     loaded = random_generator(tiny_config(), scale=0.6)
     subjects = subjects_of_seeds(loaded, (5, 2))
     np.testing.assert_array_equal(subjects.spaces["z"][0], latents(loaded, (5, 2)))
-    np.testing.assert_allclose(
-        subjects.spaces["w"][0], intermediate_codes(loaded, latents(loaded, (5, 2)))[:, 0], rtol=1e-5, atol=1e-6
-    )
+    assert_close(subjects.spaces["w"][0], intermediate_codes(loaded, latents(loaded, (5, 2)))[:, 0])
     expected = render_bytes(loaded, draw_modulations(loaded, (5, 2)), loaded.generator.native_viewport)
-    np.testing.assert_array_equal(subjects.images, expected)
+    assert_bytes_close(subjects.images, expected)
 
 
 def test_images_without_keypoints_are_dropped() -> None:

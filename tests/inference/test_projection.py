@@ -13,6 +13,7 @@ from inr_gan_jax.inference.codes import draw_modulations
 from inr_gan_jax.inference.loading import LoadedGenerator
 from inr_gan_jax.inference.pictures import render_all
 from inr_gan_jax.inference.projection import Projection, ProjectionSettings, find_origin, learning_rate, project
+from tests.closeness import assert_close
 from tests.conftest import small_release_config, tiny_config
 from tests.inference.tools import random_generator
 
@@ -93,7 +94,7 @@ def test_picture_is_projected_as_it_would_be_alone(paper: LoadedGenerator) -> No
     settings = SETTINGS.replace(num_steps=3)
     both = projected("paper", settings)
     alone = project(paper, own_pictures(paper)[1:], NAMES[1:], settings)
-    np.testing.assert_allclose(alone.codes.ws[0], both.codes.ws[1], rtol=1e-3, atol=1e-4)
+    assert_close(alone.codes.ws[0], both.codes.ws[1])
 
 
 def test_w_plus_moves_every_layer_on_its_own() -> None:
@@ -125,7 +126,7 @@ def test_origin_is_the_mean_of_w(paper: LoadedGenerator) -> None:
     z = jax.random.normal(jax.random.key(0), (64, 8))
     w = np.asarray(paper.generator.batch_mapping(paper.variables, z))[:, 0]
     origin = find_origin(paper, 2, SETTINGS)
-    np.testing.assert_allclose(origin.code[1, 0], w.mean(axis=0), rtol=1e-5, atol=1e-6)
+    assert_close(origin.code[1, 0], w.mean(axis=0))
     np.testing.assert_allclose(origin.scale[:, 0, 0], np.sqrt(w.var(axis=0).mean()), rtol=1e-5)
 
 
@@ -140,7 +141,7 @@ def test_labels_move_the_origin_to_the_mean_of_their_class() -> None:
 def test_rate_rises_stays_and_falls() -> None:
     settings = ProjectionSettings(num_steps=1000, learning_rate=0.2)
     rates = [float(learning_rate(settings, index)) for index in (0, 25, 50, 750, 875, 1000)]
-    np.testing.assert_allclose(rates, [0, 0.1, 0.2, 0.2, 0.1, 0], atol=1e-6)
+    assert_close(rates, [0, 0.1, 0.2, 0.2, 0.1, 0])
 
 
 def test_loss_that_is_not_finite_is_one_sentence(paper: LoadedGenerator) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from inr_gan_jax.inference.routes import Route, Space, mix, slerp
+from tests.closeness import assert_close
 
 RANDOM = np.random.default_rng(0)
 CODES = [RANDOM.standard_normal(6).astype(np.float32) for _ in range(4)]
@@ -36,7 +37,7 @@ def test_slerp_turns_at_a_constant_rate() -> None:
     start, end = np.array([2.0, 0, 0]), np.array([0, 2.0, 0])
     for t in (0.0, 0.25, 0.8, 1.0, 1.5, -0.3):
         expected = 2 * np.array([np.cos(t * np.pi / 2), np.sin(t * np.pi / 2), 0])
-        np.testing.assert_allclose(slerp(start, end, t), expected, atol=1e-12)
+        assert_close(slerp(start, end, t), expected)
 
 
 def test_slerp_of_parallel_codes_is_finite() -> None:

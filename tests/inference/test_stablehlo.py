@@ -10,6 +10,7 @@ from inr_gan_jax.inference.loading import LoadedGenerator, load_generator
 from inr_gan_jax.inference.pictures import render_all
 from inr_gan_jax.inference.stablehlo import PLATFORMS, export_generator, lattices_of
 from inr_gan_jax.ops.viewport import Viewport
+from tests.closeness import assert_close
 from tests.golden_release import golden_file
 from tests.inference.tools import loaded_paper, loaded_release
 
@@ -45,8 +46,7 @@ def test_exported_program_is_the_model_at_sizes_it_was_not_traced_at(case: str) 
     for count, viewport in views.items():
         view = Viewport(**{**vars(viewport), "rule": rule})
         expected = render_all(loaded, draw_modulations(loaded, range(count)), view)
-        difference = np.abs(called(loaded, exported, view, count) - expected).max()
-        assert difference <= 1e-5 * max(1, np.abs(expected).max())
+        assert_close(called(loaded, exported, view, count), expected)
 
 
 def test_program_is_for_all_platforms_with_symbolic_sizes() -> None:
@@ -60,7 +60,7 @@ def test_network_of_one_picture_is_exported_for_any_batch() -> None:
     exported = export_generator(loaded)
     drawn = np.asarray(exported.call(latents(loaded, range(2)), labels(loaded, 2)))
     expected = render_all(loaded, draw_modulations(loaded, range(2)), loaded.generator.native_viewport)
-    assert np.abs(drawn - expected).max() <= 1e-5 * np.abs(expected).max()
+    assert_close(drawn, expected)
     with pytest.raises(UserError, match="draws its trained picture only"):
         export_generator(loaded, "pointwise")
 
@@ -71,7 +71,7 @@ def test_truncation_is_fixed_in_the_program() -> None:
     exported = export_generator(loaded, "pointwise", truncation)
     view = Viewport(6, 9, rule="pointwise")
     expected = render_all(loaded, draw_modulations(loaded, [0], None, truncation), view)
-    np.testing.assert_allclose(called(loaded, exported, view, 1), expected, atol=1e-5)
+    assert_close(called(loaded, exported, view, 1), expected)
     assert np.abs(expected - render_all(loaded, draw_modulations(loaded, [0]), view)).max() > 1e-2
 
 

@@ -14,6 +14,7 @@ from inr_gan_jax.inference.codes import draw_modulations, intermediate_codes, la
 from inr_gan_jax.inference.loading import LoadedGenerator
 from inr_gan_jax.inference.pictures import render_bytes
 from inr_gan_jax.inference.style_mix import layer_numbers, mix, mixing_sheet, num_layers, parse_layers
+from tests.closeness import assert_bytes_close, assert_close
 from tests.conftest import small_release_config, tiny_config
 from tests.inference.tools import random_generator, run_tool, write_run
 
@@ -35,8 +36,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_run(tmp_path_factory.mktemp("runs") / "run", tiny_config())
 
 
-def assert_equal(first: object, second: object, rtol: float = 0.0) -> None:
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=rtol, atol=rtol), first, second)
+def assert_equal(first: object, second: object) -> None:
+    jax.tree.map(np.testing.assert_array_equal, first, second)
 
 
 def test_release_mixture_is_that_of_its_codes(release: LoadedGenerator) -> None:
@@ -46,7 +47,7 @@ def test_release_mixture_is_that_of_its_codes(release: LoadedGenerator) -> None:
     mixed = mix(release.generator, take(modulations, slice(0, 2)), take(modulations, slice(2, 5)), layers)
     ws_of_mixtures = ws[[0, 0, 0, 1, 1, 1]]
     ws_of_mixtures[:, layers] = ws[[2, 3, 4, 2, 3, 4]][:, layers]
-    assert_equal(mixed, modulations_of(release, ws_of_mixtures), 1e-6)
+    jax.tree.map(assert_close, mixed, modulations_of(release, ws_of_mixtures))
 
 
 def test_release_has_a_layer_for_each_code(release: LoadedGenerator) -> None:
@@ -77,9 +78,9 @@ def test_sheet_has_the_unmixed_images_at_its_borders(paper: LoadedGenerator) -> 
     native = render_bytes(paper, columns, paper.generator.native_viewport)
     assert (len(cells), len(cells[0]), cells[0][0].shape) == (3, 4, (96, 96, 1))
     for column, image in enumerate(native):
-        np.testing.assert_array_equal(cells[0][1 + column][6::12, 6::12], image)
+        assert_bytes_close(cells[0][1 + column][6::12, 6::12], image)
         # All layers are the column's, so every mixture below is the column's image.
-        np.testing.assert_array_equal(cells[2][1 + column], cells[0][1 + column])
+        assert_bytes_close(cells[2][1 + column], cells[0][1 + column])
     assert np.abs(cells[1][0].astype(int) - cells[2][0]).max() > 0
 
 

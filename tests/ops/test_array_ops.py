@@ -13,6 +13,7 @@ from inr_gan_jax.ops.image_grid import draw_border, magnify, tile, to_uint8
 from inr_gan_jax.ops.modulation import modulate_product
 from inr_gan_jax.ops.resample import fir_filter, repeat_cells, take_cells
 from inr_gan_jax.ops.viewport import BlockGrid, Viewport, block_grids
+from tests.closeness import assert_close
 
 pytestmark = pytest.mark.usefixtures("x64")
 
@@ -28,7 +29,7 @@ def test_fir_filter_equals_direct_sum(padding: tuple, stride: int) -> None:
         for column in range(4):
             direct += kernel[row, column] * padded[:, row : row + height, column : column + width]
     ours = fir_filter(jnp.asarray(images), padding, stride)
-    np.testing.assert_allclose(ours, direct[:, ::stride, ::stride], atol=1e-14)
+    assert_close(ours, direct[:, ::stride, ::stride])
 
 
 @pytest.mark.usefixtures("x64")
@@ -40,7 +41,7 @@ def test_gradients_of_fir_filter_are_those_of_the_sum_of_taps(padding: tuple[int
         gradient = jax.grad(lambda images: jnp.sum(jnp.sin(filtered(images, padding, stride))))
         return jax.grad(lambda images: jnp.sum(jnp.cos(gradient(images))))(images)
 
-    np.testing.assert_allclose(penalty(fir_filter), penalty(resample._sum_of_taps), atol=1e-13)
+    assert_close(penalty(fir_filter), penalty(resample._sum_of_taps))
 
 
 def test_fir_filter_keeps_a_constant_inside() -> None:
@@ -63,7 +64,7 @@ def test_fourier_features_of_many_points_are_those_of_few(x64: None) -> None:
     expected = np.concatenate([np.sin(phases), np.cos(phases)], axis=-1)
     for rows in (48, 4):  # of waves for each axis, and for each point
         ours = fourier_features(jnp.asarray(basis), jnp.asarray(x), jnp.asarray(y[:rows]))
-        np.testing.assert_allclose(ours, expected[:rows], rtol=0, atol=1e-13)
+        assert_close(ours, expected[:rows])
 
 
 def test_fourier_features_are_all_sines_then_all_cosines() -> None:
@@ -73,7 +74,7 @@ def test_fourier_features_are_all_sines_then_all_cosines() -> None:
     for row in range(2):
         for column in range(3):
             phases = basis @ [x[column], y[row]]
-            np.testing.assert_allclose(ours[row, column], [*np.sin(phases), *np.cos(phases)], atol=1e-14)
+            assert_close(ours[row, column], [*np.sin(phases), *np.cos(phases)])
 
 
 def test_fixed_basis_has_octaves_along_axes_and_diagonals() -> None:
@@ -105,14 +106,14 @@ def test_modulation_of_any_rank_equals_the_formula(rank: int) -> None:
     rng = np.random.default_rng(rank)
     kernel, left, right = rng.normal(size=(3, 5)), rng.normal(size=(5, rank)), rng.normal(size=(rank, 3))
     expected = kernel * (2 / (1 + np.exp(-(left @ right)))).T
-    np.testing.assert_allclose(modulate_product(*map(jnp.asarray, (kernel, left, right))), expected, atol=1e-14)
+    assert_close(modulate_product(*map(jnp.asarray, (kernel, left, right))), expected)
 
 
 def test_tanh_is_the_sigmoid_of_twice_the_product() -> None:
     rng = np.random.default_rng(0)
     kernel, left, right = (jnp.asarray(rng.normal(size=size)) for size in ((3, 5), (5, 2), (2, 3)))
     doubled = modulate_product(kernel, 2 * left, right, "sigmoid")
-    np.testing.assert_allclose(modulate_product(kernel, left, right, "tanh"), doubled, atol=1e-14)
+    assert_close(modulate_product(kernel, left, right, "tanh"), doubled)
 
 
 def test_demodulated_product_has_the_norm_asked_for() -> None:
@@ -136,7 +137,7 @@ def test_bilinear_lattices_give_linear_functions_back(antialias: bool) -> None:
     def sampled(grid: BlockGrid) -> np.ndarray:
         return (2.0 - 3 * grid.x[None, :] + 5 * grid.y[:, None])[..., None]
 
-    np.testing.assert_allclose(take_cells(jnp.asarray(sampled(coarse)), fine), sampled(fine), atol=1e-12)
+    assert_close(take_cells(jnp.asarray(sampled(coarse)), fine), sampled(fine))
 
 
 def test_modulation_refuses_factors_that_do_not_fit() -> None:

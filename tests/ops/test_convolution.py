@@ -11,6 +11,7 @@ import pytest
 from inr_gan_jax.array_types import Array
 from inr_gan_jax.ops import convolution
 from inr_gan_jax.ops.convolution import convolve
+from tests.closeness import assert_close
 
 CASES = [
     (9, 3, 2, 0),
@@ -51,11 +52,11 @@ def test_convolution_and_two_derivatives_are_those_of_xla(case: tuple[int, int, 
     def theirs(x: Array, kernel: Array) -> Array:
         return _plain(x, kernel, stride, padding)
 
-    np.testing.assert_allclose(ours(x, kernel), theirs(x, kernel), atol=1e-12)
+    assert_close(ours(x, kernel), theirs(x, kernel))
     for found, expected in zip(
         jax.grad(_penalty(ours), (0, 1))(x, kernel), jax.grad(_penalty(theirs), (0, 1))(x, kernel), strict=True
     ):
-        np.testing.assert_allclose(found, expected, atol=1e-10)
+        assert_close(found, expected)
 
 
 @pytest.mark.usefixtures("x64")
@@ -67,7 +68,7 @@ def test_large_windows_one_after_the_other_give_the_same_gradient(monkeypatch: p
 
     at_once = gradient()
     monkeypatch.setattr(convolution, "_MANY_NUMBERS", 0)
-    np.testing.assert_allclose(gradient(), at_once, atol=1e-12)
+    assert_close(gradient(), at_once)
 
 
 def test_cpu_program_has_only_plain_convolutions_within_a_branch() -> None:

@@ -16,6 +16,7 @@ from inr_gan_jax.ops.fourier_features import logarithmic_basis
 from inr_gan_jax.ops.modulation import demodulation, modulate_factors
 from inr_gan_jax.ops.resample import bilinear_upsample, fir_upsample
 from inr_gan_jax.ops.table_lookup import TableRule, axis_cells, read_table
+from tests.closeness import assert_close
 
 RANDOM = np.random.default_rng(0)
 
@@ -42,7 +43,7 @@ def test_fir_upsampling_is_zero_insertion_and_the_binomial_filter() -> None:
     padded = np.pad(stuffed, ((2, 1), (2, 1)))
     taps = np.outer([1, 3, 3, 1], [1, 3, 3, 1]) / 16
     expected = [[np.sum(padded[i : i + 4, j : j + 4] * taps) for j in range(8)] for i in range(6)]
-    np.testing.assert_allclose(fir_upsample(jnp.asarray(image)[..., None])[..., 0], expected, atol=1e-15)
+    assert_close(fir_upsample(jnp.asarray(image)[..., None])[..., 0], expected)
 
 
 def test_demodulated_weights_have_norm_one() -> None:

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inr_gan_jax.ops.viewport import BlockGrid, Viewport, block_grids
+from tests.closeness import assert_close
 
 NATIVE = [(8, 8), (16, 16), (32, 32)]
 
@@ -76,7 +77,7 @@ def test_centred_view_has_its_pixels_around_the_native_ones() -> None:
     dense = Viewport(64, 64).centred_on((8, 8))
     columns = block_grids(dense, [(8, 8)])[0].x
     # The eight dense pixels over a native one have its position as their mean.
-    np.testing.assert_allclose(np.asarray(columns).reshape(8, 8).mean(axis=1), np.arange(8) / 8, atol=1e-12)
+    assert_close(np.asarray(columns).reshape(8, 8).mean(axis=1), np.arange(8) / 8)
 
 
 @pytest.mark.parametrize(
@@ -110,11 +111,9 @@ def test_coarse_points_stand_in_the_middle_of_the_trained_ones(rule: str) -> Non
     coarse = block_grids(view, NATIVE)
     rows = (np.arange(32) / 32).reshape(8, 4)
     columns = (np.arange(32) / 32).reshape(16, 2)
-    np.testing.assert_allclose(coarse[-1].y, rows.mean(axis=1), atol=1e-12)
-    np.testing.assert_allclose(coarse[-1].x, columns.mean(axis=1), atol=1e-12)
+    assert_close(coarse[-1].y, rows.mean(axis=1))
+    assert_close(coarse[-1].x, columns.mean(axis=1))
     # A box has the variance width^2 / 12.
-    np.testing.assert_allclose(
-        coarse[-1].footprint ** 2 / 12, [columns.var(axis=1)[0], rows.var(axis=1)[0]], atol=1e-12
-    )
+    assert_close(coarse[-1].footprint ** 2 / 12, [columns.var(axis=1)[0], rows.var(axis=1)[0]])
     if rule == "all":
-        np.testing.assert_allclose(coarse[0].y, (np.arange(8) / 8).reshape(2, 4).mean(axis=1), atol=1e-12)
+        assert_close(coarse[0].y, (np.arange(8) / 8).reshape(2, 4).mean(axis=1))

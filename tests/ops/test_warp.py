@@ -6,6 +6,7 @@ import pytest
 
 from inr_gan_jax.ops.warp import affine_sample
 from tests.augment.oracle import bilinear
+from tests.closeness import assert_close
 
 pytestmark = pytest.mark.usefixtures("x64")
 
@@ -22,7 +23,7 @@ SAMPLE = jax.jit(affine_sample, static_argnums=2)
 @pytest.mark.parametrize("transforms", [IDENTITY, TURNS, STEPS], ids=["identity", "turns", "steps"])
 def test_samples_equal_the_bilinear_formula(transforms: np.ndarray) -> None:
     expected = [bilinear(image, transform, (7, 6)) for image, transform in zip(IMAGES, transforms, strict=True)]
-    np.testing.assert_allclose(SAMPLE(IMAGES, transforms, (7, 6)), expected, rtol=0, atol=1e-13)
+    assert_close(SAMPLE(IMAGES, transforms, (7, 6)), expected)
 
 
 def test_pixels_beyond_the_bounds_are_zero() -> None:

@@ -2,7 +2,6 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Any
 
 import grain
 import jax
@@ -21,6 +20,7 @@ from inr_gan_jax.training.phase_losses import Phase
 from inr_gan_jax.training.sharding import make_shardings
 from inr_gan_jax.training.state import TrainState, init_state
 from inr_gan_jax.training.steps import TrainStep
+from tests.closeness import assert_close
 from tests.conftest import small_release_config, tiny_config
 
 
@@ -57,12 +57,13 @@ def gradients_of(step: TrainStep, state: TrainState, batch: dict, *phases: Phase
     return jax.device_get(jax.jit(compute)(state, batch))
 
 
-def assert_close(one: Any, two: Any, tolerance: float) -> None:
-    for first, second in zip(jax.tree.leaves(one), jax.tree.leaves(two), strict=True):
-        assert np.abs(first - second).max() <= tolerance * max(1.0, np.abs(first).max())
+def in_float64(state: TrainState) -> TrainState:
+    return jax.tree.map(
+        lambda leaf: leaf.astype(np.float64) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf, state
+    )
 
 
-def test_run_saved_on_eight_devices_goes_on_on_two(tmp_path: Path) -> None:
+def test_run_saved_on_eight_devices_continues_on_two(tmp_path: Path, x64: None) -> None:
     config = tiny_config(training={"batch_size": 16}, loss={"r1_interval": 1}, optimizer={"decay_kimg": 0.0})
     batch = {name: np.asarray(array) for name, array in batch_of(config).items()}
     iterator = iter(grain.MapDataset.range(9).to_iter_dataset())
@@ -76,17 +77,19 @@ def test_run_saved_on_eight_devices_goes_on_on_two(tmp_path: Path) -> None:
         return states
 
     eight, fresh = build(config, 8)
-    half = steps(eight, fresh, 8)[-1]
+    half = steps(eight, in_float64(fresh), 8)[-1]
     checkpoints = Checkpointer(tmp_path, 1)
     checkpoints.save(2, half, iterator)
     checkpoints.wait()
     two, other = build(config, 2)
-    restored = checkpoints.restore(other, iterator)
+    restored = checkpoints.restore(in_float64(other), iterator)
     assert restored is not None
     checkpoints.close()
     assert restored[0].w_avg.sharding.num_devices == 2
     ends = jax.device_get((steps(eight, half, 8)[-1], steps(two, restored[0], 2)[-1]))
-    assert_close(*ends, 1e-6)
+    # Adam turns rounding errors of gradients into larger ones of parameters, hence float64 with a wide margin.
+    for first, second in zip(*map(jax.tree.leaves, ends), strict=True):
+        assert np.abs(first - second).max(initial=0) <= 1e-9 * max(1.0, np.abs(first).max(initial=0))
 
 
 def test_eight_devices_each_hold_their_share_of_the_batch() -> None:
@@ -187,9 +190,7 @@ def test_four_parts_of_eight_have_the_gradients_of_a_batch_of_32(x64: None) -> N
             training={"batch_size": 32, "num_microbatches": rounds},
         )
         step, state = build(config)
-        state = jax.tree.map(
-            lambda leaf: leaf.astype(np.float64) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf, state
-        ).replace(pl_mean=jnp.asarray(0.7))
+        state = in_float64(state).replace(pl_mean=jnp.asarray(0.7))
         results.append(gradients_of(step, state, batch_of(config), "generator", "path_length", "penalty"))
     for whole, parts in zip(*(jax.tree.leaves(result) for result in results), strict=True):
         # Contrast is a deviation across a part; all else is a mean over the batch.
@@ -211,18 +212,20 @@ def test_parts_of_a_batch_hold_whole_groups() -> None:
     assert sorted(np.asarray(parts).ravel()) == list(range(12))
 
 
-def test_rematerialisation_changes_no_bit(x64: None) -> None:
+def test_rematerialisation_changes_no_gradient(x64: None) -> None:
     results, counts = [], []
     for remat in (False, True):
         config = small_release_config(training={"batch_size": 8, "remat": remat})
         step, state = build(config)
+        state = in_float64(state)
         text = str(jax.make_jaxpr(lambda s, b, step=step: step(s, b))(state, batch_of(config)))
         # Strided convolutions on CPUs are always computed again.
         counts.append(text.count("remat"))
         # The gradient of the generator goes through the discriminator too.
         results.append(gradients_of(step, state, batch_of(config), "generator"))
     assert counts[1] > counts[0]
-    assert jax.tree.all(jax.tree.map(np.array_equal, *results))
+    for first, second in zip(*map(jax.tree.leaves, results), strict=True):
+        assert np.abs(first - second).max() <= 1e-10 * max(np.abs(first).max(), 1e-3)
 
 
 @pytest.mark.parametrize("model", ["paper", "release"])
@@ -260,9 +263,9 @@ def test_mixed_styles_take_the_first_layers_from_one_code_and_the_rest_from_the_
     ws, w = jax.jit(step.losses.codes_of)(state.variables, mixing)
     first = step.generator.batch_mapping(state.variables, inputs.codes.z)
     second = step.generator.batch_mapping(state.variables, inputs.codes.mixing_z)
-    np.testing.assert_allclose(ws[:, :2], first[:, :2], rtol=1e-5)
-    np.testing.assert_allclose(ws[:, 2:], second[:, 2:], rtol=1e-5)
-    np.testing.assert_allclose(w, first[:, 0].mean(axis=0), rtol=1e-4, atol=1e-6)
+    assert_close(ws[:, :2], first[:, :2])
+    assert_close(ws[:, 2:], second[:, 2:])
+    assert_close(w, first[:, 0].mean(axis=0))
 
 
 def test_perceptual_term_adds_its_weight_times_the_distance() -> None:

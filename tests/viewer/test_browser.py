@@ -20,6 +20,7 @@ from inr_gan_jax.ops.image_grid import to_uint8
 from inr_gan_jax.viewer.drawing import Drawing
 from inr_gan_jax.viewer.plane import viewport_at
 from inr_gan_jax.viewer.scene import ImageChoice
+from tests.closeness import assert_close
 from tests.inference.tools import loaded_paper
 
 CHROMIUM = os.environ.get("INR_GAN_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
@@ -193,7 +194,7 @@ def test_image_is_saved_as_a_file_that_draws_it(open_page: Callable[..., Any], t
     loaded, modulation = load_inr(path)
     native = loaded.generator.native_viewport
     expected = render(loaded_paper(), Interpolation(loaded_paper(), (3,))._modulation(ws_of(3)), native)
-    np.testing.assert_allclose(render(loaded, modulation, native), expected, atol=1e-5)
+    assert_close(render(loaded, modulation, native), expected)
 
 
 def ws_of(seed: int) -> np.ndarray:
@@ -296,7 +297,7 @@ def test_spectrum_is_the_fourier_transform(open_page: Callable[..., Any]) -> Non
     )
     window = np.sin(np.pi * (np.arange(16) + 0.5) / 16) ** 2
     expected = np.abs(np.fft.fftshift(np.fft.fft2((grey - grey.mean()) * np.outer(window, window)))) ** 2 / 16**2
-    np.testing.assert_allclose(np.reshape(power, (16, 16)), expected, rtol=1e-9, atol=1e-9)
+    assert_close(np.reshape(power, (16, 16)), expected)
 
 
 def test_refusals_are_said(open_page: Callable[..., Any]) -> None:

@@ -14,6 +14,7 @@ from inr_gan_jax.inference.routes import SPACES, Space
 from inr_gan_jax.inference.style_mix import mix
 from inr_gan_jax.viewer.images import Images
 from inr_gan_jax.viewer.scene import ImageChoice
+from tests.closeness import assert_close
 from tests.inference.tools import loaded_paper, loaded_release
 
 NATIVE = loaded_paper().generator.native_viewport
@@ -29,7 +30,7 @@ def test_way_is_that_of_the_interpolation(images: Images, space: Space) -> None:
     shown = images.get(ImageChoice(seed=3, other=4, share=0.3, space=space, psi=0.8))
     interpolation = Interpolation(loaded_paper(), (3, 4), truncation=Truncation(0.8))
     expected = interpolation.image(interpolation.route(space).at(0, 0.3), space, NATIVE)
-    np.testing.assert_allclose(shown.native, expected, atol=1e-4)
+    assert_close(shown.native, expected)
 
 
 def test_ways_of_different_spaces_differ(images: Images) -> None:
@@ -44,14 +45,14 @@ def test_style_is_mixed_as_by_the_tool(images: Images) -> None:
     mixed = mix(loaded.generator, take(both, slice(0, 1)), take(both, slice(1, 2)), (1, 2))
     expected = render(loaded, take(mixed, 0), NATIVE)
     shown = images.get(ImageChoice(seed=1, style=2, layers=(1, 2)))
-    np.testing.assert_allclose(shown.native, expected, atol=1e-4)
+    assert_close(shown.native, expected)
     assert np.abs(shown.native - images.get(ImageChoice(seed=1)).native).max() > 1e-3
 
 
 def test_style_holds_on_a_way_through_weights(images: Images) -> None:
     start = images.get(ImageChoice(3, 4, 0.0, "image", style=2, layers=(1, 2)))
     alone = images.get(ImageChoice(3, style=2, layers=(1, 2)))
-    np.testing.assert_allclose(start.native, alone.native, atol=1e-4)
+    assert_close(start.native, alone.native)
 
 
 def test_image_is_made_once(images: Images) -> None:
@@ -64,7 +65,7 @@ def test_mean_of_weights_is_written_as_a_file_that_draws_it(tmp_path: Path) -> N
     save_inr(path, shown.loaded, shown.modulation)
     loaded, modulation = load_inr(path)
     native = render(loaded, modulation, loaded.generator.native_viewport)
-    np.testing.assert_allclose(native, shown.native, atol=1e-5)
+    assert_close(native, shown.native)
 
 
 def test_images_between_others_have_arrays_of_the_same_shapes() -> None:

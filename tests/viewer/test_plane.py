@@ -5,6 +5,7 @@ import pytest
 
 from inr_gan_jax.ops.viewport import Viewport
 from inr_gan_jax.viewer.plane import MAX_LEVEL, MIN_LEVEL, REACH, TILE, Tile, reach_of, viewport_of
+from tests.closeness import assert_close
 
 NATIVE = (6, 8)
 
@@ -22,7 +23,7 @@ def test_neighbouring_tiles_go_on() -> None:
 def test_pixels_of_a_coarse_tile_lie_in_the_middle_of_the_finer_ones() -> None:
     coarse = columns_of(viewport_of(Tile(1, 3, 0), NATIVE, "all"))
     finer = np.concatenate([columns_of(viewport_of(Tile(2, column, 0), NATIVE, "all")) for column in (6, 7)])
-    np.testing.assert_allclose(coarse, finer.reshape(TILE, 2).mean(axis=1), atol=1e-12)
+    assert_close(coarse, finer.reshape(TILE, 2).mean(axis=1))
 
 
 def test_pixels_are_square() -> None:

@@ -17,6 +17,7 @@ from inr_gan_jax.viewer.drawing import Drawing, InrWork
 from inr_gan_jax.viewer.plane import Tile, viewport_at, viewport_of
 from inr_gan_jax.viewer.programs import CPU_PIECES
 from inr_gan_jax.viewer.scene import ImageChoice, Scene
+from tests.closeness import assert_close
 from tests.inference.tools import image_of, loaded_paper
 from tests.viewer.client import ask, serving_drawing
 
@@ -66,7 +67,7 @@ def test_file_draws_the_image(address: str, drawing: Drawing, query: str, share:
     loaded, modulation = load_inr(path)
     choice = ImageChoice(7) if share is None else ImageChoice(7, 8, share, "image")
     native = render(loaded, modulation, loaded.generator.native_viewport)
-    np.testing.assert_allclose(native, drawing.images.get(choice).native, atol=1e-5)
+    assert_close(native, drawing.images.get(choice).native)
 
 
 def test_information_is_complete_and_names_no_folder(address: str) -> None:
