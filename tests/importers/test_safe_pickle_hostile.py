@@ -201,7 +201,7 @@ def repeated_calls(function: str, argument: object) -> bytes:
     large = bytes([0, 0, 1, 0])
     start = opcodes_of(Global(*function.rsplit(".", 1))) + pickle.LONG_BINPUT + large
     start += opcodes_of((argument,)) + pickle.BINPUT + b"\0" + pickle.POP
-    return start + (pickle.LONG_BINGET + large + pickle.BINGET + b"\0" + pickle.REDUCE + pickle.POP) * 20_000
+    return start + (pickle.LONG_BINGET + large + pickle.BINGET + b"\0" + pickle.REDUCE + pickle.POP) * 2_000
 
 
 LIMIT = 100_000
@@ -234,6 +234,8 @@ def test_longest_stream_stays_within_the_limits(tmp_path: pathlib.Path) -> None:
     [
         # Beyond the storage of 4 elements.
         *[((5,), (1,), 0), ((4,), (1,), 1), ((2, 2), (3, 1), 0), ((2,), (2**62,), 0), ((0,), (1,), 5)],
+        # Likewise, where 64-bit integers overflow to an end of 1.
+        ((5,), (2**60,), 0),
         # No shape, strides or offset.
         *[
             ((2,), (-1,), 3),
