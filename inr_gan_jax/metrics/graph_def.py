@@ -16,7 +16,7 @@ from inr_gan_jax.errors import UserError
 
 # DT_FLOAT of tensorflow/core/framework/types.proto.
 _FLOAT = 1
-# The graph of Inception has 96 MB; decoded, a hostile file takes up to thirty times its size.
+# The graph of Inception has 96 MB; decoded, a hostile file takes up to forty times its size.
 _MAX_BYTES = 128 * 2**20
 
 _GraphDef: Any = message_factory.GetMessageClass(graph_pb2.DESCRIPTOR.message_types_by_name["GraphDef"])
