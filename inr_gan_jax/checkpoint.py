@@ -22,8 +22,7 @@ from inr_gan_jax.checkpoint_reading import (
     read_checkpoint,
     reason_of,
 )
-from inr_gan_jax.checkpoint_record import MARK, CheckpointRecord, DamagedError, read_record
-from inr_gan_jax.checksum import array_checksums
+from inr_gan_jax.checkpoint_record import CheckpointRecord, DamagedError, describe_arrays, read_record
 from inr_gan_jax.errors import MachineError, UserError
 from inr_gan_jax.processes import Processes
 from inr_gan_jax.storage import absolute, is_remote, move_folder
@@ -115,7 +114,7 @@ class Checkpointer:
         self._finish()
         if step not in self.steps():
             value = {self._metric: float(metric)} if metric is not None and math.isfinite(metric) else {}
-            self._begin(CheckpointRecord(step, array_checksums(state), value), state, iterator.get_state())
+            self._begin(CheckpointRecord(step, describe_arrays(state), value), state, iterator.get_state())
         self._report()
 
     def restore(self, state: _T, iterator: grain.DatasetIterator, at_most: int | None = None) -> tuple[_T, int] | None:
@@ -202,12 +201,13 @@ class Checkpointer:
     def _begin(self, record: CheckpointRecord, state: Any, position: dict[str, Any]) -> None:
         """Copies the state and begins to write it."""
         items = {STATE: ocp.args.StandardSave(state), DATA: ocp.args.JsonSave(position)}
-        self._note_value(record.step, record)
+        if self._metric in record.metric:
+            self._values[record.step] = record.metric[self._metric]
         self._in_flight = record
         try:
             if self._processes.is_first:
                 self._check_space(state)
-            self._manager.save(record.step, args=ocp.args.Composite(**items), custom_metadata=MARK, force=True)
+            self._manager.save(record.step, args=ocp.args.Composite(**items), force=True)
         except Exception as error:  # orbax and tensorstore raise many kinds
             self._in_flight = None
             self._give_up(record.step, error)
@@ -299,7 +299,7 @@ class Checkpointer:
         for step in self.steps() if self._metric else ():
             with contextlib.suppress(DamagedError):
                 record = read_record(self._directory / str(step))
-                if record and self._metric in record.metric:
+                if self._metric in record.metric:
                     values.append((step, record.metric[self._metric]))
         return values
 
@@ -318,10 +318,6 @@ class Checkpointer:
         except OSError as error:
             raise UserError(f"damaged checkpoint {source} cannot be moved to {target} ({reason_of(error)})") from error
         return target
-
-    def _note_value(self, step: int, record: CheckpointRecord | None) -> None:
-        if record and self._metric in record.metric:
-            self._values[step] = record.metric[self._metric]
 
     def _best_of(self, steps: Iterable[int]) -> int | None:
         measured = [step for step in steps if step in self._values]
@@ -414,7 +410,7 @@ def save_entries(directory: epath.PathLike, step: int, entries: Mapping[str, Any
     path = absolute(directory) / str(step)
     with ocp.PyTreeCheckpointer() as checkpointer:
         checkpointer.save(path / STATE, args=ocp.args.PyTreeSave(dict(entries)))
-    CheckpointRecord(step, array_checksums(dict(entries))).write(path)
+    CheckpointRecord(step, describe_arrays(dict(entries))).write(path)
 
 
 def _steps_in(directory: epath.Path) -> list[int]:

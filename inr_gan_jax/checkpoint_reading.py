@@ -69,9 +69,7 @@ def read_checkpoint(
     """
     quieten_orbax()
     processes = processes or Processes()
-    record = read_record(path)
-    if record:
-        record.check_fits(target, path, part=iterator is None)
+    read_record(path).check_fits(target, path, part=iterator is None)
     problem = processes.from_first("check the files of a checkpoint", lambda: _damage_of_files(path, iterator is None))
     if problem:
         raise DamagedError(problem)
@@ -82,23 +80,17 @@ def read_checkpoint(
             partial_restore=iterator is None,
         )
         arrays = checkpointer.restore(absolute(path) / STATE, args=arguments)
-    if record:
-        record.check_arrays(arrays)
     if iterator is not None:
         with _damage_named(path):
             iterator.set_state(json.loads((path / DATA / POSITION_FILE).read_bytes()))
             iterator.start_prefetch()
-    if not record:
-        print(f"checkpoint {path} is of an earlier version: it carries no checksums to notice damage by", flush=True)
     return arrays
 
 
 def _damage_of_files(path: epath.Path, only_state: bool) -> str | None:
-    """What is wrong with the files of a checkpoint, None if nothing is or it has no record of them."""
+    """What is wrong with the files of a checkpoint, None if nothing is."""
     try:
-        record = read_record(path)
-        if record:
-            record.check_files(path, f"{STATE}/" if only_state else "")
+        read_record(path).check_files(path, f"{STATE}/" if only_state else "")
     except DamagedError as error:
         return str(error)
     return None

@@ -1,8 +1,8 @@
 """What a checkpoint says about itself, so that damage to any part of it is noticed when it is read.
 
-The record, a file of JSON beside the items that orbax writes, holds a digest of every file and a checksum of every
-array. The first finds damage on disk before a library stumbles over it and says where it is. The second goes from
-device to device: it finds bits that changed on the way to the disk or back.
+The record, a JSON file next to the items that orbax writes, holds the SHA-256 of every file, since orbax restores a
+flipped byte of array data in silence, and the type and shape of every array, so that another network is told from
+damage.
 """
 
 import dataclasses
@@ -11,14 +11,11 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+import jax
 from etils import epath
 
-from inr_gan_jax.checksum import array_checksums, describe, named_leaves
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.storage import files_below
-
-# In the metadata that orbax keeps of every checkpoint: tells one whose record is gone from one that never had any.
-MARK = {"checksums": True}
 
 _FILE = "checksums.json"
 _PIECE_BYTES = 2**20
@@ -36,7 +33,7 @@ class CheckpointRecord:
 
     Attributes:
         step: its number.
-        arrays: for each array its `dtype`, `shape` and `sums`, as `array_checksums` gives them.
+        arrays: `dtype` and `shape` of each array, by its path joined with slashes; see `describe_arrays`.
         metric: value of the metric by its name; empty where none was measured.
         files: SHA-256 of each file by its path below the checkpoint; empty until they are written.
     """
@@ -68,7 +65,7 @@ class CheckpointRecord:
         Raises:
             UserError: if they differ: the checkpoint is sound, but of something else.
         """
-        wanted = {name: describe(leaf) for name, leaf in named_leaves(target).items()}
+        wanted = describe_arrays(target)
         for name in [*wanted, *([] if part else self.arrays)]:
             saved, expected = self.arrays.get(name), wanted.get(name)
             if saved is None or expected is None or any(saved[key] != value for key, value in expected.items()):
@@ -98,26 +95,12 @@ class CheckpointRecord:
             except OSError as error:
                 raise DamagedError(f"{name} cannot be read: {error.strerror}") from error
 
-    def check_arrays(self, arrays: Any) -> None:
-        """Checks the bits of restored arrays.
 
-        Raises:
-            DamagedError: if some differ from those that were saved.
-        """
-        wrong = [name for name, found in array_checksums(arrays).items() if found != self.arrays[name]]
-        if wrong:
-            others = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
-            raise DamagedError(f"array {wrong[0]}{others} does not have its checksum")
-
-
-def read_record(path: epath.Path) -> CheckpointRecord | None:
+def read_record(path: epath.Path) -> CheckpointRecord:
     """Reads the record of a checkpoint.
 
     Args:
         path: of the checkpoint.
-
-    Returns:
-        The record, or None for a checkpoint of an earlier version, which has none.
 
     Raises:
         DamagedError: if the record is missing, cannot be read, is not what was written or is of another step.
@@ -126,9 +109,7 @@ def read_record(path: epath.Path) -> CheckpointRecord | None:
         content = json.loads((path / _FILE).read_bytes())
         fields, expected = content["record"], content["sha256"]
     except FileNotFoundError as error:
-        if _had_record(path):
-            raise DamagedError(f"{_FILE} is missing") from error
-        return None
+        raise DamagedError(f"{_FILE} is missing") from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DamagedError(f"{_FILE} cannot be read") from error
     if _digest(fields) != expected:
@@ -139,15 +120,16 @@ def read_record(path: epath.Path) -> CheckpointRecord | None:
     return record
 
 
-def _had_record(path: epath.Path) -> bool:
-    """Whether a record was written with this checkpoint."""
-    try:
-        metadata = json.loads((path / _ORBAX_METADATA).read_bytes())
-        return metadata.get("custom_metadata") == MARK
-    except FileNotFoundError:
-        return False
-    except (OSError, ValueError, AttributeError) as error:
-        raise DamagedError(f"{_FILE} is missing and {_ORBAX_METADATA} cannot be read") from error
+def describe_arrays(tree: Any) -> dict[str, dict[str, Any]]:
+    """The type and shape of each array of a pytree (or `jax.ShapeDtypeStruct`), in types that JSON knows.
+
+    Keys are paths such as `ema_params/layer/kernel`; fields and keys read alike.
+    """
+    leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): {"dtype": str(leaf.dtype), "shape": list(leaf.shape)}
+        for path, leaf in leaves
+    }
 
 
 def _digest(fields: Any) -> str:

@@ -4,11 +4,9 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-import grain
 import jax
 import jax.numpy as jnp
 import numpy as np
-import orbax.checkpoint as ocp
 import pytest
 
 from inr_gan_jax.checkpoint import (
@@ -20,8 +18,6 @@ from inr_gan_jax.checkpoint import (
     restore_newest_entries,
     save_entries,
 )
-from inr_gan_jax.checkpoint_record import CheckpointRecord
-from inr_gan_jax.checksum import array_checksums
 from inr_gan_jax.errors import UserError
 from tests.small_checkpoints import assert_holds, files_in, make_iterator, make_state, restored_step, save
 
@@ -155,7 +151,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "emptied checksums": (lambda path: (path / "checksums.json").write_bytes(b""), "checksums.json cannot be read"),
     "deleted checksums": (lambda path: (path / "checksums.json").unlink(), "checksums.json is missing"),
     "another step": (lambda path: replace(path, path.with_name("2")), "it is that of step 2"),
-    "nothing in it": (lambda path: replace(path, path / "none"), "cannot be read"),
+    "nothing in it": (lambda path: replace(path, path / "none"), "checksums.json is missing"),
 }  # fmt: skip
 
 
@@ -182,16 +178,6 @@ def test_times_that_orbax_keeps_matter_to_nothing(directory: Path) -> None:
     for step, content in (("1", b""), ("2", b"{}"), ("3", b'{"commit_timestamp_nsecs": 1' + 30 * b"0" + b"}")):
         (directory / step / "_CHECKPOINT_METADATA").write_bytes(content)
     assert restored_step(directory) == 3
-
-
-def test_bits_that_changed_on_their_way_are_noticed(directory: Path, capfd: pytest.CaptureFixture) -> None:
-    # Files that are as they were written, of an array that was not written as it was.
-    state = make_state(3)
-    state["params"]["kernel"] = state["params"]["kernel"].at[5, 6].multiply(1 + 2**-23)
-    (directory / "3" / "checksums.json").unlink()
-    CheckpointRecord(3, array_checksums(state)).write(directory / "3")
-    assert restored_step(directory) == 2
-    assert "array params/kernel does not have its checksum" in capfd.readouterr().out
 
 
 def test_several_damaged_ones_are_moved_and_their_steps_saved_again(
@@ -221,17 +207,6 @@ def test_nothing_is_moved_when_all_are_damaged(directory: Path, capfd: pytest.Ca
         restored_step(directory)
     assert files_in(directory.parent) == before
     assert capfd.readouterr().out == ""
-
-
-def test_checkpoint_of_an_earlier_version_is_read_with_a_sentence(tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
-    iterator = make_iterator()
-    next(iterator)
-    with ocp.CheckpointManager(tmp_path / "checkpoints") as manager:
-        items = {"state": ocp.args.StandardSave(make_state(1)), "data": grain.checkpoint.CheckpointSave(iterator)}
-        manager.save(1, args=ocp.args.Composite(**items))
-    capfd.readouterr()
-    assert restored_step(tmp_path / "checkpoints") == 1
-    assert "1 is of an earlier version: it carries no checksums" in capfd.readouterr().out
 
 
 def test_checkpoint_of_another_network_is_not_called_damaged(directory: Path) -> None:

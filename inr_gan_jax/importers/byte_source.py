@@ -1,7 +1,7 @@
-"""Bytes of a checkpoint file: bounds-checked, and read only when they are needed."""
+"""The bytes of a checkpoint file, mapped into memory, and the error that every damaged or hostile file ends in."""
 
 import contextlib
-import io
+import mmap
 import os
 import pathlib
 import stat
@@ -24,73 +24,15 @@ def shown(value: object) -> str:
     return text if len(text) <= 100 else text[:97] + "..."
 
 
-class ByteSource:
-    """A seekable binary file of known size.
-
-    Attributes:
-        file: The open file; its position belongs to the pickle stream that is being decoded.
-        size: Length in bytes.
-    """
-
-    def __init__(self, file: io.BufferedReader | io.BytesIO, size: int) -> None:
-        self.file = file
-        self.size = size
-
-    def span(self) -> "ByteSpan":
-        """The whole source as one span."""
-        return ByteSpan(self, 0, self.size)
-
-    def read_into(self, offset: int, target: memoryview) -> None:
-        """Fills `target` with the bytes from `offset` on and leaves the position of the stream as it was."""
-        position = self.file.tell()
-        self.file.seek(offset)
-        count = self.file.readinto(target)
-        self.file.seek(position)
-        if count != len(target):
-            raise CheckpointFormatError(f"the file became shorter while it was read, byte {offset + count} is missing")
-
-
-class ByteSpan:
-    """A byte string of a source that is not read until it is asked for."""
-
-    __slots__ = ("length", "source", "start")
-
-    def __init__(self, source: ByteSource, start: int, length: int) -> None:
-        self.source = source
-        self.start = start
-        self.length = length
-
-    def part(self, offset: int, length: int) -> "ByteSpan":
-        """Bytes `offset` to `offset + length` of the span.
-
-        Raises:
-            CheckpointFormatError: The span is shorter than that.
-        """
-        if offset < 0 or length < 0 or offset + length > self.length:
-            left = max(self.length - offset, 0)
-            raise CheckpointFormatError(
-                f"{length} bytes are claimed where {left} are left (byte {self.start + offset})"
-            )
-        return ByteSpan(self.source, self.start + offset, length)
-
-    def read(self) -> bytes:
-        """The bytes themselves; for short spans."""
-        buffer = bytearray(self.length)
-        self.source.read_into(self.start, memoryview(buffer))
-        return bytes(buffer)
-
-
-def source_of_bytes(data: bytes) -> ByteSource:
-    """A source over bytes in memory."""
-    return ByteSource(io.BytesIO(data), len(data))
-
-
 @contextlib.contextmanager
-def open_checkpoint(path: str | os.PathLike[str]) -> Iterator[ByteSource]:
-    """Opens a checkpoint and puts its path in front of every complaint about it.
+def open_checkpoint(path: str | os.PathLike[str]) -> Iterator[memoryview]:
+    """Maps a checkpoint into memory and puts its path in front of every complaint about it.
 
     Args:
         path: A regular file. Pipes and devices are refused: they have no size to check claims against.
+
+    Yields:
+        The bytes of the file. They are read when they are looked at, so unused parts of the file cost nothing.
 
     Raises:
         CheckpointFormatError: The path cannot be read, the file is empty, or the body of the `with` raised one.
@@ -105,7 +47,7 @@ def open_checkpoint(path: str | os.PathLike[str]) -> Iterator[ByteSource]:
                 raise CheckpointFormatError("the file is empty")
             if size > MAX_FILE_BYTES:
                 raise CheckpointFormatError(f"it has {size} bytes, no network file is larger than {MAX_FILE_BYTES}")
-            yield ByteSource(file, size)
+            yield memoryview(mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ))
     except CheckpointFormatError as error:
         raise CheckpointFormatError(f"{path}: {error}") from error
     except OSError as error:

@@ -1,144 +1,154 @@
-"""Tensors and storages of PyTorch as found in its files: checked descriptions first, arrays when asked for.
+"""Tensors of PyTorch as read-only NumPy views of a file.
 
 Three containers hold storages: the byte string that `torch.storage._load_from_bytes` would get (official network
 pickles), the old format of torch.save (the same bytes as a file), and the zip format of torch.save (`torch_zip.py`).
 """
 
-import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import ml_dtypes
 import numpy as np
 
-from inr_gan_jax.importers.byte_source import ByteSource, ByteSpan, CheckpointFormatError, shown, source_of_bytes
-from inr_gan_jax.importers.inert_objects import Constructor, Globals, Inert, InertDict, named
-from inr_gan_jax.importers.pickle_machine import MAX_KEY_LENGTH, Budget, PickleMachine, check_keys
+from inr_gan_jax.importers.byte_source import CheckpointFormatError, shown
+from inr_gan_jax.importers.restricted_unpickler import Budget, Globals, Inert, InertDict, Stream, check_keys, load
 
-LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
-LEGACY_PROTOCOL = 1001
-# The streams in front of a single storage take about 300 bytes.
-MAX_STORAGE_HEADER_BYTES = 4096
+LEGACY_HEADER = (0x1950A86A20F9469CFC6C, 1001)
 # NumPy 1 allows no more.
 MAX_DIMENSIONS = 32
+# Arrays may take this many bytes above twice the file: expanded views and tied weights are small or few.
+SPARE_ARRAY_BYTES = 2**20
+
+# Key, type and number of elements of a storage -> its elements, or something inert while only the keys are wanted.
+_Find = Callable[[str, np.dtype, int], np.ndarray | Inert]
 
 
-class StorageType:
-    """Stand-in of a class such as torch.FloatStorage; `dtype` is how its elements lie in the file."""
+def copy_arrays(views: Mapping[str, np.ndarray], file_size: int) -> dict[str, np.ndarray]:
+    """Copies tensors out of their file into arrays that own their memory; names of one tensor share an array.
 
-    __slots__ = ("dtype", "name")
-
-    def __init__(self, name: str, dtype: Any) -> None:
-        self.name = name
-        self.dtype = np.dtype(dtype)
-
-
-class StorageRecord:
-    """A storage: `numel` elements in `span`, which is None until the container has been located."""
-
-    __slots__ = ("kind", "numel", "span")
-
-    def __init__(self, kind: StorageType, numel: int, span: ByteSpan | None = None) -> None:
-        self.kind = kind
-        self.numel = numel
-        self.span = span
-
-
-class TensorRecord(Inert):
-    """A strided view of a storage; the constructor checks that it lies within the storage.
-
-    Attributes:
-        offset, size, stride: As in torch, in elements.
-        extent: Number of elements from the first to the last that the view touches.
+    Raises:
+        CheckpointFormatError: They would be out of proportion to the file; nothing has been allocated then.
     """
-
-    __slots__ = ("extent", "offset", "size", "storage", "stride")
-
-    def __init__(self, storage: Any, offset: Any, size: Any, stride: Any) -> None:
-        if type(storage) is not StorageRecord:
-            raise CheckpointFormatError(f"a tensor lies in a {type(storage).__name__} instead of a storage")
-        for values in (size, stride):
-            if type(values) is not tuple or len(values) > MAX_DIMENSIONS:
-                raise CheckpointFormatError("a tensor has a shape or strides that are no short tuple")
-        if len(size) != len(stride) or not all(type(n) is int and 0 <= n < 2**63 for n in (offset, *size, *stride)):
-            raise CheckpointFormatError("a tensor has a shape, strides and offset that do not fit each other")
-        self.storage = storage
-        self.offset = offset
-        self.size = size
-        self.stride = stride
-        last = sum((n - 1) * step for n, step in zip(size, stride, strict=True))
-        self.extent = 0 if 0 in size else last + 1
-        if offset + self.extent > storage.numel:
+    bytes_left = 2 * file_size + SPARE_ARRAY_BYTES
+    unique = {id(view): (name, view) for name, view in views.items()}
+    for name, view in unique.values():
+        bytes_left -= view.nbytes
+        if bytes_left < 0:
             raise CheckpointFormatError(
-                f"a tensor of shape {shown(str(size))} claims elements {offset} to {offset + self.extent} "
-                f"of a storage that has {storage.numel}"
+                f"the tensor {shown(name)} of shape {shown(str(view.shape))} claims memory out of proportion to "
+                f"a file of {file_size} bytes"
             )
-
-    def set_state(self, state: Any) -> None:
-        """Drops the state: parameters of torch 0.1 store requires_grad and hooks this way."""
-
-    def cost(self) -> int:
-        """Bytes that `load` allocates or reads, whichever is more."""
-        # Lengths of 0 count as 1, since NumPy refuses an empty array with another axis beyond its address space.
-        numel = math.prod(max(n, 1) for n in self.size)
-        return max(numel, self.extent) * self.storage.kind.dtype.itemsize
-
-    def load(self) -> np.ndarray:
-        """Reads the elements.
-
-        Returns:
-            A contiguous array that owns its memory, bit for bit what the file holds.
-
-        Raises:
-            CheckpointFormatError: The storage was named but is not in the file.
-        """
-        dtype = self.storage.kind.dtype
-        if self.storage.span is None:
-            raise CheckpointFormatError("a tensor lies in a storage that the file does not hold")
-        if self.extent == 0:
-            return np.zeros(self.size, dtype)
-        # A byte other than 0 and 1 in a boolean array would be undefined behaviour, so such bytes are compared to 0.
-        flat = np.empty(self.extent, np.uint8 if dtype == np.bool_ else dtype)
-        span = self.storage.span.part(self.offset * dtype.itemsize, flat.nbytes)
-        span.source.read_into(span.start, flat.view(np.uint8).data)
-        strides = tuple(step * dtype.itemsize if n > 1 else 0 for n, step in zip(self.size, self.stride, strict=True))
-        view = np.ndarray(self.size, flat.dtype, flat.view(np.uint8).data, 0, strides)
-        if dtype == np.bool_:
-            return view.astype(np.bool_)
-        return flat.reshape(self.size) if view.flags.c_contiguous else view.copy()
+    copies = {key: view.copy() for key, (_, view) in unique.items()}
+    return {name: copies[id(view)] for name, view in views.items()}
 
 
-def storage_types() -> Globals:
-    """The storage classes whose elements have a NumPy counterpart."""
-    dtypes = {
-        "Float": "<f4",
-        "Double": "<f8",
-        "Half": "<f2",
-        "BFloat16": ml_dtypes.bfloat16,
-        "Long": "<i8",
-        "Int": "<i4",
-        "Short": "<i2",
-        "Char": "i1",
-        "Byte": "u1",
-        "Bool": "?",
-    }
-    return dict(named(StorageType, f"torch.{name}Storage", dtype) for name, dtype in dtypes.items())
+def decode_legacy(data: memoryview, allowed: Globals, budget: Budget) -> Any:
+    """Decodes the old format of torch.save: five pickle streams, then the storages.
+
+    Args:
+        data: The whole container.
+        allowed: Permitted globals of the stored object.
+        budget: What the streams may cost.
+
+    Returns:
+        The stored object; its tensors are views of `data`.
+    """
+    stream = Stream(data, budget)
+    magic, version, system = (load(stream, {}) for _ in range(3))
+    if (magic, version) != LEGACY_HEADER or type(system) is not dict or system.get("little_endian") is not True:
+        raise CheckpointFormatError("the header of torch.save is missing, of an unknown version or not little-endian")
+    described: dict[str, tuple[np.dtype, int]] = {}
+
+    def describe(key: str, dtype: np.dtype, numel: int) -> Inert:
+        described[key] = (dtype, numel)
+        return Inert()
+
+    # The storages follow the object that is made of them, so it is decoded twice.
+    structure = stream.rest
+    load(stream, allowed, persistent_loader(describe))
+    keys = load(stream, {})
+    if type(keys) is not list or not all(type(key) is str for key in keys) or sorted(keys) != sorted(described):
+        raise CheckpointFormatError("the list of storages differs from the storages in use")
+    storages = {}
+    for key in keys:
+        dtype, numel = described[key]
+        if int.from_bytes(stream.read(8), "little") != numel:
+            raise CheckpointFormatError(f"the storage {shown(key)} has another length than its header says")
+        storages[key] = elements(stream.view(numel * dtype.itemsize), dtype)
+    if stream.rest:
+        raise CheckpointFormatError(f"{len(stream.rest)} bytes follow the last storage")
+    return load(Stream(structure, budget), allowed, persistent_loader(lambda key, *_: storages[key]))
 
 
-def _rebuild_tensor(_budget: Budget, storage: Any, offset: Any, size: Any, stride: Any, *_rest: Any) -> TensorRecord:
-    # The rest, in newer files, is requires_grad, hooks and metadata.
-    return TensorRecord(storage, offset, size, stride)
+def load_from_bytes(budget: Budget, data: Any) -> np.ndarray:
+    """Stand-in of torch.storage._load_from_bytes: one storage as torch.save wrote it into a byte string."""
+    if type(data) is not memoryview:
+        raise CheckpointFormatError(f"a storage is made of a {type(data).__name__} instead of bytes")
+    storage = decode_legacy(data, STORAGE_TYPES, budget)
+    if type(storage) is not np.ndarray:
+        raise CheckpointFormatError(f"a byte string holds a {type(storage).__name__} instead of a storage")
+    return storage
 
 
-def _rebuild_parameter(_budget: Budget, data: Any, *_rest: Any) -> TensorRecord:
-    if type(data) is not TensorRecord:
-        raise CheckpointFormatError(f"a parameter is made of a {type(data).__name__} instead of a tensor")
+def persistent_loader(find: _Find) -> Callable[[Any], np.ndarray | Inert]:
+    """Loads persistent ids ('storage', class, key, device, number of elements[, view]), each storage once.
+
+    The device, for instance 'cuda:0', is where the tensor was; it does not matter here.
+    """
+    found: dict[str, tuple[np.dtype, int, np.ndarray | Inert]] = {}
+
+    def load_persistent(identity: Any) -> np.ndarray | Inert:
+        if type(identity) is not tuple or not 5 <= len(identity) <= 6 or identity[0] != "storage":
+            raise CheckpointFormatError("the pickle stream holds a persistent id that is no storage")
+        dtype, key, _, numel, *view = identity[1:]
+        if not isinstance(dtype, np.dtype) or type(key) is not str or type(numel) is not int or not 0 <= numel < 2**60:
+            raise CheckpointFormatError(f"the storage {shown(key)} has no known element type, name or length")
+        if view not in ([], [None]):
+            raise CheckpointFormatError(f"the storage {shown(key)} is a view of another one, which is not supported")
+        check_keys([key])
+        if key not in found:
+            found[key] = (dtype, numel, find(key, dtype, numel))
+        if found[key][:2] != (dtype, numel):
+            raise CheckpointFormatError(f"the storage {shown(key)} is named twice, with different types or lengths")
+        return found[key][2]
+
+    return load_persistent
+
+
+def elements(data: bytes | memoryview, dtype: np.dtype) -> np.ndarray:
+    """The elements of a storage, [number of elements]."""
+    # A byte other than 0 and 1 in a boolean array would be undefined behaviour, so such bytes are compared to 0.
+    return np.frombuffer(data, np.uint8) != 0 if dtype == np.bool_ else np.frombuffer(data, dtype)
+
+
+def _rebuild_tensor(_budget: Budget, storage: Any, offset: Any, size: Any, stride: Any, *_rest: Any) -> Any:
+    """A strided view of a storage. The rest, in newer files, is requires_grad, hooks and metadata."""
+    if type(storage) is Inert:
+        return storage
+    if type(storage) is not np.ndarray or not storage.flags.c_contiguous:
+        raise CheckpointFormatError(f"a tensor lies in a {type(storage).__name__} instead of a storage")
+    if type(size) is not tuple or type(stride) is not tuple:
+        raise CheckpointFormatError("a tensor has a shape or strides that are no tuple")
+    is_short = len(size) == len(stride) <= MAX_DIMENSIONS
+    if not is_short or not all(type(n) is int and 0 <= n < 2**63 for n in (offset, *size, *stride)):
+        raise CheckpointFormatError("a tensor has a shape, strides and offset that do not fit each other")
+    end = offset if 0 in size else offset + 1 + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
+    if end > storage.size:
+        raise CheckpointFormatError(
+            f"a tensor of shape {shown(str(size))} claims {end} elements of a storage that has {storage.size}"
+        )
+    itemsize = storage.itemsize
+    strides = tuple(step * itemsize if n > 1 else 0 for n, step in zip(size, stride, strict=True))
+    return np.ndarray(size, storage.dtype, storage, offset * itemsize, strides)
+
+
+def _rebuild_parameter(_budget: Budget, data: Any, *_rest: Any) -> Any:
     return data
 
 
 def _ordered_dict(budget: Budget, items: Any = ()) -> InertDict:
     """An OrderedDict; Python 2 passed the items as a list of [key, value] lists."""
-    budget.spend_operations(len(items))
+    budget.spend(len(items))
     result = InertDict()
     for key, value in items:
         check_keys([key])
@@ -146,98 +156,17 @@ def _ordered_dict(budget: Budget, items: Any = ()) -> InertDict:
     return result
 
 
+_DTYPES = {
+    **{"Float": "<f4", "Double": "<f8", "Half": "<f2", "BFloat16": ml_dtypes.bfloat16, "Bool": "?"},
+    **{"Long": "<i8", "Int": "<i4", "Short": "<i2", "Char": "i1", "Byte": "u1"},
+}
+# The storage classes whose elements have a NumPy counterpart.
+STORAGE_TYPES: Globals = {f"torch.{name}Storage": np.dtype(kind) for name, kind in _DTYPES.items()}
 # What state_dicts are made of, whichever container they are in.
-TENSOR_GLOBALS: Globals = dict(
-    [
-        named(Constructor, "collections.OrderedDict", _ordered_dict),
-        named(Constructor, "torch._utils._rebuild_tensor", _rebuild_tensor),
-        named(Constructor, "torch._utils._rebuild_tensor_v2", _rebuild_tensor),
-        named(Constructor, "torch._utils._rebuild_parameter", _rebuild_parameter),
-        named(Constructor, "torch.nn.parameter.Parameter", _rebuild_parameter),
-    ]
-)
-STORAGE_TYPES = storage_types()
-
-
-class StorageTable:
-    """The storages that the persistent ids of one container name.
-
-    Args:
-        locate: Finds the bytes of a storage from (key, number of bytes); None where they follow later in the file.
-    """
-
-    def __init__(self, locate: Callable[[str, int], ByteSpan] | None = None) -> None:
-        self.records: dict[str, StorageRecord] = {}
-        self._locate = locate
-
-    def load_persistent(self, identity: Any) -> StorageRecord:
-        """The storage of a persistent id ('storage', class, key, device, number of elements[, view]).
-
-        The device, for instance 'cuda:0', is where the tensor was; it does not matter here.
-        """
-        if type(identity) is not tuple or not 5 <= len(identity) <= 6 or identity[0] != "storage":
-            raise CheckpointFormatError("the pickle stream holds a persistent id that is no storage")
-        kind, key, _, numel, *view = identity[1:]
-        if type(kind) is not StorageType or type(key) is not str or len(key) > MAX_KEY_LENGTH:
-            raise CheckpointFormatError(f"the storage {shown(key)} has no known element type, or a key that is no name")
-        if type(numel) is not int or not 0 <= numel < 2**60:
-            raise CheckpointFormatError(f"the storage {shown(key)} claims an impossible number of elements")
-        if view not in ([], [None]):
-            raise CheckpointFormatError(f"the storage {shown(key)} is a view of another one, which is not supported")
-        record = self.records.get(key)
-        if record is None:
-            span = self._locate(key, numel * kind.dtype.itemsize) if self._locate else None
-            record = self.records[key] = StorageRecord(kind, numel, span)
-        if record.kind is not kind or record.numel != numel:
-            raise CheckpointFormatError(f"the storage {shown(key)} is named twice, with different types or lengths")
-        return record
-
-
-def decode_legacy(region: ByteSpan, stream: ByteSource, allowed: Globals, budget: Budget) -> Any:
-    """Decodes the old format of torch.save: five pickle streams, then the storages.
-
-    Args:
-        region: The whole container.
-        stream: A source that starts at `region` and reaches behind the five streams.
-        allowed: Permitted globals of the stored object.
-        budget: What the streams may cost.
-
-    Returns:
-        The stored object, with every storage located and bounds-checked.
-    """
-    if PickleMachine(stream, {}, budget).run() != LEGACY_MAGIC:
-        raise CheckpointFormatError("the magic number of torch.save is missing")
-    version = PickleMachine(stream, {}, budget).run()
-    system = PickleMachine(stream, {}, budget).run()
-    if version != LEGACY_PROTOCOL or type(system) is not dict or system.get("little_endian") is not True:
-        raise CheckpointFormatError("the torch.save header is of an unknown version or not little-endian")
-    table = StorageTable()
-    result = PickleMachine(stream, allowed, budget, table.load_persistent).run()
-    keys = PickleMachine(stream, {}, budget).run()
-    known = type(keys) is list and all(type(key) is str and key in table.records for key in keys)
-    if not known or len(keys) != len(table.records) or len(set(keys)) != len(keys):
-        raise CheckpointFormatError("the list of storages differs from the storages in use")
-    _locate_in_order(region, stream.file.tell(), [table.records[key] for key in keys])
-    return result
-
-
-def _locate_in_order(region: ByteSpan, position: int, records: list[StorageRecord]) -> None:
-    for record in records:
-        numel = int.from_bytes(region.part(position, 8).read(), "little")
-        if numel != record.numel:
-            raise CheckpointFormatError(f"a storage claims {numel} elements, its header {record.numel}")
-        record.span = region.part(position + 8, numel * record.kind.dtype.itemsize)
-        position += 8 + record.span.length
-    if position != region.length:
-        raise CheckpointFormatError(f"{region.length - position} bytes follow the last storage")
-
-
-def load_from_bytes(budget: Budget, data: Any) -> StorageRecord:
-    """Stand-in of torch.storage._load_from_bytes: one storage as torch.save wrote it into a byte string."""
-    if type(data) is not ByteSpan:
-        raise CheckpointFormatError(f"a storage is made of a {type(data).__name__} instead of bytes")
-    header = data.part(0, min(data.length, MAX_STORAGE_HEADER_BYTES)).read()
-    record = decode_legacy(data, source_of_bytes(header), STORAGE_TYPES, budget)
-    if type(record) is not StorageRecord:
-        raise CheckpointFormatError(f"a byte string holds a {type(record).__name__} instead of a storage")
-    return record
+TENSOR_GLOBALS: Globals = {
+    "collections.OrderedDict": _ordered_dict,
+    "torch._utils._rebuild_tensor": _rebuild_tensor,
+    "torch._utils._rebuild_tensor_v2": _rebuild_tensor,
+    "torch._utils._rebuild_parameter": _rebuild_parameter,
+    "torch.nn.parameter.Parameter": _rebuild_parameter,
+}

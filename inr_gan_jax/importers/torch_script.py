@@ -4,32 +4,26 @@ The archive is the zip of torch.save with source text beside it. Its `data.pkl` 
 that the source text defines; here each is a bare record of attributes, whatever its class is called.
 """
 
-import functools
 import os
-from collections.abc import Iterator
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from inr_gan_jax.importers.byte_source import ByteSource, CheckpointFormatError, open_checkpoint, shown
-from inr_gan_jax.importers.inert_objects import Constructor, OpaqueClass, StandIn, named
-from inr_gan_jax.importers.pickle_machine import Budget
-from inr_gan_jax.importers.safe_pickle import ArrayLoader, EntryCounter
-from inr_gan_jax.importers.torch_records import STORAGE_TYPES, TENSOR_GLOBALS, TensorRecord
-from inr_gan_jax.importers.torch_zip import decode_zip, zip_members
+from inr_gan_jax.importers.byte_source import CheckpointFormatError, open_checkpoint, shown
+from inr_gan_jax.importers.restricted_unpickler import Budget, StandIn
+from inr_gan_jax.importers.safe_pickle import tensors_in
+from inr_gan_jax.importers.torch_records import STORAGE_TYPES, TENSOR_GLOBALS, copy_arrays
+from inr_gan_jax.importers.torch_zip import ZIP_MAGIC, decode_zip, open_zip
 
-_SCRIPT_PACKAGE = "__torch__"
-_ZIP_MAGIC = b"PK\3\4"
+_SCRIPT_PACKAGE = "__torch__."
 
 
-class _ScriptGlobals(dict[tuple[str, str], Any]):
+class _ScriptGlobals(dict[str, Any]):
     """The globals of tensors, and every class that the archive itself defines, as a record without behaviour."""
 
-    def get(self, key: Any, default: Any = None) -> Any:
-        module, name = key
-        if module == _SCRIPT_PACKAGE or module.startswith(f"{_SCRIPT_PACKAGE}."):
-            return OpaqueClass(name, functools.partial(StandIn, name))
-        return super().get(key, default)
+    def get(self, key: str, default: Any = None) -> Any:
+        return StandIn if key.startswith(_SCRIPT_PACKAGE) else super().get(key, default)
 
 
 def _number_list(_budget: Budget, items: Any) -> list[Any]:
@@ -38,9 +32,7 @@ def _number_list(_budget: Budget, items: Any) -> list[Any]:
     return items
 
 
-_LISTS = dict(
-    named(Constructor, f"torch.jit._pickle.build_{kind}list", _number_list) for kind in ("int", "double", "bool")
-)
+_LISTS = {f"torch.jit._pickle.build_{kind}list": _number_list for kind in ("int", "double", "bool")}
 
 
 def is_torch_script(path: str | os.PathLike[str]) -> bool:
@@ -49,10 +41,11 @@ def is_torch_script(path: str | os.PathLike[str]) -> bool:
     Raises:
         CheckpointFormatError: The file cannot be read, or is a damaged zip archive.
     """
-    with open_checkpoint(path) as source:
-        if not _is_zip(source):
+    with open_checkpoint(path) as data:
+        if data[:4] != ZIP_MAGIC:
             return False
-        return any(name.rpartition("/")[2] == "constants.pkl" for name in zip_members(source))
+        with open_zip(path, data) as archive:
+            return any(name.rpartition("/")[2] == "constants.pkl" for name in archive.namelist())
 
 
 def read_torch_script(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
@@ -68,32 +61,18 @@ def read_torch_script(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     Raises:
         CheckpointFormatError: The file is missing, damaged, or holds something else than modules of tensors.
     """
-    with open_checkpoint(path) as source:
-        if not _is_zip(source):
+    with open_checkpoint(path) as data:
+        if data[:4] != ZIP_MAGIC:
             raise CheckpointFormatError("not a TorchScript archive: it is no zip file")
-        allowed = _ScriptGlobals({**STORAGE_TYPES, **TENSOR_GLOBALS, **_LISTS})
-        root = decode_zip(source, allowed, Budget())
+        root = decode_zip(path, data, _ScriptGlobals({**STORAGE_TYPES, **TENSOR_GLOBALS, **_LISTS}))
         if type(root) is not StandIn:
             raise CheckpointFormatError(f"the archive holds a {type(root).__name__} instead of a module")
-        tensors = dict(_tensors(root, "", EntryCounter(), 0))
-        loader = ArrayLoader(source.size)
-        for name, tensor in tensors.items():
-            loader.reserve(name, tensor)
-        return {name: loader.load(tensor) for name, tensor in tensors.items()}
+        return copy_arrays(tensors_in(root, _attributes, skip_others=True), len(data))
 
 
-def _is_zip(source: ByteSource) -> bool:
-    return source.span().part(0, min(len(_ZIP_MAGIC), source.size)).read() == _ZIP_MAGIC
-
-
-def _tensors(module: StandIn, prefix: str, counter: EntryCounter, depth: int) -> Iterator[tuple[str, TensorRecord]]:
-    counter.visit(prefix or "the module", depth)
-    if not isinstance(module.state, dict):
-        raise CheckpointFormatError(f"the module {shown(prefix.removesuffix('.'))} has no attributes")
-    for key, value in module.state.items():
-        name = f"{prefix}{key if type(key) is str else shown(key)}"
-        counter.visit(name, depth)
-        if type(value) is TensorRecord:
-            yield name, value
-        elif type(value) is StandIn:
-            yield from _tensors(value, f"{name}.", counter, depth + 1)
+def _attributes(value: Any) -> Mapping[Any, Any] | None:
+    if type(value) is not StandIn:
+        return None
+    if not isinstance(value.state, dict):
+        raise CheckpointFormatError(f"a module of the class {shown(value.class_name)} has no attributes")
+    return value.state

@@ -1,7 +1,7 @@
-"""Writes the file formats that the importers read, without PyTorch: values for a small pickle writer of our own.
+"""Writes the file formats that the importers read, without PyTorch: values for the pickler of the standard library.
 
 `network` and `write_official_checkpoint` turn state_dicts into an official network pickle, `write_torch_zip` and
-`write_torch_legacy` into what torch.save makes of them. The writer never imports what it names, so a test can write a
+`write_torch_legacy` into what torch.save makes of them. Nothing that is named is imported, so a test can write a
 reference to any class or function.
 """
 
@@ -13,13 +13,12 @@ import pickle
 import struct
 import zipfile
 from collections.abc import Iterable, Mapping
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, ClassVar
 
 import ml_dtypes
 import numpy as np
 
 MODULE_SRC = "raise RuntimeError('module_src was executed')\n"
-_FRAME_BYTES = 64 * 2**10
 _STORAGE_NAMES = {
     np.dtype(np.float32): "FloatStorage",
     np.dtype(np.float64): "DoubleStorage",
@@ -55,16 +54,6 @@ class Call:
 
 
 @dataclasses.dataclass(eq=False)
-class Blob:
-    """A byte string in parts, so that large arrays are written without a copy."""
-
-    parts: list[Any]
-
-    def __len__(self) -> int:
-        return sum(memoryview(part).nbytes for part in self.parts)
-
-
-@dataclasses.dataclass(eq=False)
 class Storage:
     """A storage named by a persistent id; the container decides where its elements go."""
 
@@ -72,176 +61,49 @@ class Storage:
     location: str = "cpu"
     key: str = dataclasses.field(default_factory=lambda: str(next(_keys)))
 
-    def identity(self) -> tuple[Any, ...]:
-        """The first five fields of its persistent id."""
-        kind = Global("torch", _STORAGE_NAMES[self.array.dtype])
-        return ("storage", kind, self.key, self.location, self.array.size)
 
+class PickleWriter(pickle._Pickler):
+    """The pickler of the standard library, which also writes the values above."""
 
-class PickleWriter:
-    """Writes one value as a pickle stream of protocol 2 to 4, memoising and framing the way CPython does."""
+    dispatch: ClassVar[dict[Any, Any]] = dict(pickle._Pickler.dispatch)
 
     def __init__(self, file: BinaryIO, protocol: int = 4, zip_storages: bool = False) -> None:
+        super().__init__(file, protocol)
         self.storages: dict[str, Storage] = {}
-        self._file = file
-        self._protocol = protocol
         self._zip_storages = zip_storages
-        self._frame = io.BytesIO()
-        self._memo: dict[Any, int] = {}
-        self._kept_alive: list[Any] = []
 
-    def dump(self, value: Any) -> None:
-        """Writes the whole stream."""
-        self._file.write(pickle.PROTO + bytes([self._protocol]))
-        self._save(value)
-        self._emit(pickle.STOP)
-        self._flush()
+    def persistent_id(self, obj: Any) -> tuple[Any, ...] | None:
+        if not isinstance(obj, Storage):
+            return None
+        self.storages[obj.key] = obj
+        kind = Global("torch", _STORAGE_NAMES[obj.array.dtype])
+        identity = ("storage", kind, obj.key, obj.location, obj.array.size)
+        return identity if self._zip_storages else (*identity, None)
 
-    def _emit(self, *parts: bytes) -> None:
-        for part in parts:
-            self._frame.write(part)
-        if self._frame.tell() > _FRAME_BYTES:
-            self._flush()
-
-    def _flush(self) -> None:
-        data = self._frame.getvalue()
-        if self._protocol >= 4 and data:
-            self._file.write(pickle.FRAME + struct.pack("<Q", len(data)))
-        self._file.write(data)
-        self._frame = io.BytesIO()
-
-    def _recall(self, key: Any) -> bool:
-        index = self._memo.get(key)
-        if index is None:
-            return False
-        self._emit(pickle.BINGET + bytes([index]) if index < 256 else pickle.LONG_BINGET + struct.pack("<I", index))
-        return True
-
-    def _memoize(self, key: Any) -> None:
-        index = self._memo[key] = len(self._memo)
-        if self._protocol >= 4:
-            self._emit(pickle.MEMOIZE)
+    def _save_name(self, value: Global) -> None:
+        if self.proto >= 4:
+            self.save(value.module)
+            self.save(value.name)
+            self.write(pickle.STACK_GLOBAL)
         else:
-            self._emit(pickle.BINPUT + bytes([index]) if index < 256 else pickle.LONG_BINPUT + struct.pack("<I", index))
-
-    def _save(self, value: Any) -> None:
-        if value is None or isinstance(value, bool | int | float):
-            self._save_number(value)
-        elif isinstance(value, str):
-            self._save_text(value)
-        elif isinstance(value, Global):
-            self._save_global(value)
-        elif isinstance(value, Storage):
-            self._save_storage(value)
-        elif not self._recall(id(value)):
-            self._kept_alive.append(value)
-            self._save_object(value)
-
-    def _save_number(self, value: float | None) -> None:
-        if value is None or isinstance(value, bool):
-            self._emit({None: pickle.NONE, True: pickle.NEWTRUE, False: pickle.NEWFALSE}[value])
-        elif isinstance(value, float):
-            self._emit(pickle.BINFLOAT, struct.pack(">d", value))
-        elif 0 <= value < 256:
-            self._emit(pickle.BININT1, bytes([value]))
-        elif 0 <= value < 65536:
-            self._emit(pickle.BININT2, struct.pack("<H", value))
-        elif -(2**31) <= value < 2**31:
-            self._emit(pickle.BININT, struct.pack("<i", value))
-        else:
-            data = value.to_bytes(value.bit_length() // 8 + 1, "little", signed=True)
-            self._emit(pickle.LONG1, bytes([len(data)]), data)
-
-    def _save_text(self, value: str) -> None:
-        if self._recall(value):
-            return
-        data = value.encode("utf-8", "surrogatepass")
-        if self._protocol >= 4 and len(data) < 256:
-            self._emit(pickle.SHORT_BINUNICODE, bytes([len(data)]), data)
-        else:
-            self._emit(pickle.BINUNICODE, struct.pack("<I", len(data)), data)
-        self._memoize(value)
-
-    def _save_global(self, value: Global) -> None:
-        if self._recall(value):
-            return
-        if self._protocol >= 4:
-            self._save(value.module)
-            self._save(value.name)
-            self._emit(pickle.STACK_GLOBAL)
-        else:
-            self._emit(pickle.GLOBAL, f"{value.module}\n{value.name}\n".encode())
-        self._memoize(value)
-
-    def _save_storage(self, value: Storage) -> None:
-        self.storages[value.key] = value
-        identity = value.identity()
-        self._save(identity if self._zip_storages else (*identity, None))
-        self._emit(pickle.BINPERSID)
-
-    def _save_object(self, value: Any) -> None:
-        if isinstance(value, dict | list | set):
-            self._emit({dict: pickle.EMPTY_DICT, list: pickle.EMPTY_LIST, set: pickle.EMPTY_SET}[type(value)])
-            self._memoize(id(value))
-            self._save_items(value)
-        elif isinstance(value, tuple):
-            self._save_tuple(value)
-        elif isinstance(value, bytes):
-            self._save_blob(Blob([value]))
-            self._memoize(id(value))
-        elif isinstance(value, Blob):
-            self._save_blob(value)
-            self._memoize(id(value))
-        elif isinstance(value, Call):
-            self._save_call(value)
-        else:
-            raise TypeError(f"cannot write a {type(value).__name__}")
-
-    def _save_items(self, value: Mapping[Any, Any] | Iterable[Any]) -> None:
-        opcode = {list: pickle.APPENDS, set: pickle.ADDITEMS}.get(type(value), pickle.SETITEMS)
-        items = list(itertools.chain(*value.items()) if isinstance(value, Mapping) else value)
-        if items:
-            self._emit(pickle.MARK)
-            for item in items:
-                self._save(item)
-            self._emit(opcode)
-
-    def _save_tuple(self, value: tuple[Any, ...]) -> None:
-        short = {0: pickle.EMPTY_TUPLE, 1: pickle.TUPLE1, 2: pickle.TUPLE2, 3: pickle.TUPLE3}.get(len(value))
-        if short is None:
-            self._emit(pickle.MARK)
-        for item in value:
-            self._save(item)
-        self._emit(short or pickle.TUPLE)
-        if value:
-            self._memoize(id(value))
-
-    def _save_blob(self, value: Blob) -> None:
-        length = len(value)
-        if length < 256:
-            head = pickle.SHORT_BINBYTES + bytes([length])
-        elif length < 2**32:
-            head = pickle.BINBYTES + struct.pack("<I", length)
-        else:
-            head = pickle.BINBYTES8 + struct.pack("<Q", length)
-        if length < _FRAME_BYTES:
-            self._emit(head, *(bytes(part) for part in value.parts))
-            return
-        self._flush()
-        self._file.write(head)
-        for part in value.parts:
-            self._file.write(part)
+            self.write(pickle.GLOBAL + f"{value.module}\n{value.name}\n".encode())
+        self.memoize(value)
 
     def _save_call(self, value: Call) -> None:
-        self._save(value.function)
-        self._save(value.arguments)
-        self._emit(pickle.NEWOBJ if value.new else pickle.REDUCE)
-        self._memoize(id(value))
-        if value.items is not None:
-            self._save_items(value.items)
+        self.save(value.function)
+        self.save(value.arguments)
+        self.write(pickle.NEWOBJ if value.new else pickle.REDUCE)
+        self.memoize(value)
+        if value.items:
+            self.write(pickle.MARK)
+            for item in itertools.chain(*value.items.items()):
+                self.save(item)
+            self.write(pickle.SETITEMS)
         if value.state is not None:
-            self._save(value.state)
-            self._emit(pickle.BUILD)
+            self.save(value.state)
+            self.write(pickle.BUILD)
+
+    dispatch |= {Global: _save_name, Call: _save_call}
 
 
 def dumps(value: Any, protocol: int = 4) -> bytes:
@@ -287,12 +149,15 @@ def legacy_header(root: Any) -> tuple[bytes, list[Storage]]:
     return legacy_preamble() + file.getvalue() + dumps(order, 2), [writer.storages[key] for key in order]
 
 
+def torch_legacy(root: Any) -> bytes:
+    """What torch.save wrote in its older format."""
+    header, storages = legacy_header(root)
+    return header + b"".join(struct.pack("<q", storage.array.size) + storage.array.tobytes() for storage in storages)
+
+
 def storage_blob(storage: Storage) -> Call:
     """A storage within an official pickle: what torch.save writes into a byte string."""
-    header, _ = legacy_header(storage)
-    data = np.ascontiguousarray(storage.array).reshape(-1).view(np.uint8)
-    parts = [header, struct.pack("<q", storage.array.size), data.data]
-    return Call(Global("torch.storage", "_load_from_bytes"), (Blob(parts),))
+    return Call(Global("torch.storage", "_load_from_bytes"), (torch_legacy(storage),))
 
 
 def tensor(
@@ -404,9 +269,4 @@ def write_torch_zip(path: pathlib.Path, root: Any, compression: int = zipfile.ZI
 
 def write_torch_legacy(path: pathlib.Path, root: Any) -> None:
     """Writes the older format of torch.save."""
-    header, storages = legacy_header(root)
-    with path.open("wb") as file:
-        file.write(header)
-        for storage in storages:
-            file.write(struct.pack("<q", storage.array.size))
-            file.write(storage.array.tobytes())
+    path.write_bytes(torch_legacy(root))

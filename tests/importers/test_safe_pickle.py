@@ -1,9 +1,10 @@
+"""Well-formed checkpoints come out bit for bit, without a copy too many."""
+
 import builtins
 import hashlib
 import os
 import pathlib
 import tracemalloc
-import zipfile
 from collections.abc import Callable
 from typing import Any
 
@@ -75,18 +76,12 @@ def network_of_tensors(**buffers: official_format.Call) -> official_format.Call:
 
 @needs_golden
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_golden_checkpoint_is_bit_exact(variant: str) -> None:
-    checkpoint = safe_pickle.read_official_checkpoint(GOLDEN / f"{variant}.pkl")
-    assert_same_bits(checkpoint.networks["G_ema"].arrays, recorded_arrays(variant, "G_ema"))
-    assert_same_bits(checkpoint.networks["D"].arrays, recorded_arrays(variant, "D"))
-
-
-@needs_golden
-@pytest.mark.parametrize("variant", VARIANTS)
-def test_golden_checkpoint_metadata_is_plain(variant: str) -> None:
+def test_golden_checkpoint_is_bit_exact_and_its_metadata_plain(variant: str) -> None:
     path = GOLDEN / f"{variant}.pkl"
     checkpoint = safe_pickle.read_official_checkpoint(path)
     generator = checkpoint.networks["G_ema"]
+    assert_same_bits(generator.arrays, recorded_arrays(variant, "G_ema"))
+    assert_same_bits(checkpoint.networks["D"].arrays, recorded_arrays(variant, "D"))
     assert generator.class_name == "Generator"
     assert type(generator.init_kwargs["cfg"]) is dict
     assert checkpoint.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
@@ -97,19 +92,9 @@ def test_golden_checkpoint_metadata_is_plain(variant: str) -> None:
 def test_golden_aug_checkpoint_has_augmentation_and_a_distinct_g() -> None:
     checkpoint = safe_pickle.read_official_checkpoint(GOLDEN / "tiny-inr-gan-32-aug.pkl")
     assert checkpoint.augment_p == 0.125
-    average, generator = checkpoint.networks["G_ema"], checkpoint.networks["G"]
-    assert average.parameter_names == generator.parameter_names
-    for name in average.parameter_names:
-        np.testing.assert_allclose(generator.arrays[name], np.float32(0.9) * average.arrays[name], rtol=1e-6)
-    assert not np.array_equal(generator.arrays["mapping.fc0.weight"], average.arrays["mapping.fc0.weight"])
-
-
-@needs_golden
-def test_golden_parameters_are_told_from_buffers() -> None:
-    generator = safe_pickle.read_official_checkpoint(GOLDEN / "tiny-inr-gan-32.pkl").networks["G_ema"]
-    assert "mapping.fc0.weight" in generator.parameter_names
-    assert "mapping.w_avg" not in generator.parameter_names
-    assert generator.parameter_names < generator.arrays.keys()
+    average, generator = checkpoint.networks["G_ema"].arrays, checkpoint.networks["G"].arrays
+    name = "mapping.fc0.weight"
+    np.testing.assert_allclose(generator[name], np.float32(0.9) * average[name], rtol=1e-6)
 
 
 def test_written_checkpoint_is_bit_exact(tmp_path: pathlib.Path) -> None:
@@ -123,17 +108,11 @@ def test_written_checkpoint_is_bit_exact(tmp_path: pathlib.Path) -> None:
 
 def test_arrays_own_their_memory(tmp_path: pathlib.Path) -> None:
     path = write_small(tmp_path / "a.pkl")
-    snapshot = safe_pickle.read_official_checkpoint(path, ["G"]).networks["G"]
+    checkpoint = safe_pickle.read_official_checkpoint(str(path), ["G"])
     path.write_bytes(b"")
-    for array in snapshot.arrays.values():
+    assert (checkpoint.path, list(checkpoint.networks)) == (path, ["G"])
+    for array in checkpoint.networks["G"].arrays.values():
         assert array.flags.carray
-
-
-def test_only_requested_networks_are_loaded(tmp_path: pathlib.Path) -> None:
-    path = write_small(tmp_path / "a.pkl")
-    checkpoint = safe_pickle.read_official_checkpoint(str(path), ["G_ema"])
-    assert checkpoint.path == path
-    assert list(checkpoint.networks) == ["G_ema"]
 
 
 def test_stored_source_is_never_executed(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,20 +163,11 @@ def test_non_persistent_buffers_are_left_out(tmp_path: pathlib.Path) -> None:
     assert list(safe_pickle.read_official_checkpoint(path, ["G"]).networks["G"].arrays) == ["kept"]
 
 
-def test_caches_are_decoded_but_not_read(tmp_path: pathlib.Path) -> None:
-    cache = official_format.official_tensor(np.ones((2**20,), np.float32), location="cuda:0")
-    state = official_format.module_state({}, {}, {}, _init_args=(), _init_kwargs={}, _fourier_embs_cache=cache)
-    path = write_small(tmp_path / "a.pkl", G=official_format.persistent_object("Generator", state))
-    tracemalloc.start()
-    safe_pickle.read_official_checkpoint(path)
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert peak < 2 * 2**20
-
-
 def test_memory_stays_near_the_size_of_the_arrays(tmp_path: pathlib.Path) -> None:
     array = np.ones((2**22,), np.float32)
-    path = write_small(tmp_path / "a.pkl", G=official_format.network("Generator", {"weight": array}, ["weight"], {}))
+    cache = official_format.official_tensor(array, location="cuda:0")
+    network = official_format.network("Generator", {"weight": array}, ["weight"], {}, _fourier_embs_cache=cache)
+    path = write_small(tmp_path / "a.pkl", G=network)
     tracemalloc.start()
     safe_pickle.read_official_checkpoint(path)
     _, peak = tracemalloc.get_traced_memory()
@@ -210,18 +180,6 @@ def test_missing_network_is_named(tmp_path: pathlib.Path) -> None:
     official_format.write_official_checkpoint(path, official_format.official_checkpoint({"G": small_network()}))
     with pytest.raises(safe_pickle.CheckpointFormatError, match=r"no network G_ema, it has G$"):
         safe_pickle.read_official_checkpoint(path)
-
-
-def test_protocol_2_checkpoint_is_read(tmp_path: pathlib.Path) -> None:
-    scalar = official_format.Call(official_format.Global("_codecs", "encode"), ("\0\0\0\0\0\0\xf8?", "latin1"))
-    kind = official_format.Call(official_format.Global("numpy", "dtype"), ("f8", False, True))
-    value = official_format.Call(official_format.Global("numpy._core.multiarray", "scalar"), (kind, scalar))
-    # The byte strings of storages exist from protocol 3 on only, so this checkpoint has no tensors.
-    state = official_format.module_state({}, {}, {}, _init_args=(), _init_kwargs={"gain": value})
-    root = official_format.official_checkpoint({"G": official_format.persistent_object("Generator", state)})
-    path = tmp_path / "a.pkl"
-    path.write_bytes(official_format.dumps(root, protocol=2))
-    assert safe_pickle.read_official_checkpoint(path, ["G"]).networks["G"].init_kwargs == {"gain": 1.5}
 
 
 Writer = Callable[[pathlib.Path, Any], None]
@@ -279,14 +237,7 @@ def test_boolean_storage_with_other_bytes_gives_true(tmp_path: pathlib.Path) -> 
     assert flags.view(np.uint8).tolist() == [0, 1, 1, 1]
 
 
-def test_compressed_zip_is_refused(tmp_path: pathlib.Path) -> None:
-    root = official_format.state_dict_of({"weight": np.ones(100, np.float32)})
-    official_format.write_torch_zip(tmp_path / "a.pth", root, zipfile.ZIP_DEFLATED)
-    with pytest.raises(safe_pickle.CheckpointFormatError, match=r"archive/data\.pkl is compressed"):
-        safe_pickle.read_torch_state_dict(tmp_path / "a.pth")
-
-
 def test_state_dict_with_something_else_than_tensors_is_refused(tmp_path: pathlib.Path) -> None:
     official_format.write_torch_zip(tmp_path / "a.pth", {"epoch": 3})
-    with pytest.raises(safe_pickle.CheckpointFormatError, match="entry epoch is a int instead of a tensor"):
+    with pytest.raises(safe_pickle.CheckpointFormatError, match="epoch is a int instead of a tensor"):
         safe_pickle.read_torch_state_dict(tmp_path / "a.pth")

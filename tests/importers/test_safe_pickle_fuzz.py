@@ -1,8 +1,8 @@
 """Mutated files and opcode soups: they decode or are refused by one sentence; nothing else may come out.
 
-    INR_GAN_FUZZ_EXAMPLES=3000 python -m pytest -s tests/importers/test_safe_pickle_fuzz.py
+    INR_GAN_FUZZ_EXAMPLES=3000 python -m pytest tests/importers/test_safe_pickle_fuzz.py
 
-runs that many inputs in each test and prints how many there were, the slowest one and the peak of memory.
+runs that many inputs in each test.
 """
 
 import functools
@@ -10,8 +10,7 @@ import os
 import pathlib
 import pickle
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import hypothesis
@@ -20,7 +19,7 @@ import pytest
 from hypothesis import strategies as st
 
 from inr_gan_jax.importers import safe_pickle
-from inr_gan_jax.importers.official_globals import OFFICIAL_GLOBALS
+from inr_gan_jax.importers.safe_pickle import OFFICIAL_GLOBALS
 from inr_gan_jax.importers.torch_records import STORAGE_TYPES
 from tests.importers import limits, official_format
 
@@ -32,23 +31,6 @@ fuzz = hypothesis.settings(
     database=None,
     suppress_health_check=[hypothesis.HealthCheck.too_slow, hypothesis.HealthCheck.data_too_large],
 )
-
-
-class Statistics:
-    """What the inputs of this module have cost so far."""
-
-    inputs = 0
-    decoded = 0
-    slowest = 0.0
-
-
-@pytest.fixture(scope="module", autouse=True)
-def report() -> Iterator[None]:
-    """Prints the statistics after the last test."""
-    yield
-    peak = limits.peak_bytes() / 2**20
-    refused = Statistics.inputs - Statistics.decoded
-    print(f"\n{Statistics.inputs} inputs, {refused} refused, slowest {Statistics.slowest:.3f} s, peak {peak:.0f} MiB")
 
 
 @functools.cache
@@ -78,51 +60,36 @@ def try_to_read(kind: str, data: bytes) -> None:
     read = safe_pickle.read_official_checkpoint if kind == "official" else safe_pickle.read_torch_state_dict
     path = pathlib.Path(tempfile.gettempdir()) / f"fuzz-{os.getpid()}"
     path.write_bytes(data)
-    Statistics.inputs += 1
-    message = ""
-    start = time.perf_counter()
     with limits.within_limits():
         try:
             read(path)
-            Statistics.decoded += 1
         except safe_pickle.CheckpointFormatError as error:
-            message = str(error)
-    Statistics.slowest = max(Statistics.slowest, time.perf_counter() - start)
+            limits.assert_one_sentence(str(error), path)
     path.unlink()
-    if message:
-        limits.assert_one_sentence(message, path)
 
 
 @pytest.mark.parametrize("kind", FORMATS)
 @hypothesis.given(data=st.data())
 @fuzz
-def test_flipped_bytes_decode_or_are_refused(kind: str, data: st.DataObject) -> None:
-    content = bytearray(valid_file(kind))
-    flips = st.lists(st.tuples(st.integers(0, len(content) - 1), st.integers(0, 255)), min_size=1, max_size=8)
-    for position, value in data.draw(flips):
-        content[position] = value
-    try_to_read(kind, bytes(content))
-
-
-@pytest.mark.parametrize("kind", FORMATS)
-@hypothesis.given(data=st.data())
-@fuzz
-def test_spliced_and_truncated_files_decode_or_are_refused(kind: str, data: st.DataObject) -> None:
+def test_changed_files_decode_or_are_refused(kind: str, data: st.DataObject) -> None:
     content = valid_file(kind)
-    position = st.integers(0, len(content))
-    start, stop, target = (data.draw(position) for _ in range(3))
-    action = data.draw(st.sampled_from(("cut", "copy", "insert", "truncate")))
-    if action == "cut":
-        content = content[:start] + content[max(start, stop) :]
-    elif action == "copy":
-        content = content[:target] + content[start : start + 200] + content[target:]
-    elif action == "insert":
-        content = content[:target] + data.draw(st.binary(min_size=1, max_size=20)) + content[target:]
-    else:
-        content = content[:target]
+    start, stop, target = (data.draw(st.integers(0, len(content) - 1)) for _ in range(3))
+    match data.draw(st.sampled_from(("flip", "cut", "copy", "insert", "truncate"))):
+        case "flip":
+            content = content[:start] + bytes([data.draw(st.integers(0, 255))]) + content[start + 1 :]
+        case "cut":
+            content = content[:start] + content[max(start, stop) :]
+        case "copy":
+            content = content[:target] + content[start : start + 200] + content[target:]
+        case "insert":
+            soup = b"".join(data.draw(st.lists(st.sampled_from(opcode_pieces()), max_size=5)))
+            content = content[:target] + soup + content[target + data.draw(st.integers(0, 8)) :]
+        case "truncate":
+            content = content[:target]
     try_to_read(kind, content)
 
 
+@functools.cache
 def opcode_pieces() -> list[bytes]:
     """Every opcode with a plausible argument, and every permitted name."""
     arguments = {
@@ -135,7 +102,7 @@ def opcode_pieces() -> list[bytes]:
     opcodes = [name for name in pickle.__all__ if name.isupper() and isinstance(getattr(pickle, name), bytes)]
     pieces = [getattr(pickle, name) + arguments.get(name, b"") for name in opcodes]
     allowed = {**OFFICIAL_GLOBALS, **STORAGE_TYPES}
-    pieces += [pickle.GLOBAL + f"{module}\n{name}\n".encode() for module, name in allowed]
+    pieces += [pickle.GLOBAL + "{}\n{}\n".format(*path.rsplit(".", 1)).encode() for path in allowed]
     texts = ("storage", "0", "cpu", "_modules", "_parameters", "_buffers", "G", "f4", "state", "class", "latin1")
     pieces += [pickle.SHORT_BINUNICODE + bytes([len(text)]) + text.encode() for text in texts]
     storage = official_format.storage_blob(official_format.Storage(np.ones(4, np.float32)))
@@ -154,20 +121,9 @@ def test_opcode_soups_decode_or_are_refused(kind: str, data: st.DataObject) -> N
     try_to_read(kind, content if kind == "official" else official_format.legacy_preamble() + content)
 
 
-@pytest.mark.parametrize("kind", FORMATS)
-@hypothesis.given(data=st.data())
-@fuzz
-def test_soups_within_valid_files_decode_or_are_refused(kind: str, data: st.DataObject) -> None:
-    content = valid_file(kind)
-    target = data.draw(st.integers(2, len(content)))
-    soup = b"".join(data.draw(st.lists(st.sampled_from(opcode_pieces()), max_size=5)))
-    removed = data.draw(st.integers(0, 8))
-    try_to_read(kind, content[:target] + soup + content[target + removed :])
-
-
 def values() -> st.SearchStrategy[Any]:
     """Whatever a stream can describe with permitted names, mostly with arguments that do not fit."""
-    names = [official_format.Global(module, name) for module, name in OFFICIAL_GLOBALS]
+    names = [official_format.Global(*path.rsplit(".", 1)) for path in OFFICIAL_GLOBALS]
     array = np.arange(4, dtype=np.float32)
     storage = official_format.storage_blob(official_format.Storage(array))
     leaves = st.one_of(
@@ -193,7 +149,7 @@ SIZES = st.lists(st.integers(-1, 5), max_size=4)
 
 def containers(children: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     """Containers, calls and objects of `children`."""
-    names = [official_format.Global(module, name) for module, name in OFFICIAL_GLOBALS]
+    names = [official_format.Global(*path.rsplit(".", 1)) for path in OFFICIAL_GLOBALS]
     items = st.dictionaries(st.one_of(st.sampled_from(KEYS), st.integers(-2, 2), st.none()), children, max_size=4)
     arguments = st.lists(children, max_size=6).map(tuple)
     calls = st.builds(

@@ -67,8 +67,8 @@ def made_up() -> OfficialCheckpoint:
     network = discriminator_network(DISCRIMINATOR_KWARGS)
     judge = made_up_arrays(discriminator_slots(discriminator_shapes(network, 1), 8))
     networks = {
-        "G_ema": NetworkSnapshot("Generator", GENERATOR_KWARGS, generator, frozenset(generator)),
-        "D": NetworkSnapshot("Discriminator", DISCRIMINATOR_KWARGS, judge, frozenset(judge)),
+        "G_ema": NetworkSnapshot("Generator", GENERATOR_KWARGS, generator),
+        "D": NetworkSnapshot("Discriminator", DISCRIMINATOR_KWARGS, judge),
     }
     return OfficialCheckpoint(pathlib.Path("made-up.pkl"), "", networks, None, {})
 
