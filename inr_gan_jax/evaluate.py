@@ -19,14 +19,16 @@ import jax
 import numpy as np
 from absl import flags
 
+from inr_gan_jax.checked_flags import define_integer
 from inr_gan_jax.command_line import run
 from inr_gan_jax.config import DataConfig
 from inr_gan_jax.data.dataset import Dataset, open_dataset
 from inr_gan_jax.data.random_access import read_images, read_labels
 from inr_gan_jax.errors import UserError
-from inr_gan_jax.inference.codes import Truncation
+from inr_gan_jax.inference.codes import MAX_SEED, Truncation
 from inr_gan_jax.inference.loading import LoadedGenerator, load_generator
 from inr_gan_jax.inference.metric_callables import generated_by
+from inr_gan_jax.inference.options import define_truncation_flags
 from inr_gan_jax.metrics.devices import batch_devices
 from inr_gan_jax.metrics.feature_networks import WEIGHTS_OPTIONS
 from inr_gan_jax.metrics.path_measure import LPIPS_HEADS
@@ -178,11 +180,10 @@ def define_flags() -> None:
     """Defines the flags of the command."""
     flags.DEFINE_string("checkpoint", None, "Run folder, or an official network pickle.", required=True)
     flags.DEFINE_list("metrics", None, f"Names of protocols, such as {', '.join(EXAMPLES)}.", required=True)
-    flags.DEFINE_float("truncation_psi", 1.0, "Truncation of sampled images; 1: none.", 0.0)
-    flags.DEFINE_integer("truncation_cutoff", None, "Codes to truncate, from the first on; all by default.", 0)
-    flags.DEFINE_integer("seed", 0, "Seed of the latent codes.", 0, 2**32 - 1)
-    flags.DEFINE_integer("batch_size", 64, "Images at a time over all devices.", 1)
-    flags.DEFINE_integer("num_devices", 0, "Devices that share a batch; 0: all.", 0)
+    define_truncation_flags()
+    define_integer("seed", 0, "Seed of the latent codes.", 0, MAX_SEED)
+    define_integer("batch_size", 64, "Images at a time over all devices.", 1, 2**20)
+    define_integer("num_devices", 0, "Devices that share a batch; 0: all.", 0, 2**20)
     flags.DEFINE_string("data_name", None, "Real images; the set of the run by default.")
     flags.DEFINE_string("data_split", None, "Split of the real images; that of the run by default.")
     flags.DEFINE_string("data_dir", None, "Where prepared sets lie; as in the run by default.")

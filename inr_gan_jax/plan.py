@@ -22,6 +22,7 @@ from typing import Any
 
 from absl import flags
 
+from inr_gan_jax.checked_flags import define_float, define_integer
 from inr_gan_jax.command_line import define_config_flag, run
 from inr_gan_jax.config import Config
 from inr_gan_jax.errors import UserError
@@ -82,8 +83,6 @@ def main(arguments: Sequence[str]) -> None:
     if values.batch:
         training = dataclasses.replace(config.training, batch_size=values.batch)
         config = dataclasses.replace(config, training=training)
-    if not 0 < values.efficiency <= 1:
-        raise UserError(f"efficiency is {values.efficiency:g}, expected more than 0 and at most 1")
     prepare_process(values.topology, values.compile_effort)
     # Imported here: JAX must not start before the process is prepared.
     from inr_gan_jax.training import compiled_plan, plan_report
@@ -102,12 +101,17 @@ def main(arguments: Sequence[str]) -> None:
             raise UserError(f"{path} cannot be written ({error.strerror})") from error
 
 
-if __name__ == "__main__":
+def define_flags() -> None:
+    """Defines the flags of the command."""
     define_config_flag()
     flags.declare_key_flag("config")
     flags.DEFINE_string("topology", "present", "present, cpu:<devices>, or a TPU slice: v5e:4x4, v4:2x2x2, v6e:4x4 ...")
-    flags.DEFINE_integer("batch", 0, "Images a batch of the whole run; that of the configuration by default.", 0)
-    flags.DEFINE_float("efficiency", 0.4, "Share of the peak that is taken to be reached, for the days.")
-    flags.DEFINE_float("compile_effort", -1.0, "Of the compiler, -1 to 1; runs compile with 0.", -1.0, 1.0)
+    define_integer("batch", 0, "Images per batch of the whole run; 0: that of the configuration.", 0, 2**24)
+    define_float("efficiency", 0.4, "Share of the peak that is assumed to be reached, for the days.", 0.001, 1)
+    define_float("compile_effort", -1.0, "Of the compiler, -1 to 1; runs compile with 0.", -1, 1)
     flags.DEFINE_string("output", None, "JSON file to write.")
+
+
+if __name__ == "__main__":
+    define_flags()
     run(main)

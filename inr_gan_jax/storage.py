@@ -1,9 +1,13 @@
 """Files of a run on a disk or in a bucket (`gs://…`), where an object is only ever written whole."""
 
+import contextlib
 import io
 import os
+import secrets
 import time
 from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
 
 from etils import epath
 
@@ -31,6 +35,32 @@ def write_whole(path: epath.Path, content: str | bytes) -> None:
     partial = path.with_name(f"{path.name}.partial")
     partial.write_bytes(data)
     partial.replace(path)
+
+
+def unused_name(path: Path) -> Path:
+    """A hidden name beside a path for what is not finished yet, which no other process takes.
+
+    Created by `open` or `mkdir` it gets the permissions that the user's umask leaves, which `tempfile` ignores.
+    """
+    return path.with_name(f".{path.name}.{secrets.token_hex(8)}.partial")
+
+
+@contextlib.contextmanager
+def whole_file(path: Path) -> Iterator[BinaryIO]:
+    """Opens a file on a disk for writing that takes its name only when it is complete.
+
+    Raises:
+        OSError: if it cannot be written; nothing is left of it then.
+    """
+    partial = unused_name(path)
+    try:
+        with partial.open("xb") as file:
+            yield file
+        partial.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            partial.unlink()
+        raise
 
 
 def move_folder(source: epath.Path, target: epath.Path) -> None:

@@ -17,6 +17,7 @@ ALLOWED = {
     "errors": set(),
     "config_sections": set(),
     "config": {"errors", "config_sections"},
+    "checked_flags": {"errors"},
     "command_line": {"config", "errors"},
     "ops": BASE,
     "storage": set(),
@@ -34,12 +35,13 @@ ALLOWED = {
     "training": BASE
     | {"ops", "config", "augment", "losses", "metrics", "data", "models", "checkpoint"}
     | {"processes", "process_watch", "storage"},
-    "importers": BASE | {"config", "models", "checkpoint", "command_line"},
-    "inference": BASE | {"config", "data", "ops", "models", "metrics", "checkpoint", "importers", "command_line"},
-    "viewer": BASE | {"ops", "models", "metrics", "inference", "command_line"},
+    "importers": BASE | {"config", "models", "checkpoint", "command_line", "storage"},
+    "inference": BASE
+    | {"config", "data", "ops", "models", "metrics", "checkpoint", "importers", "command_line", "checked_flags"},
+    "viewer": BASE | {"ops", "models", "metrics", "inference", "command_line", "checked_flags"},
     "main": {"config", "training", "command_line", "errors", "processes", "found_devices"},
-    "plan": {"config", "training", "command_line", "errors"},
-    "evaluate": BASE | {"config", "data", "metrics", "inference", "command_line"},
+    "plan": {"config", "training", "command_line", "checked_flags", "errors"},
+    "evaluate": BASE | {"config", "data", "metrics", "inference", "command_line", "checked_flags"},
 }
 # Single files that may import more than their folder.
 EXTRA = {
@@ -47,6 +49,7 @@ EXTRA = {
     # Only the readers that execute nothing.
     "metrics/weight_files.py": {"importers"},
     "metrics/inception_weights.py": {"importers"},
+    "metrics/real_statistics.py": {"storage"},
     "data/prepare.py": {"command_line"},
     "data/inspect.py": {"command_line", "ops"},
 }

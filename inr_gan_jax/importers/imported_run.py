@@ -1,7 +1,6 @@
 """An official checkpoint as a run folder of ours: configuration, checkpoint, and where it came from."""
 
 import json
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from inr_gan_jax.errors import UserError
 from inr_gan_jax.importers.safe_pickle import OfficialCheckpoint
 from inr_gan_jax.importers.torch_inr_gan import ImportedDiscriminator, ImportedGenerator
 from inr_gan_jax.models.build import discriminator_section, release_section
+from inr_gan_jax.storage import unused_name
 
 _SOURCE_FILE = "source.json"
 # How the official code trains; a checkpoint does not say more, so these are its published defaults (25,000 kimg in
@@ -130,8 +130,8 @@ def write_imported_run(
     }
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(dir=output.parent, prefix=f".{output.name}-"))
-        partial.chmod(0o755)
+        partial = unused_name(output)
+        partial.mkdir()
         (partial / "config.json").write_text(config.to_json())
         (partial / _SOURCE_FILE).write_text(json.dumps(source, indent=2) + "\n")
         save_entries(partial / "checkpoints", 0, entries)

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from inr_gan_jax.array_types import Variables
 from inr_gan_jax.errors import UserError
@@ -24,6 +24,7 @@ from inr_gan_jax.models.paper_settings import PaperSettings
 from inr_gan_jax.models.release_inr import ReleaseNetwork
 from inr_gan_jax.models.release_settings import ReleaseSettings
 from inr_gan_jax.models.variable_shapes import generator_shapes
+from inr_gan_jax.storage import whole_file
 
 Settings = PaperSettings | ReleaseSettings
 
@@ -70,9 +71,12 @@ def write_arrays(path: Path, metadata: Mapping[str, str], arrays: Mapping[str, n
     try:
         if path.suffix == ".npz":
             entries: dict[str, Any] = {_METADATA: np.frombuffer(json.dumps(metadata).encode(), np.uint8), **arrays}
-            np.savez(path, **entries)
+            with whole_file(path) as file:
+                np.savez(file, **entries)
         else:
-            save_file(dict(arrays), path, dict(metadata))
+            # Not its `save_file`, whose files nobody but their owner may read.
+            with whole_file(path) as file:
+                file.write(save(dict(arrays), dict(metadata)))
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror or type(error).__name__})") from error
 

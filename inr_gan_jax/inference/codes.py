@@ -17,6 +17,8 @@ from inr_gan_jax.models.mapping import truncate
 
 MAX_SEED = 2**32 - 1
 MAX_SEEDS = 10**6
+# Beyond it, either way, pictures are far from anything that was trained.
+MAX_PSI = 2.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,8 +34,12 @@ class Truncation:
     cutoff: int | None = None
 
 
-def parse_seeds(text: str) -> tuple[int, ...]:
+def parse_seeds(text: str, name: str = "seeds") -> tuple[int, ...]:
     """Reads a list of seeds such as "0-63" or "1,5,8-11", in the order written.
+
+    Args:
+        text: the list.
+        name: what the list is called in an error.
 
     Raises:
         UserError: one sentence, for anything else.
@@ -43,14 +49,21 @@ def parse_seeds(text: str) -> tuple[int, ...]:
     for part in text.split(","):
         match = re.fullmatch(r"\s*(\d{1,10})\s*(?:-\s*(\d{1,10})\s*)?", part)
         if not match:
-            raise UserError(f"seeds are {text!r}, {expected}")
+            raise UserError(f"{name} are {text!r}, {expected}")
         first, last = int(match[1]), int(match[2] or match[1])
         if first > last or last > MAX_SEED:
-            raise UserError(f"seeds are {text!r} and {part.strip()} is no range, {expected}")
+            raise UserError(f"{name} are {text!r} and {part.strip()} is not a range, {expected}")
         if len(seeds) + last - first >= MAX_SEEDS:
-            raise UserError(f"seeds are {text!r}, which are more than {MAX_SEEDS:,}")
+            raise UserError(f"{name} are {text!r}, expected at most {MAX_SEEDS:,} of them")
         seeds.extend(range(first, last + 1))
     return tuple(seeds)
+
+
+def seeds_text(seeds: Sequence[int]) -> str:
+    """The shortest list that `parse_seeds` reads as these seeds."""
+    starts = [place for place, seed in enumerate(seeds) if place == 0 or seed != seeds[place - 1] + 1]
+    ranges = [(seeds[start], seeds[end - 1]) for start, end in zip(starts, [*starts[1:], len(seeds)], strict=True)]
+    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in ranges)
 
 
 def latents(loaded: LoadedGenerator, seeds: Sequence[int]) -> Array:

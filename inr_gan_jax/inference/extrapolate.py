@@ -13,8 +13,8 @@ from collections.abc import Sequence
 import numpy as np
 from absl import flags
 
+from inr_gan_jax.checked_flags import define_float
 from inr_gan_jax.command_line import run
-from inr_gan_jax.errors import UserError
 from inr_gan_jax.inference import options
 from inr_gan_jax.inference.codes import take
 from inr_gan_jax.inference.framing import chosen_rule, define_rule_flags, framed
@@ -85,12 +85,6 @@ def main(arguments: Sequence[str]) -> None:
     """Entry point."""
     del arguments
     values = flags.FLAGS
-    for name in ("factor", "density"):
-        value = getattr(values, name)
-        if not 0 < value < 1e9:
-            raise UserError(f"{name} is {value:g}, expected more than 0 and less than 10^9")
-    if values.factor < 1:
-        raise UserError(f"factor is {values.factor:g}, expected 1 or more; super_resolve and sample draw less")
     seeds = options.chosen_seeds()
     loaded = options.load_checkpoint()
     options.check_continuous(loaded, "zooming out")
@@ -117,8 +111,10 @@ def define_flags() -> None:
     options.define_checkpoint_flag()
     options.define_output_flag("pictures/extrapolate")
     options.define_seed_flags("0-7")
-    flags.DEFINE_float("factor", 2.0, "How many times the length of the trained square to show, each way.")
-    flags.DEFINE_float("density", 1.0, "Drawn pixels a trained one, each way.")
+    define_float(
+        "factor", 2.0, "How many times the length of the trained square to show, each way.", 1, options.MAX_SIDE
+    )
+    define_float("density", 1.0, "Rendered pixels per trained one, each way.", options.MIN_FACTOR, options.MAX_SIDE)
     define_rule_flags()
 
 

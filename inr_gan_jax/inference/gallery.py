@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
+from inr_gan_jax.checked_flags import define_integer
 from inr_gan_jax.command_line import run
-from inr_gan_jax.inference.codes import draw_modulations, take
+from inr_gan_jax.inference.codes import MAX_SEED, draw_modulations, take
 from inr_gan_jax.inference.loading import LoadedGenerator, load_run
 from inr_gan_jax.inference.options import save_picture
 from inr_gan_jax.inference.pictures import render_bytes
@@ -20,6 +21,7 @@ from inr_gan_jax.ops.image_grid import TRAINED_BORDER_COLOUR, draw_border, magni
 from inr_gan_jax.ops.viewport import DensifyRule, Viewport
 
 _NUM_SAMPLES, _SAMPLE_COLUMNS, _SAMPLE_SIDE = 100, 10, 64
+_MAX_FIRST_SEED = MAX_SEED + 1 - _NUM_SAMPLES
 _NUM_LARGE, _PAIRS_A_ROW, _LARGE_SIDE = 16, 4, 256
 _RULE_COLUMNS, _RULE_SIDE = 8, 128
 _ZOOM_OUT = 2.0
@@ -89,7 +91,12 @@ def write_gallery(loaded: LoadedGenerator, workdir: Path, seed: int, rule: Densi
     return list(sheets)
 
 
-def closing_words(loaded: LoadedGenerator, workdir: Path, names: Sequence[str]) -> str:
+def next_seed(seed: int) -> int:
+    """The first seed whose images the sheets of `seed` do not show; 0 after the last ones."""
+    return seed + _NUM_SAMPLES if seed + _NUM_SAMPLES <= _MAX_FIRST_SEED else 0
+
+
+def closing_words(loaded: LoadedGenerator, workdir: Path, names: Sequence[str], seed: int) -> str:
     """Three lines on what to look at and what to try next."""
     lines = [f"{workdir}: look at {', '.join(names)}."]
     assert loaded.config is not None, "a run folder holds its configuration"
@@ -101,7 +108,7 @@ def closing_words(loaded: LoadedGenerator, workdir: Path, names: Sequence[str]) 
         )
     else:
         lines.append("This network draws its trained picture only; super-resolution and zoom-out need another one.")
-    advice = "Try next: --seed=100 here for other images"
+    advice = f"Try next: --seed={next_seed(seed)} here for other images"
     if (workdir / "training.png").exists():
         double = f"{2 * loaded.config.training.total_kimg:g}"
         advice += (
@@ -117,11 +124,16 @@ def main(arguments: Sequence[str]) -> None:
     workdir = Path(flags.FLAGS.workdir).expanduser()
     loaded = load_run(workdir)
     names = write_gallery(loaded, workdir, flags.FLAGS.seed)
-    print(closing_words(loaded, workdir, names))
+    print(closing_words(loaded, workdir, names, flags.FLAGS.seed))
+
+
+def define_flags() -> None:
+    """Defines the flags of the command."""
+    flags.DEFINE_string("workdir", None, "Run folder of a training run.", required=True)
+    flags.DEFINE_alias("checkpoint", "workdir")
+    define_integer("seed", 0, "Seed of the first image.", 0, _MAX_FIRST_SEED)
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string("workdir", None, "Run folder of a training run.", required=True)
-    flags.DEFINE_alias("checkpoint", "workdir")
-    flags.DEFINE_integer("seed", 0, "Seed of the first image.", lower_bound=0, upper_bound=2**31)
+    define_flags()
     run(main)

@@ -18,7 +18,6 @@ import jax
 import numpy as np
 from absl import flags
 from safetensors import SafetensorError
-from safetensors.numpy import save_file
 
 from inr_gan_jax.array_types import Variables
 from inr_gan_jax.command_line import run
@@ -32,6 +31,7 @@ from inr_gan_jax.importers.weights_file import (
     read_safetensors,
     read_settings,
     settings_metadata,
+    write_arrays,
 )
 from inr_gan_jax.inference.loading import LoadedGenerator
 from inr_gan_jax.inference.options import define_output_flag, output_folder, save_picture, save_record
@@ -121,10 +121,7 @@ def save_inr(path: str | os.PathLike[str], loaded: LoadedGenerator, modulation: 
     held = flattened(loaded.variables)
     arrays |= {name: held[name] for name in flattened(shapes.variables)}
     metadata = {"format": _FORMAT, "source": loaded.source, **settings_metadata(settings)}
-    try:
-        save_file({name: np.asarray(array, order="C") for name, array in arrays.items()}, path, metadata)
-    except (OSError, SafetensorError) as error:
-        raise UserError(f"{path}: cannot be written ({error})") from error
+    write_arrays(path, metadata, {name: np.asarray(array, order="C") for name, array in arrays.items()})
 
 
 def load_inr(path: str | os.PathLike[str]) -> tuple[LoadedGenerator, Modulation]:

@@ -19,6 +19,7 @@ from absl import flags
 from PIL import Image
 
 from inr_gan_jax.array_types import Array
+from inr_gan_jax.checked_flags import define_integer
 from inr_gan_jax.command_line import run
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.inference import animation
@@ -203,9 +204,9 @@ def define_flags() -> None:
     flags.DEFINE_enum("space", "image", SPACES, "Of the frames; strip.png shows all three.")
     flags.DEFINE_boolean("closed", True, "Lead back to the first image, for a loop without a jump.")
     flags.DEFINE_boolean("smooth", False, "Without corners at the images.")
-    flags.DEFINE_integer("num_frames", 24, "Frames from one image to the next.", 1, _MAX_FRAMES)
-    flags.DEFINE_integer("frames_per_second", 25, "Of the animations.", 1, 100)
-    flags.DEFINE_integer("strip_columns", 9, "Images a row of strip.png.", 2, 100)
+    define_integer("num_frames", 24, "Frames from one image to the next.", 1, _MAX_FRAMES)
+    define_integer("frames_per_second", 25, "Of the animations.", 1, 100)
+    define_integer("strip_columns", 9, "Images a row of strip.png.", 2, 100)
     flags.DEFINE_list("formats", ["gif"], f"Animations to write, of {', '.join(animation.FORMATS)}; '' for none.")
 
 

@@ -7,6 +7,8 @@ picture should look like. `points` evaluates the INR at the pixels' middles; `an
 """
 
 import fractions
+import itertools
+import re
 import statistics
 import time
 from collections.abc import Mapping, Sequence
@@ -16,10 +18,11 @@ import numpy as np
 from absl import flags
 
 from inr_gan_jax.array_types import Array, Variables
+from inr_gan_jax.checked_flags import define_integer, define_text
 from inr_gan_jax.command_line import run
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.inference import options
-from inr_gan_jax.inference.codes import MAX_SEEDS, draw_modulations, take
+from inr_gan_jax.inference.codes import take
 from inr_gan_jax.inference.framing import define_rule_flags, framed, natural_rule
 from inr_gan_jax.inference.loading import LoadedGenerator
 from inr_gan_jax.inference.pictures import count_of, render_all
@@ -41,28 +44,59 @@ def parse_fractions(text: str) -> tuple[fractions.Fraction, ...]:
     Raises:
         UserError: for anything else.
     """
-    try:
-        parts = tuple(fractions.Fraction(part.strip()) for part in text.split(","))
-    except (ValueError, ZeroDivisionError) as error:
-        raise UserError(f"fractions are {text!r}, expected parts of the side such as 1/2,1/4,1/8") from error
+    parts = []
+    for part in text.split(","):
+        # No exponents: a number of a billion digits takes for ever.
+        if not re.fullmatch(r"\s*(\d{1,9}(/0*[1-9]\d{0,8})?|\d{0,9}\.\d{1,9})\s*", part):
+            raise UserError(f"fractions are {text!r}, expected parts of the side such as 1/2,1/4,1/8")
+        parts.append(fractions.Fraction(part.strip()))
     if not all(0 < part < 1 for part in parts):
         raise UserError(f"fractions are {text!r}, expected numbers between 0 and 1")
-    return parts
+    return tuple(parts)
+
+
+def coarse_size(native: tuple[int, int], part: fractions.Fraction) -> tuple[int, int]:
+    """(height, width) in whole pixels of a picture with `part` of the trained pixels each way.
+
+    Raises:
+        UserError: if no pixel is left, or all are.
+    """
+    height, width = (round(side * part) for side in native)
+    if not height or not width:
+        raise UserError(f"a picture of {part} of the side has {height} x {width} pixels, expected at least 1 x 1")
+    if (height, width) == native:
+        raise UserError(f"a picture of {part} of the side has all {height} x {width} pixels; choose a smaller part")
+    return height, width
+
+
+def part_label(native: tuple[int, int], part: fractions.Fraction) -> str:
+    """What is rendered for a part of the side: "1/2", "3/8" also for 0.37 of 8, "3x5 of 8x12" where sides differ."""
+    size = coarse_size(native, part)
+    done = {fractions.Fraction(*sides) for sides in zip(size, native, strict=True)}
+    if len(done) == 1:
+        return str(done.pop())
+    return f"{size[0]}x{size[1]} of {native[0]}x{native[1]}"
+
+
+def labelled_parts(native: tuple[int, int], parts: Sequence[fractions.Fraction]) -> dict[str, fractions.Fraction]:
+    """The parts by what is rendered for them; of those that are rounded to the same pixels, the first."""
+    labelled: dict[str, fractions.Fraction] = {}
+    for part in parts:
+        labelled.setdefault(part_label(native, part), part)
+    return labelled
 
 
 def coarse_view(
     loaded: LoadedGenerator, part: fractions.Fraction, antialias: bool, rule: DensifyRule | None = None
 ) -> Viewport:
-    """The whole trained picture with `part` of its pixels each way.
+    """The whole trained picture with `part` of its pixels each way, rounded to whole ones.
 
     Raises:
-        UserError: if no pixel is left.
+        UserError: if no pixel is left, or all are.
     """
-    height, width = (round(side * part) for side in loaded.generator.size)
-    if not height or not width:
-        raise UserError(f"a picture of {part} of the side has {height} x {width} pixels, expected at least 1 x 1")
+    size = coarse_size(loaded.generator.size, part)
     rule = rule or natural_rule(loaded.generator)
-    return framed(loaded.generator, (height, width), "stretch", rule=rule, antialias=antialias)
+    return framed(loaded.generator, size, "stretch", rule=rule, antialias=antialias)
 
 
 def psnr(images: np.ndarray, reference: np.ndarray) -> float:
@@ -118,7 +152,7 @@ def compare(
         rule: None for `framing.natural_rule`.
 
     Returns:
-        "1/2 points" and the like -> {"psnr": dB, measure: distance of the two sets}.
+        "1/2 points" and the like, see `part_label` -> {"psnr": dB, measure: distance of the two sets}.
     """
     full = render_all(loaded, modulations, loaded.generator.native_viewport)
     table = {}
@@ -128,7 +162,10 @@ def compare(
             reduced = resize_all(full, (view.height, view.width), "box")
             coarse = render_all(loaded, modulations, view)
             distance = SetDistance(measure, reduced, settings)(coarse) if len(coarse) > 1 else float("nan")
-            table[f"{part} {way}"] = {"psnr": psnr(coarse, reduced), measure: distance}
+            table[f"{part_label(loaded.generator.size, part)} {way}"] = {
+                "psnr": psnr(coarse, reduced),
+                measure: distance,
+            }
     return table
 
 
@@ -151,10 +188,11 @@ def low_res_sheet(
         views = {way: coarse_view(loaded, part, antialias, rule) for way, antialias in WAYS.items()}
         view = views["points"]
         rows.append(enlarged(resize_all(full, (view.height, view.width), "box")))
-        names.append(f"{part} reduced")
+        label = part_label(loaded.generator.size, part)
+        names.append(f"{label} reduced")
         for way, view in views.items():
             rows.append(enlarged(render_all(loaded, modulations, view)))
-            names.append(f"{part} {way}")
+            names.append(f"{label} {way}")
     return labelled_sheet(rows, row_names=names)
 
 
@@ -162,29 +200,29 @@ def main(arguments: Sequence[str]) -> None:
     """Entry point."""
     del arguments
     values = flags.FLAGS
-    parts = parse_fractions(values.fractions)
-    for name, most in (("num_measured", MAX_SEEDS), ("batch_size", 4096), ("turns", 10**4)):
-        if not 1 <= getattr(values, name) <= most:
-            raise UserError(f"{name} is {getattr(values, name)}, expected 1 to {most}")
-    options.chosen_seeds()
+    measured = options.measured_seeds()
     loaded = options.load_checkpoint()
     options.check_continuous(loaded, "a coarser picture")
     rule = natural_rule(loaded.generator) if values.rule == "auto" else values.rule
-    views = {str(part): coarse_view(loaded, part, values.antialias, rule) for part in parts}
+    native = loaded.generator.size
+    parts = labelled_parts(native, parse_fractions(values.fractions))
+    views = {label: coarse_view(loaded, part, values.antialias, rule) for label, part in parts.items()}
     folder, settings = options.output_folder(values.output), chosen_settings()
-    modulations = options.chosen_modulations(loaded)
-    first = take(modulations, slice(min(_SHEET_IMAGES, count_of(modulations))))
-    options.save_picture(folder / "sheet.png", low_res_sheet(loaded, first, parts, rule))
-    measured = draw_modulations(loaded, range(values.num_measured))
-    table = compare(loaded, measured, parts, values.measure, settings, rule)
-    batch = draw_modulations(loaded, range(values.batch_size))
+    modulations = options.modulations_of_seeds(loaded, measured)
+    first = take(modulations, slice(min(_SHEET_IMAGES, len(measured))))
+    options.save_picture(folder / "sheet.png", low_res_sheet(loaded, first, list(parts.values()), rule))
+    table = compare(loaded, modulations, list(parts.values()), values.measure, settings, rule)
+    in_turn = list(itertools.islice(itertools.cycle(measured), values.batch_size))
+    batch = options.modulations_of_seeds(loaded, in_turn)
     seconds = seconds_of(loaded, batch, {"full": loaded.generator.native_viewport, **views}, values.turns)
     speeds = {name: {"speed-up": seconds["full"] / each, "of the pixels": 1.0} for name, each in seconds.items()}
-    for part in parts:
-        speeds[str(part)]["of the pixels"] = float(part**2)
+    for label, view in views.items():
+        speeds[label]["of the pixels"] = view.height * view.width / (native[0] * native[1])
     text = f"{table_text(table)}\n{table_text(speeds)}"
     options.save_text(folder / "table.md", text)
-    record = {"rule": rule, "table": table, "seconds_an_image": seconds}
+    sizes = {label: {"asked": str(parts[label]), "size": [view.height, view.width]} for label, view in views.items()}
+    record = {"rule": rule, **options.sampling_record(measured), "parts": sizes, "table": table}
+    record["seconds_an_image"] = seconds
     options.save_record(folder, "low_res", loaded, record)
     print(text, end="")
     print(f"{folder}: sheet.png and table.md")
@@ -194,12 +232,12 @@ def define_flags() -> None:
     """Defines the flags of the command."""
     options.define_checkpoint_flag()
     options.define_output_flag("pictures/low_res")
-    options.define_seed_flags("0-7")
-    flags.DEFINE_string("fractions", "1/2,1/4,1/8", "Parts of the side of the trained picture.")
+    options.define_seed_flags("0-999")
+    define_text("fractions", "1/2,1/4,1/8", "Parts of the side of the trained picture.", parse_fractions)
     define_rule_flags()
-    flags.DEFINE_integer("num_measured", 1000, "Images to compare.")
-    flags.DEFINE_integer("batch_size", 16, "Images at a time when time is measured.")
-    flags.DEFINE_integer("turns", 9, "How often time is measured.")
+    options.define_num_measured_flag("those of --seeds")
+    define_integer("batch_size", 16, "Images at a time when time is measured.", 1, 4096)
+    define_integer("turns", 9, "How often time is measured.", 1, 10**4)
     define_measure_flags()
 
 

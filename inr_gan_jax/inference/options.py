@@ -13,8 +13,17 @@ from absl import flags
 from PIL import Image
 
 import inr_gan_jax
+from inr_gan_jax.checked_flags import define_float, define_integer, define_text
 from inr_gan_jax.errors import UserError
-from inr_gan_jax.inference.codes import MAX_SEED, Truncation, draw_modulations, parse_seeds
+from inr_gan_jax.inference.codes import (
+    MAX_PSI,
+    MAX_SEED,
+    MAX_SEEDS,
+    Truncation,
+    draw_modulations,
+    parse_seeds,
+    seeds_text,
+)
 from inr_gan_jax.inference.loading import LoadedGenerator, load_generator
 from inr_gan_jax.metrics.progress import Progress
 from inr_gan_jax.models.generator import Modulation
@@ -24,6 +33,11 @@ flags.disclaim_key_flags()
 
 # A picture that is held in memory as a whole; `tile` draws larger ones.
 MAX_PIXELS = 2**28
+MAX_SIDE = 2**20
+# Of a density or an enlargement: no trained picture has more pixels along a side.
+MIN_FACTOR = 1 / MAX_SIDE
+# More than any data set has, and more codes than any network.
+_MAX_CLASSES, _MAX_CODES = 10**6, 1000
 RECORD_FILE = "record.json"
 
 
@@ -39,10 +53,32 @@ def define_output_flag(default: str) -> None:
 
 def define_seed_flags(default: str) -> None:
     """Defines --seeds, --class_index, --truncation_psi and --truncation_cutoff."""
-    flags.DEFINE_string("seeds", default, f"Images to draw, such as 0-63 or 1,5,8-11; up to {MAX_SEED}.")
-    flags.DEFINE_integer("class_index", None, "Class of a conditional generator; all in turn by default.")
-    flags.DEFINE_float("truncation_psi", 1.0, "Truncation; 1: none, 0: the mean image.")
-    flags.DEFINE_integer("truncation_cutoff", None, "Codes to truncate, from the first on; all by default.", 0)
+    define_seeds_flag("seeds", default, f"Images to sample, such as 0-63 or 1,5,8-11; up to {MAX_SEED}.")
+    define_class_flag()
+    define_truncation_flags()
+
+
+def define_seeds_flag(name: str, default: str, meaning: str) -> None:
+    """Defines a flag of a list of seeds, or of other numbers from 0 on; see `codes.parse_seeds`."""
+    define_text(name, default, meaning, lambda text: parse_seeds(text, name))
+
+
+def define_class_flag() -> None:
+    """Defines --class_index."""
+    meaning = "Class of a conditional generator; all in turn by default."
+    define_integer("class_index", None, meaning, 0, _MAX_CLASSES)
+
+
+def define_truncation_flags() -> None:
+    """Defines --truncation_psi and --truncation_cutoff."""
+    define_float("truncation_psi", 1.0, "Truncation; 1: none, 0: the mean image.", -MAX_PSI, MAX_PSI)
+    meaning = "Codes to truncate, from the first on; all by default."
+    define_integer("truncation_cutoff", None, meaning, 0, _MAX_CODES)
+
+
+def define_side_flag(name: str, meaning: str) -> None:
+    """Defines a flag of a number of pixels along a side."""
+    define_integer(name, None, meaning, 1, MAX_SIDE)
 
 
 def load_checkpoint() -> LoadedGenerator:
@@ -67,6 +103,50 @@ def chosen_seeds() -> tuple[int, ...]:
     return parse_seeds(flags.FLAGS.seeds)
 
 
+def define_num_measured_flag(without: str) -> None:
+    """Defines --num_measured.
+
+    Args:
+        without: what happens when it is 0, the default.
+    """
+    meaning = f"Images to measure: those of --seeds in their order, then seeds above the highest; 0: {without}."
+    define_integer("num_measured", 0, meaning, 0, MAX_SEEDS)
+
+
+def measured_seeds() -> tuple[int, ...]:
+    """The images that tables are of: those of --seeds, or as many as --num_measured says.
+
+    Raises:
+        UserError: if there are not as many seeds above the highest one.
+    """
+    seeds = chosen_seeds()
+    count = flags.FLAGS.num_measured or len(seeds)
+    first, num_more = max(seeds) + 1, max(0, count - len(seeds))
+    if first + num_more > MAX_SEED + 1:
+        raise UserError(
+            f"--num_measured is {count}, but --seeds are {len(seeds)} images and only {MAX_SEED + 1 - first} seeds are "
+            "above the highest; begin with a smaller seed"
+        )
+    return (*seeds[:count], *range(first, first + num_more))
+
+
+def modulations_of_seeds(loaded: LoadedGenerator, seeds: Sequence[int]) -> Modulation:
+    """The images of some seeds, of the class and with the truncation that the flags choose."""
+    return draw_modulations(loaded, seeds, flags.FLAGS.class_index, chosen_truncation())
+
+
+def sampling_record(seeds: Sequence[int]) -> dict[str, Any]:
+    """What says which images a table is of."""
+    values = flags.FLAGS
+    return {
+        "num_measured": len(seeds),
+        "measured_seeds": seeds_text(seeds),
+        "class_index": values.class_index,
+        "truncation_psi": values.truncation_psi,
+        "truncation_cutoff": values.truncation_cutoff,
+    }
+
+
 def chosen_truncation() -> Truncation:
     """What --truncation_psi and --truncation_cutoff say."""
     return Truncation(flags.FLAGS.truncation_psi, flags.FLAGS.truncation_cutoff)
@@ -78,7 +158,7 @@ def chosen_modulations(loaded: LoadedGenerator) -> Modulation:
     Raises:
         UserError: for seeds, a class or a truncation that do not fit.
     """
-    return draw_modulations(loaded, chosen_seeds(), flags.FLAGS.class_index, chosen_truncation())
+    return modulations_of_seeds(loaded, chosen_seeds())
 
 
 def check_size(height: int, width: int) -> tuple[int, int]:

@@ -19,6 +19,7 @@ import jax
 import numpy as np
 from absl import flags
 
+from inr_gan_jax.checked_flags import define_float, define_integer
 from inr_gan_jax.command_line import run
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.inference.code_file import load_codes
@@ -32,6 +33,8 @@ from inr_gan_jax.inference.options import (
     chosen_seeds,
     define_checkpoint_flag,
     define_output_flag,
+    define_seeds_flag,
+    define_side_flag,
     load_checkpoint,
     output_folder,
     save_picture,
@@ -266,18 +269,18 @@ def define_flags() -> None:
     """Defines the flags of the command."""
     define_checkpoint_flag()
     define_output_flag("pictures/probe_keypoints")
-    flags.DEFINE_string("seeds", "0-1999", "Images to draw and measure, such as 0-1999; not with --keypoints.")
-    flags.DEFINE_integer("resolution", None, "Longer side of the measured pictures; the trained size by default.")
+    define_seeds_flag("seeds", "0-1999", "Images to draw and measure, such as 0-1999; not with --keypoints.")
+    define_side_flag("resolution", "Longer side of the measured pictures; the trained size by default.")
     flags.DEFINE_enum("foreground", "bright", ["bright", "dark"], "What built-in landmarks are measured of.")
     flags.DEFINE_string("keypoints", None, "CSV with the columns seed or file, x1, y1, ..., in [0, 1] of the picture.")
     flags.DEFINE_string("codes", None, "Codes of the files of --keypoints, as `project` writes them.")
     flags.DEFINE_string("baseline", None, "Another checkpoint, such as a stylegan2 network, to compare with.")
     flags.DEFINE_string("baseline_keypoints", None, "As --keypoints, of the baseline's images.")
     flags.DEFINE_string("baseline_codes", None, "As --codes, of the baseline.")
-    flags.DEFINE_integer("num_folds", 5, "Folds of the cross-validation.", 2, 100)
-    flags.DEFINE_integer("num_resamples", 1000, "Resamples of the images for the intervals.", 10, 10**6)
-    flags.DEFINE_float("confidence", 0.95, "Of the intervals.", 0.01, 0.999)
-    flags.DEFINE_integer("probe_seed", 0, "Of folds, shuffling and resamples.", 0, 2**32 - 1)
+    define_integer("num_folds", 5, "Folds of the cross-validation.", 2, 100)
+    define_integer("num_resamples", 1000, "Resamples of the images for the intervals.", 10, 10**6)
+    define_float("confidence", 0.95, "Of the intervals.", 0.01, 0.999)
+    define_integer("probe_seed", 0, "Of folds, shuffling and resamples.", 0, 2**32 - 1)
 
 
 if __name__ == "__main__":

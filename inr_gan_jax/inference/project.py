@@ -7,6 +7,7 @@ Spaces: `w`, one intermediate code; `w+`, num_ws of them (for `paper`, which has
 numbers of the INR that an image has. What is found is a normal INR of the generator, kept in `codes.safetensors`.
 """
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,15 +16,18 @@ import jax.numpy as jnp
 import numpy as np
 from absl import flags
 
+from inr_gan_jax.checked_flags import define_float, define_integer, define_text
 from inr_gan_jax.command_line import run
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.inference.code_file import SPACES, Codes, save_codes
-from inr_gan_jax.inference.codes import parse_seeds
+from inr_gan_jax.inference.codes import MAX_SEED, MAX_SEEDS, parse_seeds
 from inr_gan_jax.inference.loading import LoadedGenerator
 from inr_gan_jax.inference.options import (
     check_size,
     define_checkpoint_flag,
     define_output_flag,
+    define_seeds_flag,
+    define_side_flag,
     load_checkpoint,
     output_folder,
     save_picture,
@@ -42,6 +46,7 @@ PICTURE_FILE = "projection.png"
 CODES_FILE = "codes"
 _CELL_SIDE = 128
 _MAX_NAME = 20
+_MAX_WEIGHT = 1e6
 
 
 def similarities(real: np.ndarray, projected: np.ndarray) -> dict[str, list[float]]:
@@ -95,20 +100,26 @@ def _given_pictures(loaded: LoadedGenerator, values: dict[str, Any]) -> tuple[np
     """Pictures [count, height, width, channels], uint8, their names and classes."""
     if bool(values["images"]) == bool(values["data_indices"]):
         raise UserError("give either --images or --data_indices")
-    classes = [_number(text) for text in values["classes"]]
+    classes = parse_classes(values["classes"])
     if values["images"]:
         files = picture_files(values["images"])
         return read_pictures(loaded, files), [path.name for path in files], classes
-    indices = parse_seeds(values["data_indices"])
+    indices = parse_seeds(values["data_indices"], "data_indices")
     pictures, labels = read_from_data_set(loaded, indices)
     return pictures, [f"image {index}" for index in indices], classes or ([] if labels is None else labels)
 
 
-def _number(text: str) -> int:
-    try:
-        return int(text)
-    except ValueError as error:
-        raise UserError(f"classes holds {text!r}, expected numbers such as 0,3,5") from error
+def parse_classes(text: str) -> list[int]:
+    """Reads a list of classes such as "0,3,5"; an empty text holds none.
+
+    Raises:
+        UserError: for anything else.
+    """
+    parts = [part.strip() for part in text.split(",")] if text else []
+    for part in parts:
+        if not re.fullmatch(r"[0-9]{1,7}", part):
+            raise UserError(f"classes holds {part!r}, expected whole numbers from 0 on, such as 0,3,5")
+    return [int(part) for part in parts]
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -157,18 +168,18 @@ def define_flags() -> None:
     define_checkpoint_flag()
     define_output_flag("pictures/project")
     flags.DEFINE_list("images", [], "Image files, and folders of them.")
-    flags.DEFINE_string("data_indices", "", "Instead: images of the data set of the run, such as 0-7.")
-    flags.DEFINE_list("classes", [], "Of a conditional generator: one class for all images, or one for each.")
+    define_seeds_flag("data_indices", "", "Instead: images of the data set of the run, such as 0-7.")
+    define_text("classes", "", "Of a conditional generator: one class for all images, or one for each.", parse_classes)
     flags.DEFINE_enum("space", "w+", SPACES, "What is looked for.")
     flags.DEFINE_enum("features", "none", FEATURES_NAMES, "Network that pictures are compared by, beside pixels.")
-    flags.DEFINE_float("pixel_weight", 1.0, "Of the mean squared difference of pixels.", 0.0)
-    flags.DEFINE_float("feature_weight", 1.0, "Of the distance of features.", 0.0)
-    flags.DEFINE_integer("num_steps", 1000, "Steps of gradient descent.", 1, 10**6)
-    flags.DEFINE_float("learning_rate", 0.1, "Highest rate, in deviations of the code.", 0.0)
-    flags.DEFINE_float("initial_noise", 0.05, "Noise on w at the start, in deviations of w.", 0.0)
-    flags.DEFINE_integer("num_samples", 10_000, "Images that the mean of w is estimated from.", 2, 10**6)
-    flags.DEFINE_integer("seed", 0, "Of these images and of the noise.", 0, 2**32 - 1)
-    flags.DEFINE_integer("resolution", None, "Longer side of the dense pictures in the sheet; about 128 by default.")
+    define_float("pixel_weight", 1.0, "Of the mean squared difference of pixels.", 0, _MAX_WEIGHT)
+    define_float("feature_weight", 1.0, "Of the distance of features.", 0, _MAX_WEIGHT)
+    define_integer("num_steps", 1000, "Steps of gradient descent.", 1, 10**6)
+    define_float("learning_rate", 0.1, "Highest rate, in deviations of the code.", 0, 100)
+    define_float("initial_noise", 0.05, "Noise on w at the start, in deviations of w.", 0, 100)
+    define_integer("num_samples", 10_000, "Images that the mean of w is estimated from.", 2, MAX_SEEDS)
+    define_integer("seed", 0, "Of these images and of the noise.", 0, MAX_SEED)
+    define_side_flag("resolution", "Longer side of the dense pictures in the sheet; about 128 by default.")
     flags.DEFINE_enum("codes_format", "safetensors", ["safetensors", "npz"], "Format of the file of codes.")
     for option in WEIGHTS_FLAGS:
         flags.DEFINE_string(option.flag, None, f"File of weights; ${option.variable} by default.")

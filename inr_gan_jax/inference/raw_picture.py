@@ -36,7 +36,7 @@ class RawPicture:
         self._fingerprint, self._size = fingerprint, shape[0] * shape[1] * shape[2]
         self._last_entry = time.monotonic()
         try:
-            self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+            self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
             self._journal: IO[bytes] = self.journal_path.open("a+b")
             self._lock()
             self.num_done = self._read_journal()

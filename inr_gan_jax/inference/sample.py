@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
+from inr_gan_jax.checked_flags import define_integer
 from inr_gan_jax.command_line import run
-from inr_gan_jax.errors import UserError
+from inr_gan_jax.inference.codes import MAX_SEEDS
 from inr_gan_jax.inference.framing import chosen_viewport, define_size_flags
 from inr_gan_jax.inference.loading import LoadedGenerator
 from inr_gan_jax.inference.options import (
@@ -72,8 +73,6 @@ def main(arguments: Sequence[str]) -> None:
     seeds = chosen_seeds()
     loaded = load_checkpoint()
     viewport = chosen_viewport(loaded)
-    if values.columns < 0:
-        raise UserError(f"columns is {values.columns}, expected 0 (chosen for you) or more")
     in_grid = len(seeds) * viewport.height * viewport.width <= MAX_PIXELS
     folder = output_folder(values.output)
     modulations = chosen_modulations(loaded)
@@ -97,7 +96,7 @@ def define_flags() -> None:
     define_output_flag("pictures/sample")
     define_seed_flags("0-63")
     define_size_flags()
-    flags.DEFINE_integer("columns", 0, "Pictures a row of the grid; 0: about as high as wide.")
+    define_integer("columns", 0, "Pictures per row of the grid; 0: about as high as wide.", 0, MAX_SEEDS)
 
 
 if __name__ == "__main__":

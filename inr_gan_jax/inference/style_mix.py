@@ -23,6 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 from absl import flags
 
+from inr_gan_jax.checked_flags import define_text
 from inr_gan_jax.command_line import run
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.inference.codes import draw_modulations, parse_seeds
@@ -32,7 +33,11 @@ from inr_gan_jax.inference.options import (
     check_size,
     chosen_truncation,
     define_checkpoint_flag,
+    define_class_flag,
     define_output_flag,
+    define_seeds_flag,
+    define_side_flag,
+    define_truncation_flags,
     load_checkpoint,
     output_folder,
     save_picture,
@@ -47,6 +52,8 @@ from inr_gan_jax.ops.image_grid import magnify
 
 PICTURE_FILE = "style_mix.png"
 _CELL_SIDE = 96
+# More than any network has, to check a list before one is loaded.
+_MOST_LAYERS = 1000
 
 
 @functools.cache
@@ -131,16 +138,27 @@ def parse_layers(text: str, generator: Generator) -> tuple[int, ...]:
     count = num_layers(generator)
     if not text:
         return tuple(range(count // 2))
-    layers: list[int] = []
+    layers = {layer for first, last in layer_ranges(text, count) for layer in range(first, last + 1)}
+    return tuple(sorted(layers))
+
+
+def layer_ranges(text: str, count: int = _MOST_LAYERS) -> list[tuple[int, int]]:
+    """Reads (first, last) of every part of a list of layers of a network with `count` of them.
+
+    Raises:
+        UserError: for anything but numbers and ranges, and for layers that are not there.
+    """
+    ranges = []
     for part in text.split(","):
         match = re.fullmatch(r"\s*(\d{1,4})\s*(?:-\s*(\d{1,4})\s*)?", part)
         first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
         if not first <= last < count:
+            example = f"0-{min(count // 2, 3)}"
             raise UserError(
-                f"col_styles is {text!r}, expected layers and ranges from 0 to {count - 1}, such as 0-{count // 2}"
+                f"col_styles is {text!r}, expected layers and ranges from 0 to {count - 1}, such as {example}"
             )
-        layers.extend(range(first, last + 1))
-    return tuple(sorted(set(layers)))
+        ranges.append((first, last))
+    return ranges
 
 
 def _paper_numbers(shapes: Any) -> Modulation:
@@ -168,7 +186,7 @@ def main(arguments: Sequence[str]) -> None:
     """Entry point."""
     del arguments
     values = flags.FLAGS.flag_values_dict()
-    row_seeds, column_seeds = parse_seeds(values["row_seeds"]), parse_seeds(values["col_seeds"])
+    row_seeds, column_seeds = (parse_seeds(values[name], name) for name in ("row_seeds", "col_seeds"))
     side = values["resolution"]
     if side is not None:
         check_size(side, side)
@@ -193,13 +211,13 @@ def define_flags() -> None:
     """Defines the flags of the command."""
     define_checkpoint_flag()
     define_output_flag("pictures/style_mix")
-    flags.DEFINE_string("row_seeds", "0-5", "Images that give the other layers.")
-    flags.DEFINE_string("col_seeds", "10-17", "Images that give the layers of --col_styles.")
-    flags.DEFINE_string("col_styles", "", "Layers from the column, such as 0-3, coarse to fine; '': the coarser half.")
-    flags.DEFINE_integer("resolution", None, "Longer side of a picture; the trained size by default.")
-    flags.DEFINE_integer("class_index", None, "Class of a conditional generator; all in turn by default.")
-    flags.DEFINE_float("truncation_psi", 1.0, "Truncation; 1: none, 0: the mean image.")
-    flags.DEFINE_integer("truncation_cutoff", None, "Codes to truncate, from the first on; all by default.", 0)
+    define_seeds_flag("row_seeds", "0-5", "Images that give the other layers.")
+    define_seeds_flag("col_seeds", "10-17", "Images that give the layers of --col_styles.")
+    meaning = "Layers from the column, such as 0-3, coarse to fine; '': the coarser half."
+    define_text("col_styles", "", meaning, layer_ranges)
+    define_side_flag("resolution", "Longer side of a picture; the trained size by default.")
+    define_class_flag()
+    define_truncation_flags()
 
 
 if __name__ == "__main__":

@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 from absl import flags
 
+from inr_gan_jax.checked_flags import define_float
 from inr_gan_jax.command_line import run
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.inference import options
-from inr_gan_jax.inference.codes import MAX_SEEDS, take
+from inr_gan_jax.inference.codes import take
 from inr_gan_jax.inference.framing import chosen_rule, define_rule_flags, framed
 from inr_gan_jax.inference.loading import LoadedGenerator
 from inr_gan_jax.inference.pictures import count_of, render_each
@@ -71,11 +72,7 @@ def main(arguments: Sequence[str]) -> None:
     """Entry point."""
     del arguments
     values = flags.FLAGS
-    if not 0 < values.factor < 1e9:
-        raise UserError(f"factor is {values.factor:g}, expected more than 0 and less than 10^9")
-    if not 0 <= values.num_measured <= MAX_SEEDS:
-        raise UserError(f"num_measured is {values.num_measured}, expected 0 to {MAX_SEEDS}")
-    seeds = options.chosen_seeds()
+    seeds, measured = options.chosen_seeds(), options.measured_seeds()
     loaded = options.load_checkpoint()
     options.check_continuous(loaded, "super-resolution")
     size = options.check_size(*dense_size(loaded.generator.size, values.factor))
@@ -90,9 +87,9 @@ def main(arguments: Sequence[str]) -> None:
     ):
         options.save_picture(folder / f"seed{seed:04d}.png", to_uint8(image))
     ways = upscalers(loaded, size, choices["tables"])
-    table = measure_upscalers(loaded, ways, range(values.num_measured or len(seeds)), distances)
+    table = measure_upscalers(loaded, ways, options.modulations_of_seeds(loaded, measured), distances)
     options.save_text(folder / "table.md", table_text(table))
-    record = {"size": size, "rule": choices["rule"], "num_measured": values.num_measured or len(seeds), "table": table}
+    record = {"size": size, "rule": choices["rule"], **options.sampling_record(measured), "table": table}
     options.save_record(folder, "super_resolve", loaded, record)
     print(table_text(table), end="")
     print(f"{folder}: sheet.png, table.md and {len(seeds)} images by the rule {choices['rule']}")
@@ -103,6 +100,8 @@ def _distances(loaded: LoadedGenerator, size: tuple[int, int]) -> Mapping[str, S
     values, native = flags.FLAGS, loaded.generator.size
     if not values.num_measured:
         return {}
+    if values.num_measured == 1:
+        raise UserError("--num_measured is 1, expected 2 or more images for a distance, or 0 for none")
     settings = chosen_settings()
     reduced = real_images(loaded, native)
     distances = {
@@ -119,9 +118,9 @@ def define_flags() -> None:
     options.define_checkpoint_flag()
     options.define_output_flag("pictures/super_resolve")
     options.define_seed_flags("0-7")
-    flags.DEFINE_float("factor", 4.0, "How many times denser, each way; any number.")
+    define_float("factor", 4.0, "How many times denser, each way; any number.", options.MIN_FACTOR, options.MAX_SIDE)
     define_rule_flags()
-    flags.DEFINE_integer("num_measured", 0, "Images to measure distances to real ones over; 0: none are measured.")
+    options.define_num_measured_flag("those of --seeds, and no distances to real images")
     flags.DEFINE_string("dense_data_name", None, "A prepared set of real images of the dense size.")
     define_measure_flags()
     define_data_flags()

@@ -21,6 +21,7 @@ import jax
 import numpy as np
 from absl import flags
 
+from inr_gan_jax.checked_flags import define_integer
 from inr_gan_jax.command_line import run
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.inference import pictures
@@ -28,6 +29,7 @@ from inr_gan_jax.inference.codes import draw_modulations, take
 from inr_gan_jax.inference.inr_file import SUFFIX, load_inr
 from inr_gan_jax.inference.loading import LoadedGenerator
 from inr_gan_jax.inference.options import (
+    MAX_SIDE,
     chosen_seeds,
     chosen_truncation,
     define_checkpoint_flag,
@@ -45,7 +47,6 @@ from inr_gan_jax.models.generator import Modulation
 from inr_gan_jax.ops.image_grid import to_uint8
 from inr_gan_jax.ops.viewport import Viewport
 
-MAX_SIDE = 2**20
 _NAME = "picture"
 # A pyramid without compression: 1 + 1/4 + 1/16 + ... of the picture.
 _PYRAMID_SHARE = 4 / 3
@@ -219,7 +220,7 @@ def define_flags() -> None:
     define_seed_flags("0")
     define_viewport_flags()
     flags.DEFINE_enum("format", "tiff", FORMATS, "TIFF with a pyramid, Deep Zoom, or one plain PNG.")
-    flags.DEFINE_integer("jpeg_quality", None, "Of lossy tiles; none are lost by default.", 1, 100)
+    define_integer("jpeg_quality", None, "Of lossy tiles; none are lost by default.", 1, 100)
 
 
 if __name__ == "__main__":

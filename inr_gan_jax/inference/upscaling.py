@@ -1,14 +1,14 @@
 """Ways to a denser picture, by the usual filters and by the INR itself, and what each of them gives."""
 
 import typing
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
-from inr_gan_jax.inference.codes import draw_modulations, take
+from inr_gan_jax.inference.codes import take
 from inr_gan_jax.inference.framing import framed
 from inr_gan_jax.inference.loading import LoadedGenerator
-from inr_gan_jax.inference.pictures import render, render_all
+from inr_gan_jax.inference.pictures import count_of, render, render_all
 from inr_gan_jax.inference.resampling import Filter, resize, resize_all
 from inr_gan_jax.inference.set_distance import SetDistance
 from inr_gan_jax.metrics.progress import Progress
@@ -63,24 +63,23 @@ def edge_sharpness(images: np.ndarray, native: tuple[int, int]) -> float:
 
 
 def measure_upscalers(
-    loaded: LoadedGenerator, ways: Mapping[str, Upscaler], seeds: Sequence[int], distances: Mapping[str, SetDistance]
+    loaded: LoadedGenerator, ways: Mapping[str, Upscaler], modulations: Modulation, distances: Mapping[str, SetDistance]
 ) -> dict[str, dict[str, float]]:
     """Measures every way over many images.
 
     Args:
         loaded: the generator.
         ways: see `upscalers`.
-        seeds: of the images.
+        modulations: of the images, with a leading axis.
         distances: name -> distance. Dense pictures are reduced to the size of its reference, each pixel the mean over
             its area, before they are compared.
 
     Returns:
         Name of the way -> name of the measure -> value; `edge_sharpness` is always there.
     """
-    modulations = draw_modulations(loaded, seeds)
     native = render_all(loaded, modulations, loaded.generator.native_viewport)
     table = {}
-    with Progress("dense pictures", len(ways) * len(seeds)) as progress:
+    with Progress("dense pictures", len(ways) * count_of(modulations)) as progress:
         for name, way in ways.items():
 
             def dense(way: Upscaler = way) -> Iterator[np.ndarray]:

@@ -61,10 +61,12 @@ class SubsetDistance:
     Attributes:
         mean: over the subsets.
         std: over the subsets, the population's.
+        subset_size: vectors of each set in a subset, as many as there were.
     """
 
     mean: float
     std: float
+    subset_size: int
 
 
 def subset_kernel_distance(
@@ -95,7 +97,7 @@ def subset_kernel_distance(
         one = generated[rng.choice(len(generated), size, replace=False)]
         other = real[rng.choice(len(real), size, replace=False)]
         distances.append(kernel_distance(one, other, kernel, tile=size))
-    return SubsetDistance(float(np.mean(distances)), float(np.std(distances)))
+    return SubsetDistance(float(np.mean(distances)), float(np.std(distances)), size)
 
 
 def _tiles(features: np.ndarray, tile: int) -> Iterator[np.ndarray]:

@@ -68,6 +68,26 @@ class Protocol:
                 return self.name, f"{self.name}_std"
         return (self.name,)
 
+    @property
+    def least_generated(self) -> int:
+        """Generated images that the measure needs at least."""
+        if self.kind == "precision_recall":
+            assert self.num_neighbours is not None, "of precision and recall"
+            return self.num_neighbours + 1
+        return self.num_splits or 2
+
+    @property
+    def least_real(self) -> int:
+        """Real images that the measure needs at least: halves of a set have moments from 4 images on."""
+        match self.kind:
+            case "frechet":
+                return 4
+            case "kernel":
+                return 2
+            case "precision_recall":
+                return self.least_generated
+        return 0
+
     def record(self) -> dict[str, Any]:
         """The protocol as plain data, without what does not apply."""
         return {key: value for key, value in dataclasses.asdict(self).items() if value is not None}
@@ -129,7 +149,7 @@ def parse_protocol(name: str) -> Protocol:
     """Looks a protocol up by name.
 
     Raises:
-        UserError: for a name that is none, with the nearest ones.
+        UserError: for an unknown name, with the nearest ones; for a number of images or neighbours that is too small.
     """
     if name in _PATH_LENGTHS:
         return Protocol(name, "path_length", None, _PATHS, path=_PATH_LENGTHS[name])
@@ -137,13 +157,21 @@ def parse_protocol(name: str) -> Protocol:
         found = re.fullmatch(pattern, name)
         if found:
             count, *others = found.groups()
-            protocol = build(name, _number(count), *map(int, others))
-            if protocol.num_generated < 2 or protocol.num_neighbours == 0:
-                break
-            return protocol
+            return _checked(build(name, _number(count), *map(int, others)))
     similar = difflib.get_close_matches(name, EXAMPLES, n=3, cutoff=0.5)
     hint = f"nearest: {', '.join(similar)}" if similar else f"known, with any numbers: {', '.join(EXAMPLES)}"
     raise UserError(f"metric {name!r} is unknown; {hint}")
+
+
+def _checked(protocol: Protocol) -> Protocol:
+    """Refuses numbers in a known name that measure nothing."""
+    count, least = protocol.num_generated, protocol.least_generated
+    if protocol.num_neighbours == 0:
+        raise UserError(f"metric {protocol.name!r} has 0 neighbours, expected 1 to 9")
+    if count < least:
+        images = "1 image" if count == 1 else f"{count} images"
+        raise UserError(f"metric {protocol.name!r} is of {images}, expected at least {least}; choose a larger number")
+    return protocol
 
 
 def _number(text: str) -> int:

@@ -1,11 +1,8 @@
 """What metrics need of the real images, computed once and kept on disk until anything that it depends on changes."""
 
-import contextlib
 import dataclasses
 import hashlib
 import json
-import os
-import tempfile
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -18,6 +15,7 @@ from inr_gan_jax.metrics.feature_stats import FeatureStats, Moments
 from inr_gan_jax.metrics.frechet import frechet_distance
 from inr_gan_jax.metrics.protocols import Protocol
 from inr_gan_jax.metrics.real_images import RealImages
+from inr_gan_jax.storage import whole_file
 
 DEFAULT_CACHE = "~/.cache/inr_gan_jax/metrics"
 
@@ -85,8 +83,6 @@ class RealStatistics:
 
     def _compute_moments(self, real: RealImages, ddof: int, num_generated: int) -> dict[str, Any]:
         """Moments of the set, of two random halves, and of a draw with replacement, in one pass."""
-        if real.count < 4:
-            raise UserError(f"the real set {real.name} has {real.count} images, expected at least 4")
         network = self._extractor.network
         rng = np.random.default_rng(_FLOOR_SEED)
         times_drawn = np.bincount(rng.integers(0, real.count, num_generated), minlength=real.count)
@@ -172,14 +168,7 @@ class RealStatistics:
             return
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor, partial = tempfile.mkstemp(dir=path.parent, suffix=".partial")
+            with whole_file(path) as file:
+                np.savez(file, key=np.frombuffer(key.encode(), np.uint8), **arrays)
         except OSError as error:
             raise UserError(f"cache of real statistics {path.parent} cannot be written ({error.strerror})") from error
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                np.savez(file, key=np.frombuffer(key.encode(), np.uint8), **arrays)
-            os.replace(partial, path)
-        except OSError as error:
-            with contextlib.suppress(OSError):
-                os.unlink(partial)
-            raise UserError(f"cache of real statistics {path} cannot be written ({error.strerror})") from error

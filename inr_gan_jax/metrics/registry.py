@@ -45,6 +45,11 @@ class MetricSuite:
         needs_real = [protocol.name for protocol in protocols if protocol.kind not in _WITHOUT_REAL]
         if real is None and needs_real:
             raise UserError(f"{needs_real[0]} needs real images, and no data set is given")
+        for protocol in protocols:
+            if real is not None and real.count < protocol.least_real:
+                raise UserError(
+                    f"{protocol.name} needs at least {protocol.least_real} real images, {real.name} has {real.count}"
+                )
         self.protocols, self._real, self._settings = tuple(protocols), real, settings
         self._networks: dict[str, FeatureNetwork] = {}
         for protocol in protocols:
@@ -101,24 +106,25 @@ class MetricSuite:
         # Those that keep real features first: real moments are then taken of them, without another pass.
         for protocol in sorted(protocols, key=lambda protocol: protocol.kind not in _BY_FEATURES):
             started = time.perf_counter()
-            values, floors = self._measure(protocol, moments, kept)
+            values, floors, used = self._measure(protocol, moments, kept)
             record = self._record(protocol, generated, seed)
+            record["protocol"] |= used
             record |= {"seconds_features": seconds, "seconds_distance": time.perf_counter() - started}
             yield MetricResult(protocol, dict(zip(protocol.value_names, values, strict=True)), floors, record)
 
     def _measure(
         self, protocol: Protocol, moments: Moments, kept: Mapping[str, np.ndarray]
-    ) -> tuple[tuple[float, ...], dict[str, float]]:
-        """Values and floors of a protocol, from what was gathered of the generated images."""
+    ) -> tuple[tuple[float, ...], dict[str, float], dict[str, int]]:
+        """Values and floors of a protocol, and the numbers used where they differ from the protocol's."""
         if protocol.kind == "inception_score":
             assert protocol.num_splits is not None, "of every Inception score"
             score = inception_score(kept[_SCORED_OUTPUT], protocol.num_splits)
-            return (score.mean, score.std), {}
+            return (score.mean, score.std), {}, {}
         if protocol.kind == "frechet":
             assert protocol.ddof is not None, "of every Frechet protocol"
             reference = self.frechet_reference(protocol)
             value = frechet_distance(moments.stats(protocol.ddof), reference.stats)
-            return (value,), {"resampled": reference.floor_resampled, "halves": reference.floor_halves}
+            return (value,), {"resampled": reference.floor_resampled, "halves": reference.floor_halves}, {}
         ours = kept[self._extractor(protocol).network.features]
         real = self._real_statistics(protocol).features(protocol)
         if protocol.kind == "kernel":
@@ -126,10 +132,10 @@ class MetricSuite:
             assert protocol.subset_size is not None, "of every kernel distance"
             rng = np.random.RandomState(protocol.subset_seed)
             distance = subset_kernel_distance(ours, real, rng, protocol.num_subsets, protocol.subset_size)
-            return (distance.mean, distance.std), {}
+            return (distance.mean, distance.std), {}, {"subset_size": distance.subset_size}
         assert protocol.num_neighbours is not None, "of precision and recall"
         shares = precision_recall(ours, real, protocol.num_neighbours)
-        return (shares.precision, shares.recall), {}
+        return (shares.precision, shares.recall), {}, {}
 
     def _path_length(self, protocol: Protocol, generated: Generated, seed: int) -> MetricResult:
         if generated.paths is None:

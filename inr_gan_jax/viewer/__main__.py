@@ -12,6 +12,7 @@ from pathlib import Path
 import jax
 from absl import flags
 
+from inr_gan_jax.checked_flags import define_integer
 from inr_gan_jax.command_line import run, set_cpu_threads
 from inr_gan_jax.inference.options import check_continuous, define_checkpoint_flag, load_checkpoint
 from inr_gan_jax.viewer import serving
@@ -40,7 +41,7 @@ def define_flags() -> None:
     """Defines the flags of the command."""
     define_checkpoint_flag()
     flags.DEFINE_string("host", "127.0.0.1", "Address to answer on; 0.0.0.0 for all of this machine's.")
-    flags.DEFINE_integer("port", 8008, "Port to answer on; 0 for any that is free.", 0, 65535)
+    define_integer("port", 8008, "Port to answer on; 0 for any that is free.", 0, 65535)
     flags.DEFINE_string("token", "", "That requests must carry; made up where --host is not this machine alone.")
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from inr_gan_jax.errors import UserError
-from inr_gan_jax.inference.codes import MAX_SEED
+from inr_gan_jax.inference.codes import MAX_PSI, MAX_SEED
 from inr_gan_jax.inference.framing import natural_rule
 from inr_gan_jax.inference.loading import LoadedGenerator
 from inr_gan_jax.inference.own_weights import has_own_weights
@@ -18,7 +18,6 @@ from inr_gan_jax.ops.viewport import DensifyRule
 from inr_gan_jax.viewer.refusal import RefusalError
 
 RULES: tuple[DensifyRule, ...] = typing.get_args(DensifyRule)
-MAX_PSI = 2.0
 # Positions of sliders are told apart to a thousandth, so that neighbours share what is kept.
 _DECIMALS = 3
 _LONGEST_VALUE = 200

@@ -22,7 +22,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from inr_gan_jax.errors import UserError
-from inr_gan_jax.inference.codes import MAX_SEED
+from inr_gan_jax.inference.codes import MAX_PSI, MAX_SEED
 from inr_gan_jax.inference.framing import natural_rule
 from inr_gan_jax.inference.inr_file import SUFFIX, save_inr
 from inr_gan_jax.inference.style_mix import num_layers
@@ -33,7 +33,6 @@ from inr_gan_jax.viewer.drawing import Drawing, FilterWork, InrWork, as_png
 from inr_gan_jax.viewer.plane import MAX_LEVEL, MIN_LEVEL, REACH, TILE, Tile
 from inr_gan_jax.viewer.refusal import RefusalError
 from inr_gan_jax.viewer.scene import (
-    MAX_PSI,
     ImageChoice,
     as_mapping,
     exact_number,

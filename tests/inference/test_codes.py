@@ -14,6 +14,7 @@ from inr_gan_jax.inference.codes import (
     labels,
     latents,
     parse_seeds,
+    seeds_text,
     take,
 )
 from tests.closeness import assert_close
@@ -38,6 +39,11 @@ def test_seeds_are_numbers_and_ranges(text: str, seeds: tuple[int, ...]) -> None
 def test_other_seeds_are_one_sentence(text: str) -> None:
     with pytest.raises(UserError, match=r"^seeds are "):
         parse_seeds(text)
+
+
+@pytest.mark.parametrize("text", ["0-3", "7", "1,5,8-10", "5,5", "5,2-4", "3,2,1"])
+def test_seeds_are_written_as_they_are_read(text: str) -> None:
+    assert seeds_text(parse_seeds(text)) == text
 
 
 def test_a_seed_gives_the_same_code_among_any_others() -> None:

@@ -14,13 +14,14 @@ from inr_gan_jax.errors import UserError
 from inr_gan_jax.inference import export
 from inr_gan_jax.inference.codes import draw_modulations, latents
 from inr_gan_jax.inference.export import save_generator
-from inr_gan_jax.inference.inr_file import load_inr
+from inr_gan_jax.inference.inr_file import load_inr, save_inr
 from inr_gan_jax.inference.loading import LoadedGenerator, load_generator
 from inr_gan_jax.inference.pictures import render, render_all
 from inr_gan_jax.ops.viewport import Viewport
 from tests.closeness import assert_close
 from tests.golden_release import golden_file
-from tests.inference.tools import flags_of, image_of, loaded_paper, loaded_release
+from tests.inference.tools import flags_of, image_of, loaded_paper, loaded_release, run_tool
+from tests.permissions import permissions, umask
 
 GENERATORS = {
     "paper": loaded_paper,
@@ -61,6 +62,16 @@ def test_command_writes_all_three_files(weights: str, tmp_path: Path) -> None:
     assert set(json.loads((tmp_path / "record.json").read_text())) > {"weights", "stablehlo", "inr", "checkpoint"}
 
 
+def test_files_get_the_permissions_of_the_umask(tmp_path: Path) -> None:
+    paths = [tmp_path / name for name in ("a.safetensors", "a.npz", "a.inr.safetensors")]
+    with umask(0o022):
+        for path in paths[:2]:
+            save_generator(path, loaded_paper())
+        save_inr(paths[2], loaded_paper(), image_of(loaded_paper()))
+    assert [permissions(path) for path in paths] == [0o644] * 3
+    assert sorted(tmp_path.iterdir()) == sorted(paths)
+
+
 def called_as_described(path: Path, z: np.ndarray) -> np.ndarray:
     """Runs the line of the .json beside a program."""
     description = json.loads(path.with_name(f"{path.name}.json").read_text())
@@ -99,6 +110,6 @@ def test_missing_library_is_named_with_its_command(
 )
 def test_mistake_is_one_sentence(weights: str, tmp_path: Path, arguments: list[str], sentence: str) -> None:
     words_given = [f"--checkpoint={weights}", f"--output={tmp_path}", *arguments]
-    with flags_of(export, *words_given) as words, pytest.raises(UserError) as caught:
-        export.main(words)
+    with pytest.raises(UserError) as caught:
+        run_tool(export, *words_given)
     assert str(caught.value).startswith(sentence)

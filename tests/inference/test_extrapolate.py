@@ -63,9 +63,9 @@ def test_command_writes_pictures_and_where_the_square_is(tmp_path) -> None:
 @pytest.mark.parametrize(
     ("argument", "sentence"),
     [
-        ("--factor=0.5", "factor is 0.5, expected 1 or more"),
-        ("--factor=nan", "factor is nan, expected more than 0"),
-        ("--density=0", "density is 0, expected more than 0"),
+        ("--factor=0.5", "--factor is 0.5, expected a number from 1 to"),
+        ("--factor=nan", "--factor is nan, expected a number from 1 to"),
+        ("--density=0", "--density is 0, expected a number from"),
         ("--density=10000", "more than the 268,435,456 that are drawn at once"),
     ],
 )

@@ -3,7 +3,7 @@
 import pytest
 
 from inr_gan_jax.errors import UserError
-from inr_gan_jax.inference import sample
+from inr_gan_jax.inference import framing, inr_file, interpolate, sample, tile, viewport_options
 from inr_gan_jax.inference.framing import chosen_viewport, framed, natural_rule
 from inr_gan_jax.ops.viewport import Viewport
 from tests.closeness import assert_close
@@ -45,7 +45,7 @@ def test_rule_follows_the_training(training_rule: str, expected: str) -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "size"),
-    [([], (8, 8)), (["--resolution=20"], (20, 20)), (["--height=3", "--width=5"], (3, 5))],
+    [([], (8, 8)), (["--resolution=20"], (20, 20)), (["--height=3", "--width=5"], (3, 5)), (["--width=5"], (5, 5))],
 )
 def test_size_comes_from_the_flags(arguments: list[str], size: tuple[int, int]) -> None:
     with flags_of(sample, "--checkpoint=x", *arguments):
@@ -56,15 +56,56 @@ def test_size_comes_from_the_flags(arguments: list[str], size: tuple[int, int]) 
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--resolution=0"], "the size is 0 x 0 pixels, expected at least 1 x 1"),
-        (["--resolution=1000000000"], "more than the 268,435,456 that are drawn at once"),
-        (["--height=5"], "give either --resolution, or --height and --width together"),
-        (["--height=5", "--width=5", "--resolution=5"], "give either --resolution"),
+        (["--resolution=0"], "--resolution is 0, expected a whole number from 1 to 1,048,576"),
+        (["--resolution=1000000"], "more than the 268,435,456 that are drawn at once"),
+        (["--height=5", "--width=5", "--resolution=6"], "--resolution=6 and --height were both given"),
     ],
 )
 def test_impossible_sizes_are_one_sentence(arguments: list[str], sentence: str) -> None:
-    with flags_of(sample, "--checkpoint=x", *arguments), pytest.raises(UserError, match=sentence):
+    with pytest.raises(UserError, match=sentence), flags_of(sample, "--checkpoint=x", *arguments):
         chosen_viewport(small_generator())
+
+
+SIZES = [["--height=10", "--width=17"], ["--resolution=12"], ["--height=5"], ["--width=20", "--fit=extend"], []]
+
+
+@pytest.mark.parametrize("arguments", SIZES, ids=" ".join)
+def test_every_tool_shows_the_same_for_a_size(arguments: list[str]) -> None:
+    views = []
+    loaded = small_generator()
+    for tool, others, choose in (
+        (sample, ["--checkpoint=x"], framing.chosen_viewport),
+        (interpolate, ["--checkpoint=x"], framing.chosen_viewport),
+        (tile, ["--checkpoint=x"], viewport_options.chosen_viewport),
+        (inr_file, ["x.inr.safetensors"], viewport_options.chosen_viewport),
+    ):
+        with flags_of(tool, *others, *arguments):
+            views.append(choose(loaded))
+    assert views == [views[0]] * 4
+
+
+def test_sides_left_open_keep_pixels_square() -> None:
+    with flags_of(tile, "--checkpoint=x", "--height=30", "--height_extent=2"):
+        view = viewport_options.chosen_viewport(small_generator())
+    assert (view.height, view.width) == (30, 15)
+
+
+@pytest.mark.parametrize(("fit", "expected"), [("crop", (4, 8)), ("extend", (8, 16)), ("stretch", (8, 8))])
+def test_fit_says_what_an_area_of_another_shape_shows(fit: str, expected: tuple[float, float]) -> None:
+    area = ["--top=-1", "--left=0.25", "--height_extent=1", "--width_extent=1"]
+    with flags_of(tile, "--checkpoint=x", "--height=20", "--width=40", f"--fit={fit}", *area):
+        top, bottom, left, right = edges(viewport_options.chosen_viewport(small_generator()))
+    np.testing.assert_allclose((bottom - top, right - left), expected, rtol=1e-12)
+    np.testing.assert_allclose(((top + bottom) / 2, (left + right) / 2), (-4, 6), rtol=1e-12)
+
+
+def test_dense_pictures_of_a_part_are_the_part_of_a_dense_picture() -> None:
+    with flags_of(tile, "--checkpoint=x", "--height=64"):
+        whole = viewport_options.chosen_viewport(small_generator())
+    part = ["--top=0.25", "--left=0.5", "--height_extent=0.5", "--width_extent=0.5"]
+    with flags_of(tile, "--checkpoint=x", "--height=32", *part):
+        corner = viewport_options.chosen_viewport(small_generator())
+    assert corner == whole.crop(16, 32, 32, 32)
 
 
 def test_networks_of_one_size_say_so() -> None:

@@ -7,8 +7,17 @@ import pytest
 
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.inference import low_res
-from inr_gan_jax.inference.codes import draw_modulations, take
-from inr_gan_jax.inference.low_res import coarse_view, compare, parse_fractions, psnr, seconds_of
+from inr_gan_jax.inference.codes import Truncation, draw_modulations, take
+from inr_gan_jax.inference.loading import load_generator
+from inr_gan_jax.inference.low_res import (
+    coarse_view,
+    compare,
+    labelled_parts,
+    parse_fractions,
+    part_label,
+    psnr,
+    seconds_of,
+)
 from inr_gan_jax.inference.pictures import render, render_all
 from inr_gan_jax.metrics.settings import MetricSettings
 from inr_gan_jax.ops.viewport import Viewport
@@ -74,6 +83,39 @@ def test_seconds_are_measured_for_every_view() -> None:
     images = draw_modulations(loaded, range(2))
     seconds = seconds_of(loaded, images, {"full": loaded.generator.native_viewport, "large": Viewport(128, 128)}, 3)
     assert seconds["large"] > seconds["full"] > 0
+
+
+def test_part_is_labelled_by_what_is_rendered() -> None:
+    assert labelled_parts((8, 8), [Fraction("0.37"), Fraction(3, 8), Fraction(1, 2)]) == {
+        "3/8": Fraction("0.37"),
+        "1/2": Fraction(1, 2),
+    }
+    assert part_label((8, 12), Fraction("0.4")) == "3x5 of 8x12"
+    assert part_label((8, 12), Fraction(1, 4)) == "1/4"
+
+
+def test_all_pixels_are_not_coarser() -> None:
+    with pytest.raises(UserError, match="all 8 x 8 pixels"):
+        coarse_view(small_generator(), Fraction(99, 100), antialias=True)
+
+
+@pytest.mark.parametrize(("arguments", "seeds"), [([], range(100, 104)), (["--num_measured=6"], range(100, 106))])
+def test_table_is_of_the_images_that_were_asked_for(tmp_path, arguments, seeds) -> None:
+    config = tiny_config(data={"num_classes": 3}, paper={"class_embedding_dim": 4})
+    run, output = write_run(tmp_path / "run", config), tmp_path / "out"
+    chosen = ["--seeds=100-103", "--class_index=2", "--truncation_psi=0.5", "--fractions=0.37"]
+    fast = ["--turns=1", "--batch_size=2"]
+    run_tool(low_res, f"--checkpoint={run}", f"--output={output}", *chosen, *fast, *arguments)
+    loaded = load_generator(run)
+    images = draw_modulations(loaded, seeds, 2, Truncation(0.5))
+    expected = compare(loaded, images, [Fraction(3, 8)], "pixel_fd", MetricSettings())
+    record = record_of(output)
+    assert set(record["table"]) == set(expected) == {"3/8 points", "3/8 antialias"}
+    for way, values in expected.items():
+        assert record["table"][way]["psnr"] == pytest.approx(values["psnr"], rel=1e-5)
+    assert record["parts"] == {"3/8": {"asked": "37/100", "size": [3, 3]}}
+    sampling = {"class_index": 2, "truncation_psi": 0.5, "num_measured": len(seeds)}
+    assert sampling.items() <= record.items()
 
 
 def test_command_writes_sheet_tables_and_record(tmp_path) -> None:

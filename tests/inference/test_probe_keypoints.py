@@ -88,7 +88,7 @@ def test_files_are_probed_by_their_projected_codes(run: Path, tmp_path: Path) ->
     [
         (("--seeds=many",), "seeds are 'many', expected numbers"),
         (("--seeds=0-5",), "6 images are too few, expected at least 10"),
-        (("--resolution=0",), "the size is 0 x 0 pixels"),
+        (("--resolution=0",), "--resolution is 0, expected"),
         (("--keypoints=absent.csv",), "absent.csv cannot be read"),
         (("--codes=codes.npz",), "--codes needs --keypoints"),
         (("--baseline=nowhere",), "nowhere does not exist"),

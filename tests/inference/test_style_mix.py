@@ -98,9 +98,9 @@ def test_unknown_layer_is_one_sentence(paper: LoadedGenerator, text: str) -> Non
 @pytest.mark.parametrize(
     ("argument", "sentence"),
     [
-        ("--resolution=0", "the size is 0 x 0 pixels, expected at least 1 x 1"),
-        ("--resolution=1000000000", "the size is 1000000000 x 1000000000 pixels, more than"),
-        ("--row_seeds=5-2", "seeds are '5-2' and 5-2 is no range"),
+        ("--resolution=0", "--resolution is 0, expected a whole number from 1"),
+        ("--resolution=1000000", "the size is 1000000 x 1000000 pixels, more than"),
+        ("--row_seeds=5-2", "row_seeds are '5-2' and 5-2 is not a range"),
         ("--checkpoint=nowhere", "nowhere does not exist, expected a run folder"),
         ("--output=/proc/pictures", "output folder /proc/pictures cannot be written"),
         ("--class_index=1", "class 1 was asked for, but run has no classes"),

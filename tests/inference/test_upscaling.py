@@ -5,7 +5,8 @@ import pytest
 
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.inference import set_distance, super_resolve
-from inr_gan_jax.inference.codes import draw_modulations, take
+from inr_gan_jax.inference.codes import Truncation, draw_modulations, take
+from inr_gan_jax.inference.loading import load_generator
 from inr_gan_jax.inference.pictures import render, render_all
 from inr_gan_jax.inference.resampling import resize
 from inr_gan_jax.inference.set_distance import SetDistance
@@ -51,12 +52,12 @@ def test_edge_sharpness_of_a_ramp_is_its_slope_at_any_density(factor: int) -> No
 
 def test_measures_of_the_trained_pixels_repeated_are_those_of_the_trained_pictures() -> None:
     loaded = small_generator()
-    seeds = range(20)
+    images = draw_modulations(loaded, range(20))
     reference = np.random.default_rng(1).uniform(-1, 1, (30, 8, 8, 1)).astype(np.float32)
     distance = SetDistance("pixel_fd", reference)
     ways = upscalers(loaded, (16, 16))
-    table = measure_upscalers(loaded, {name: ways[name] for name in ("nearest", "INR all")}, seeds, {"fd": distance})
-    native = render_all(loaded, draw_modulations(loaded, seeds), loaded.generator.native_viewport)
+    table = measure_upscalers(loaded, {name: ways[name] for name in ("nearest", "INR all")}, images, {"fd": distance})
+    native = render_all(loaded, images, loaded.generator.native_viewport)
     assert table["nearest"]["fd"] == pytest.approx(distance(native), rel=1e-6)
     assert table["INR all"]["fd"] != pytest.approx(distance(native), rel=1e-3)
 
@@ -91,6 +92,29 @@ def test_command_writes_pictures_table_and_record(tmp_path, digits_root) -> None
     assert set(record["table"]["INR pointwise"]) == {"edge_sharpness", "pixel_fd, reduced to 8x8"}
     assert record["flags"]["factor"] == 1.7
     assert record["checkpoint"]["source"] == "run"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "seeds", "text"),
+    [
+        ([], range(100, 106), "100-105"),
+        (["--num_measured=8"], range(100, 108), "100-107"),
+        (["--num_measured=3"], range(100, 103), "100-102"),
+    ],
+)
+def test_table_is_of_the_images_that_were_asked_for(tmp_path, digits_root, arguments, seeds, text) -> None:
+    data = {"data_dir": str(digits_root), "num_classes": 3}
+    run = write_run(tmp_path / "run", tiny_config(data=data, paper={"class_embedding_dim": 4}))
+    chosen = ["--seeds=100-105", "--class_index=2", "--truncation_psi=0.5", "--factor=2"]
+    run_tool(super_resolve, f"--checkpoint={run}", f"--output={tmp_path / 'out'}", *chosen, *arguments)
+    loaded = load_generator(run)
+    images = draw_modulations(loaded, seeds, 2, Truncation(0.5))
+    expected = measure_upscalers(loaded, upscalers(loaded, (16, 16)), images, {})
+    record = record_of(tmp_path / "out")
+    for way, values in expected.items():
+        assert record["table"][way]["edge_sharpness"] == pytest.approx(values["edge_sharpness"], rel=1e-6)
+    sampling = {"class_index": 2, "truncation_psi": 0.5, "measured_seeds": text, "num_measured": len(seeds)}
+    assert sampling.items() <= record.items()
 
 
 def test_dense_pictures_of_the_tool_are_those_of_the_function() -> None:

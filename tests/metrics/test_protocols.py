@@ -36,12 +36,26 @@ def test_fid_is_of_inception_only() -> None:
         ("fid50k", "fid50k_full"),
         ("fsd10k", "fsd10k_full"),
         ("ppl_full", "ppl_zfull"),
-        ("fid1_full", "known"),
         ("x", "known"),
     ],
 )
 def test_unknown_name_is_one_sentence_with_the_nearest(name: str, hint: str) -> None:
     with pytest.raises(UserError, match=f"metric '{name}' is unknown; .*{hint if hint != 'known' else ''}"):
+        parse_protocol(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("fid1_full", "'fid1_full' is of 1 image, expected at least 2"),
+        ("kernel_digits0_full", "'kernel_digits0_full' is of 0 images, expected at least 2"),
+        ("is9", "'is9' is of 9 images, expected at least 10"),
+        ("pr0k3_full", "'pr0k3_full' is of 0 images, expected at least 4"),
+        ("pr50k0_full", "'pr50k0_full' has 0 neighbours, expected 1 to 9"),
+    ],
+)
+def test_numbers_that_measure_nothing_have_their_own_sentence(name: str, sentence: str) -> None:
+    with pytest.raises(UserError, match=f"^metric {sentence}"):
         parse_protocol(name)
 
 

@@ -17,6 +17,7 @@ from inr_gan_jax.metrics.protocols import Protocol, parse_protocol
 from inr_gan_jax.metrics.real_images import RealImages
 from inr_gan_jax.metrics.real_statistics import RealStatistics
 from tests.metrics.tiny_network import random_images, tiny_network
+from tests.permissions import permissions, umask
 
 COUNT = 37
 FRECHET, KERNEL = parse_protocol("fsd20_full"), parse_protocol("ksd20_full")
@@ -119,6 +120,13 @@ def test_cache_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(UserError, match=r"cache of real statistics \S*file cannot be written"):
         setting(tmp_path / "file").statistics.frechet_reference(FRECHET)
+
+
+def test_cache_gets_the_permissions_of_the_umask(tmp_path: Path) -> None:
+    with umask(0o027):
+        setting(tmp_path).statistics.frechet_reference(FRECHET)
+    (path,) = tmp_path.iterdir()
+    assert permissions(path) == 0o640
 
 
 def test_limited_set_is_drawn_without_replacement() -> None:

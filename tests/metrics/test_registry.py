@@ -82,6 +82,23 @@ def test_record_holds_what_a_value_depends_on(tiny_networks: None) -> None:
     assert {"resize", "precision", "quantisation", "seconds_features", "seconds_distance"} <= record.keys()
 
 
+@pytest.mark.parametrize(("num_generated", "num_real", "used"), [(200, 300, 200), (300, 2, 2)])
+def test_record_holds_the_size_of_the_subsets_that_were_used(num_generated: int, num_real: int, used: int) -> None:
+    images = RealImages.of_array("random", random_images(num_real))
+    suite = MetricSuite([parse_protocol(f"ksd{num_generated}_full")], images, MetricSettings(batch_size=500))
+    (result,) = suite(replaying(random_images(300, seed=1)))
+    assert result.record["protocol"]["subset_size"] == used
+    assert result.record["real"]["count"] == num_real
+
+
+@pytest.mark.parametrize(("name", "least"), [("fsd50_full", 4), ("ksd50_full", 2), ("pr_squeezenet1k3_full", 4)])
+def test_too_few_real_images_are_one_sentence_before_any_work(name: str, least: int) -> None:
+    few = RealImages.of_array("few", random_images(least - 1))
+    with pytest.raises(UserError, match=f"{name} needs at least {least} real images, few has {least - 1}"):
+        MetricSuite([parse_protocol(name)], few, MetricSettings())
+    MetricSuite([parse_protocol(name)], RealImages.of_array("enough", random_images(least)), MetricSettings())
+
+
 def test_distance_of_the_real_set_itself_is_zero() -> None:
     suite = MetricSuite([parse_protocol("fsd300_full")], real(), MetricSettings(batch_size=50))
     (result,) = suite(replaying(random_images(300)))

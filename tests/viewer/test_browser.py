@@ -305,3 +305,25 @@ def test_refusals_are_said(open_page: Callable[..., Any]) -> None:
     page.locator("#save-width").fill("20000")
     assert page.locator("#save-size").inner_text() == "too large"
     assert page.locator("#save-picture").is_disabled()
+
+
+@pytest.mark.parametrize(("field", "name"), [("seed", "Seed"), ("to", "Second seed"), ("style", "Style seed")])
+def test_impossible_seed_is_said_and_changes_nothing(open_page: Callable[..., Any], field: str, name: str) -> None:
+    page = open_page("seed=3&to=4&style=5&layers=0")
+    before = page.evaluate("() => viewerControls.choices")
+    for text in ("4294967296", "-1", "1.5"):
+        page.locator(f"#{field}").fill(text)
+        message = page.locator("#message").inner_text()
+        assert message.startswith(f"{name} is {text}, expected a whole number from 0 to 4294967295.")
+        assert f"still shows {before[field]}" in message
+        assert page.evaluate("() => viewerControls.choices") == before
+    page.locator(f"#{field}").fill("7")
+    assert page.locator("#message").is_hidden()
+    assert page.evaluate("() => viewerControls.choices")[field] == 7
+    settle(page)
+
+
+def test_parts_of_an_address_that_do_not_fit_are_said(open_page: Callable[..., Any]) -> None:
+    page = open_page("seed=4294967296&psi=7&t=0.25")
+    assert "seed=4294967296, psi=7" in page.locator("#message").inner_text()
+    assert page.evaluate("() => viewerControls.choices.t") == 0.25

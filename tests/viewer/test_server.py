@@ -91,6 +91,12 @@ def test_page_has_its_parts_and_its_guards(address: str) -> None:
     ("path", "status", "sentence"),
     [
         ("tile/inr/1/0/0.png?seed=x", 400, "seed is 'x', expected a whole number"),
+        (
+            "tile/inr/1/0/0.png?seed=4294967296",
+            400,
+            "seed is '4294967296', expected a whole number from 0 to",
+        ),
+        ("picture.png?seed=-1", 400, "seed is '-1', expected a whole number from 0 to 4294967295"),
         ("tile/inr/99/0/0.png", 404, "there is no such tile"),
         ("tile/inr/0/512/0.png", 404, "there is no such tile"),
         ("tile/inr/0/1e9/0.png", 400, "column is '1e9', expected a whole number"),

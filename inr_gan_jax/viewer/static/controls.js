@@ -1,5 +1,7 @@
 // The panel: every control shows a choice and changes it.
 
+import { readWhole } from "./fields.js";
+
 const RULE_NOTES = {
   pointwise: "Every block of the network at every pixel: a function of the point alone.",
   all: "Every block denser by the same factor, nested lattices as in training.",
@@ -19,7 +21,8 @@ export class Controls {
   /**
    * @param info what the server says of the checkpoint.
    * @param choices to begin with.
-   * @param events onChange(choices); isSettled(): whether the image of the last change is on the screen.
+   * @param events onChange(choices); onMistake(sentence): of a field that cannot be used; isSettled(): whether the
+   *   image of the last change is on the screen.
    */
   constructor(info, choices, events) {
     Object.assign(this, { info, choices, events, direction: 1, timer: null });
@@ -49,14 +52,16 @@ export class Controls {
 
   listen() {
     const on = (id, event, action) => element(id).addEventListener(event, action);
-    const whole = (id) => {
-      const value = element(id).valueAsNumber;
-      return Number.isInteger(value) && element(id).validity.valid ? value : null;
-    };
-    on("seed", "input", () => whole("seed") !== null && this.change({ seed: whole("seed") }));
-    on("class", "input", () => whole("class") !== null && this.change({ class: whole("class") }));
-    on("to", "input", () => this.change({ to: whole("to") }));
-    on("style", "input", () => this.change({ style: whole("style") }));
+    const typed = (id, name, isOptional) => on(id, "input", () => {
+      const { value, mistake } = readWhole(name, element(id), isOptional);
+      element(id).setAttribute("aria-invalid", mistake !== "");
+      if (!mistake) this.change({ [id]: value });
+      else this.events.onMistake(`${mistake} The picture still shows ${shown(this.choices[id])}.`);
+    });
+    typed("seed", "Seed", false);
+    typed("class", "Class", false);
+    typed("to", "Second seed", true);
+    typed("style", "Style seed", true);
     on("seed-random", "click", () => this.change({ seed: this.random() }));
     on("to-random", "click", () => this.change({ to: this.random() }));
     on("style-random", "click", () => this.change({ style: this.random() }));
@@ -103,7 +108,9 @@ export class Controls {
   showAll() {
     const { choices, info } = this;
     const show = (id, value) => {
-      if (document.activeElement !== element(id) || element(id).type === "range") element(id).value = value ?? "";
+      if (document.activeElement === element(id) && element(id).type !== "range") return;
+      element(id).value = value ?? "";
+      element(id).removeAttribute("aria-invalid");
     };
     for (const id of ["seed", "to", "style", "class", "psi", "t", "compare"]) show(id, choices[id]);
     element("psi-value").textContent = choices.psi;
@@ -142,6 +149,10 @@ export class Controls {
       this.change({ compare: names[(names.indexOf(this.choices.compare) + 1) % names.length] });
     }
   }
+}
+
+function shown(choice) {
+  return choice === null ? "none" : choice;
 }
 
 function radios(parent, name, values, nameOf) {

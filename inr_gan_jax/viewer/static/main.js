@@ -34,6 +34,11 @@ function say(sentence) {
   element("message").hidden = !sentence;
 }
 
+/** Parts of the page's address that do not fit this checkpoint. */
+function sayIgnored(parts) {
+  if (parts.length) say(`This address has parts that do not fit here and are ignored: ${parts.join(", ")}.`);
+}
+
 function spoken(density, info) {
   const pixel = density / OpenSeadragon.pixelDensityRatio / Math.max(info.native.width, info.native.height);
   return pixel >= 1 ? `1 trained pixel = ${Number(pixel.toPrecision(3))} px` : `${Number((1 / pixel).toPrecision(3))} trained pixels = 1 px`;
@@ -68,7 +73,8 @@ async function start() {
 
   const showSize = () => {
     const size = pictureSize(info, stage.view, element("save-width").valueAsNumber);
-    element("save-size").textContent = size ? `× ${size.height}` : "too large";
+    const isWidth = element("save-width").valueAsNumber >= 1;
+    element("save-size").textContent = size ? `× ${size.height}` : isWidth ? "too large" : "expected 1 or more";
     element("save-picture").disabled = !size;
   };
 
@@ -89,13 +95,14 @@ async function start() {
     },
   });
 
-  const { choices, view } = readAddress(location.hash.slice(1), info);
+  const { choices, view, ignored } = readAddress(location.hash.slice(1), info);
   const controls = new Controls(info, choices, {
     onChange: (changed) => {
       say("");
       stage.show(changed);
       writeAddress();
     },
+    onMistake: say,
     isSettled: () => stage.isSettled,
   });
   Object.assign(window, { viewerStage: stage, viewerControls: controls });
@@ -106,10 +113,12 @@ async function start() {
   stage.show(controls.choices);
   element("save-width").value = Math.round(stage.viewer.viewport.getContainerSize().x * OpenSeadragon.pixelDensityRatio);
   showSize();
+  sayIgnored(ignored);
 
   window.addEventListener("hashchange", () => {
     const read = readAddress(location.hash.slice(1), info);
     controls.set(read.choices);
+    sayIgnored(read.ignored);
     if (read.view) stage.look(read.view);
   });
   element("zoom-in").addEventListener("click", () => stage.zoomBy(2));
