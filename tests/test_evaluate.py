@@ -67,6 +67,8 @@ def test_results_are_appended_with_their_records(evaluated: tuple[dict[str, Metr
     values = {name: value for line in lines for name, value in line.items() if name.startswith("evaluation/")}
     assert values == {f"evaluation/{name}": v for result in results.values() for name, v in result.values.items()}
     assert {(line["step"], line["kimg"]) for line in lines} == {(100, 0.8)}
+    # Of 40 generated images, where the protocol says 1,000.
+    assert {line["record"]["protocol"].get("subset_size") for line in lines} == {None, 40}
     record = lines[0]["record"]
     assert record["truncation_psi"] == 1
     assert record["real"]["count"] == 1797

@@ -90,8 +90,8 @@ def framed(
 def define_size_flags() -> None:
     """Defines --resolution, --height, --width, --fit and the flags of the rule."""
     define_side_flag("resolution", "Height and width in pixels; the trained size by default.")
-    define_side_flag("height", "Height in pixels; follows from --width by default.")
-    define_side_flag("width", "Width in pixels; follows from --height by default.")
+    define_side_flag("height", "Height in pixels; follows from --width, or as trained.")
+    define_side_flag("width", "Width in pixels; follows from --height, or as trained.")
     flags.DEFINE_enum(
         "fit",
         "crop",

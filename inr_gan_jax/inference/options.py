@@ -121,13 +121,14 @@ def measured_seeds() -> tuple[int, ...]:
     """
     seeds = chosen_seeds()
     count = flags.FLAGS.num_measured or len(seeds)
-    first, num_more = max(seeds) + 1, max(0, count - len(seeds))
-    if first + num_more > MAX_SEED + 1:
+    first = max(seeds) + 1
+    most = len(seeds) + MAX_SEED + 1 - first
+    if count > most:
         raise UserError(
-            f"--num_measured is {count}, but --seeds are {len(seeds)} images and only {MAX_SEED + 1 - first} seeds are "
-            "above the highest; begin with a smaller seed"
+            f"--num_measured is {count}, expected at most {most}, which are the images of --seeds and those of all seeds "
+            "above the highest of them"
         )
-    return (*seeds[:count], *range(first, first + num_more))
+    return (*seeds[:count], *range(first, first + count - len(seeds)))
 
 
 def modulations_of_seeds(loaded: LoadedGenerator, seeds: Sequence[int]) -> Modulation:

@@ -1,6 +1,5 @@
 """Flags of the commands that render any rectangle of the plane, and the viewport that they choose."""
 
-import dataclasses
 from collections.abc import Callable
 
 from absl import flags
@@ -37,5 +36,6 @@ def chosen_viewport(loaded: LoadedGenerator, check: Callable[[int, int], object]
     Raises:
         UserError: if it is too large, or not possible with this network.
     """
-    area = Area(**{field.name: flags.FLAGS[field.name].value for field in dataclasses.fields(Area)})
+    values = flags.FLAGS
+    area = Area(values.top, values.left, values.height_extent, values.width_extent)
     return framing.chosen_viewport(loaded, area, check)

@@ -13,6 +13,7 @@ import pytest
 from inr_gan_jax.importers.weights_file import load_weights, network_of
 from inr_gan_jax.inference.loading import load_run
 from tests import golden_original
+from tests.permissions import permissions, umask
 
 ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = golden_original.SHARED / "golden"
@@ -30,7 +31,8 @@ def imported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, str]
         pytest.skip(f"recorded checkpoints are not at {pickle}")
     folder = tmp_path_factory.mktemp("imported")
     run, weights = folder / "churches", folder / "churches.safetensors"
-    done = convert(pickle, f"--output={run}", f"--weights={weights}")
+    with umask(0o027):
+        done = convert(pickle, f"--output={run}", f"--weights={weights}")
     assert done.returncode == 0, done.stderr
     return run, weights, done.stdout
 
@@ -56,6 +58,11 @@ def test_weights_file_draws_the_recorded_images(imported: tuple) -> None:
     collections = {name: variables[name] for name in ("params", "constants")}
     ours = jax.jit(jax.vmap(lambda z: network.apply(collections, z)))(jnp.asarray(z))
     assert np.abs(ours - images).max() <= 4e-6 * np.abs(images).max()
+
+
+def test_permissions_are_those_that_the_umask_leaves(imported: tuple) -> None:
+    run, weights, _ = imported
+    assert (permissions(run), permissions(run / "config.json"), permissions(weights)) == (0o750, 0o640, 0o640)
 
 
 def test_source_and_table_say_what_was_read(imported: tuple) -> None:

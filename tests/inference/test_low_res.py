@@ -99,22 +99,21 @@ def test_all_pixels_are_not_coarser() -> None:
         coarse_view(small_generator(), Fraction(99, 100), antialias=True)
 
 
-@pytest.mark.parametrize(("arguments", "seeds"), [([], range(100, 104)), (["--num_measured=6"], range(100, 106))])
-def test_table_is_of_the_images_that_were_asked_for(tmp_path, arguments, seeds) -> None:
+def test_table_is_of_the_images_that_were_asked_for(tmp_path) -> None:
     config = tiny_config(data={"num_classes": 3}, paper={"class_embedding_dim": 4})
     run, output = write_run(tmp_path / "run", config), tmp_path / "out"
     chosen = ["--seeds=100-103", "--class_index=2", "--truncation_psi=0.5", "--fractions=0.37"]
     fast = ["--turns=1", "--batch_size=2"]
-    run_tool(low_res, f"--checkpoint={run}", f"--output={output}", *chosen, *fast, *arguments)
+    run_tool(low_res, f"--checkpoint={run}", f"--output={output}", *chosen, *fast)
     loaded = load_generator(run)
-    images = draw_modulations(loaded, seeds, 2, Truncation(0.5))
+    images = draw_modulations(loaded, range(100, 104), 2, Truncation(0.5))
     expected = compare(loaded, images, [Fraction(3, 8)], "pixel_fd", MetricSettings())
     record = record_of(output)
-    assert set(record["table"]) == set(expected) == {"3/8 points", "3/8 antialias"}
-    for way, values in expected.items():
-        assert record["table"][way]["psnr"] == pytest.approx(values["psnr"], rel=1e-5)
+    assert set(expected) == {"3/8 points", "3/8 antialias"}
+    # Bit-equal: the same programs on the same images.
+    assert record["table"] == expected
     assert record["parts"] == {"3/8": {"asked": "37/100", "size": [3, 3]}}
-    sampling = {"class_index": 2, "truncation_psi": 0.5, "num_measured": len(seeds)}
+    sampling = {"class_index": 2, "truncation_psi": 0.5, "num_measured": 4}
     assert sampling.items() <= record.items()
 
 
