@@ -7,34 +7,31 @@ r"""Metrics of a checkpoint, by the names of their protocols (docs/metrics.md).
 Results are printed and appended to metrics.jsonl of the run, or to <file>.metrics.jsonl beside a pickle.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import json
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import jax
 import numpy as np
 from absl import flags
 
 from inr_gan_jax.command_line import run
 from inr_gan_jax.config import DataConfig
-from inr_gan_jax.data.dataset import Dataset, open_dataset
-from inr_gan_jax.data.random_access import read_images, read_labels
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.inference.codes import Truncation
-from inr_gan_jax.inference.loading import LoadedGenerator, load_generator
-from inr_gan_jax.inference.metric_callables import generated_by
-from inr_gan_jax.metrics.devices import batch_devices
-from inr_gan_jax.metrics.feature_networks import WEIGHTS_OPTIONS
-from inr_gan_jax.metrics.path_measure import LPIPS_HEADS
 from inr_gan_jax.metrics.protocols import EXAMPLES, Protocol, parse_protocol
 from inr_gan_jax.metrics.real_images import RealImages
-from inr_gan_jax.metrics.real_statistics import DEFAULT_CACHE
-from inr_gan_jax.metrics.registry import MetricSuite
-from inr_gan_jax.metrics.settings import MetricResult, MetricSettings
+from inr_gan_jax.metrics.settings import DEFAULT_CACHE, MetricResult, MetricSettings
+from inr_gan_jax.metrics.weights_options import LPIPS_HEADS, WEIGHTS_OPTIONS
+
+if TYPE_CHECKING:
+    from inr_gan_jax.data.dataset import Dataset
+    from inr_gan_jax.inference.loading import LoadedGenerator
 
 _OPTIONS = (*WEIGHTS_OPTIONS.values(), LPIPS_HEADS)
 # Key of the section `data` -> flag.
@@ -71,6 +68,15 @@ def evaluate(request: Request) -> Iterator[MetricResult]:
         UserError: one sentence, before an image is drawn, for whatever is missing or does not fit; and when the
             generator's images are not finite.
     """
+    import jax
+
+    from inr_gan_jax.data.dataset import open_dataset
+    from inr_gan_jax.data.random_access import read_labels
+    from inr_gan_jax.inference.loading import load_generator
+    from inr_gan_jax.inference.metric_callables import generated_by
+    from inr_gan_jax.metrics.devices import batch_devices
+    from inr_gan_jax.metrics.registry import MetricSuite
+
     protocols = [parse_protocol(name) for name in request.metrics]
     loaded = load_generator(request.checkpoint)
     if loaded.config is None:
@@ -99,6 +105,7 @@ def evaluate(request: Request) -> Iterator[MetricResult]:
 
 def real_images(dataset: Dataset, config: DataConfig) -> RealImages:
     """A prepared split as the metrics see it, at the size of the run."""
+    from inr_gan_jax.data.random_access import read_images
 
     def read(indices: np.ndarray) -> np.ndarray:
         return read_images(dataset, config, indices)

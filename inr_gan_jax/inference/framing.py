@@ -1,16 +1,20 @@
 """Which rectangle of the plane a tool draws, from a size in pixels and the wishes of the user."""
 
+from __future__ import annotations
+
 import typing
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from absl import flags
 
 from inr_gan_jax.errors import UserError
-from inr_gan_jax.inference.loading import LoadedGenerator
 from inr_gan_jax.inference.options import check_continuous, check_size
-from inr_gan_jax.models.generator import Generator
-from inr_gan_jax.ops.table_lookup import Between, Beyond, TableRule
-from inr_gan_jax.ops.viewport import DensifyRule, Viewport
+from inr_gan_jax.ops.rules import Between, Beyond, DensifyRule
+
+if TYPE_CHECKING:
+    from inr_gan_jax.inference.loading import LoadedGenerator
+    from inr_gan_jax.models.generator import Generator
+    from inr_gan_jax.ops.viewport import Viewport
 
 Fit = Literal["crop", "extend", "stretch"]
 
@@ -41,6 +45,8 @@ def framed(generator: Generator, size: tuple[int, int], fit: Fit = "crop", **cho
         The viewport, in the middle of the trained picture and laid over it pixel by pixel; the trained viewport itself
         for its own size and rule.
     """
+    from inr_gan_jax.ops.viewport import Viewport
+
     native = generator.size
     choices.setdefault("rule", natural_rule(generator))
     steps = (1 / size[0], 1 / size[1])
@@ -100,6 +106,8 @@ def chosen_size(loaded: LoadedGenerator) -> tuple[int, int]:
 
 def chosen_rule(generator: Generator) -> dict[str, Any]:
     """What the flags of the rule say, as arguments of a viewport."""
+    from inr_gan_jax.ops.table_lookup import TableRule
+
     values = flags.FLAGS
     return {
         "rule": natural_rule(generator) if values.rule == "auto" else values.rule,

@@ -1,13 +1,14 @@
 """What the tools' commands share: flags, checks that come before any work, and the record of what was done."""
 
+from __future__ import annotations
+
 import json
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import jax
 import numpy as np
 from absl import flags
 from PIL import Image
@@ -15,15 +16,19 @@ from PIL import Image
 import inr_gan_jax
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.inference.codes import MAX_SEED, Truncation, draw_modulations, parse_seeds
-from inr_gan_jax.inference.loading import LoadedGenerator, load_generator
 from inr_gan_jax.metrics.progress import Progress
-from inr_gan_jax.models.generator import Modulation
+
+if TYPE_CHECKING:
+    from inr_gan_jax.inference.loading import LoadedGenerator
+    from inr_gan_jax.models.generator import Modulation
 
 # So that --help of a command lists the flags that it has from here.
 flags.disclaim_key_flags()
 
 # A picture that is held in memory as a whole; `tile` draws larger ones.
 MAX_PIXELS = 2**28
+# Pixels drawn at a time; a network 512 wide then holds 128 MiB a layer.
+STRIP_PIXELS = 2**16
 RECORD_FILE = "record.json"
 
 
@@ -51,6 +56,10 @@ def load_checkpoint() -> LoadedGenerator:
     Raises:
         UserError: if it is no checkpoint.
     """
+    import jax
+
+    from inr_gan_jax.inference.loading import load_generator
+
     loaded = load_generator(flags.FLAGS.checkpoint)
     if loaded.config is not None and loaded.config.compilation_cache_dir:
         cache = str(Path(loaded.config.compilation_cache_dir).expanduser())
@@ -169,6 +178,8 @@ def save_record(folder: Path, tool: str, loaded: LoadedGenerator, values: Mappin
     Raises:
         UserError: if it cannot be written.
     """
+    import jax
+
     record = {
         "tool": tool,
         "version": inr_gan_jax.__version__,

@@ -1,14 +1,19 @@
 """Flags of the commands that draw a rectangle of the plane, and the viewport that they choose."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from absl import flags
 
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.inference.framing import chosen_rule, define_rule_flags
-from inr_gan_jax.inference.loading import LoadedGenerator
 from inr_gan_jax.inference.options import MAX_PIXELS, check_continuous, check_size
-from inr_gan_jax.ops.viewport import Viewport
+
+if TYPE_CHECKING:
+    from inr_gan_jax.inference.loading import LoadedGenerator
+    from inr_gan_jax.ops.viewport import Viewport
 
 flags.disclaim_key_flags()
 
@@ -39,6 +44,8 @@ def chosen_viewport(loaded: LoadedGenerator, check: Callable[[int, int], object]
     Raises:
         UserError: if it is none, too large, too far away, or not possible with this network.
     """
+    from inr_gan_jax.ops.viewport import Viewport
+
     values = flags.FLAGS.flag_values_dict()
     place = {name: values[name] for name in _WHOLE}
     _check_place(place)

@@ -11,14 +11,30 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 from inr_gan_jax.errors import UserError
-from inr_gan_jax.metrics.feature_networks import NetworkName
-from inr_gan_jax.metrics.ppl import PathProtocol
+from inr_gan_jax.metrics.weights_options import NetworkName
 
 Kind = Literal["frechet", "kernel", "precision_recall", "inception_score", "path_length"]
 
 # Of torch-fidelity; StyleGAN leaves it to chance.
 _SUBSET_SEED = 2020
 _PATHS = 50_000
+
+
+@dataclasses.dataclass(frozen=True)
+class PathProtocol:
+    """Which paths are measured.
+
+    Attributes:
+        space: of the interpolation: `z`, spherical, or `w`, linear.
+        sampling: where on the path: `full`, uniform over it, or `end`, at its first end.
+        crops: whether to compare the middle of faces only.
+        epsilon: length of a step.
+    """
+
+    space: Literal["z", "w"]
+    sampling: Literal["full", "end"]
+    crops: bool
+    epsilon: float = 1e-4
 
 
 @dataclasses.dataclass(frozen=True)

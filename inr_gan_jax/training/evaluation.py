@@ -10,12 +10,12 @@ from inr_gan_jax.data.dataset import Dataset
 from inr_gan_jax.data.input_pipeline import all_images
 from inr_gan_jax.data.random_access import read_images
 from inr_gan_jax.errors import UserError
-from inr_gan_jax.metrics.feature_networks import WEIGHTS_OPTIONS
 from inr_gan_jax.metrics.pixel_fd import PixelFD
 from inr_gan_jax.metrics.protocols import parse_protocol
 from inr_gan_jax.metrics.real_images import RealImages
 from inr_gan_jax.metrics.run_metric import RunMetric
 from inr_gan_jax.metrics.settings import MetricSettings
+from inr_gan_jax.metrics.weights_options import WEIGHTS_OPTIONS
 from inr_gan_jax.ops.image_grid import to_uint8
 from inr_gan_jax.training.hooks import Sampler
 
