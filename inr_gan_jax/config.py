@@ -60,13 +60,13 @@ class Config:
     sharding: ShardingConfig = dataclasses.field(default_factory=ShardingConfig)
 
     @classmethod
-    def from_config_dict(cls, config: ConfigDict) -> "Config":
-        """Builds and validates the configuration.
+    def from_config_dict(cls, config: ConfigDict | Mapping[str, Any]) -> "Config":
+        """Builds and validates the configuration, from a ConfigDict or a plain dict.
 
         Raises:
             ConfigError: one sentence with the key, the value got and what is allowed.
         """
-        return cls.from_dict(config.to_dict())
+        return cls.from_dict(config.to_dict() if isinstance(config, ConfigDict) else config)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Config":
@@ -87,6 +87,17 @@ def nearest(name: str, names: typing.Iterable[str]) -> str:
     names = sorted(names)
     similar = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
     return f"nearest: {', '.join(similar)}" if similar else f"known: {', '.join(names)}"
+
+
+def nested_keys(section: type, path: typing.Sequence[str]) -> set[str]:
+    """Keys of the section that a path of keys leads to; none where it leads to no section."""
+    for name in path:
+        hint = typing.get_type_hints(section).get(name)
+        kinds = [kind for kind in (hint, *typing.get_args(hint)) if dataclasses.is_dataclass(kind)]
+        if not kinds:
+            return set()
+        section = kinds[0]
+    return set(typing.get_type_hints(section))
 
 
 def _build(cls: type[_T], values: Mapping[str, Any], path: str) -> _T:

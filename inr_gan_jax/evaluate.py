@@ -184,6 +184,7 @@ def main(arguments: Sequence[str]) -> None:
 def define_flags() -> None:
     """Defines the flags of the command."""
     flags.DEFINE_string("checkpoint", None, "Run folder, or an official network pickle.", required=True)
+    flags.DEFINE_alias("workdir", "checkpoint")
     flags.DEFINE_list("metrics", None, f"Names of protocols, such as {', '.join(EXAMPLES)}.", required=True)
     flags.DEFINE_float("truncation_psi", 1.0, "Truncation of sampled images; 1: none.", 0.0)
     flags.DEFINE_integer("truncation_cutoff", None, "Codes to truncate, from the first on; all by default.", 0)

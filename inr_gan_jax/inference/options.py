@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from absl import flags
 from PIL import Image
 
 import inr_gan_jax
+from inr_gan_jax.command_line import is_own_module
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.inference.codes import MAX_SEED, Truncation, draw_modulations, parse_seeds
 from inr_gan_jax.metrics.progress import Progress
@@ -30,11 +30,14 @@ MAX_PIXELS = 2**28
 # Pixels drawn at a time; a network 512 wide then holds 128 MiB a layer.
 STRIP_PIXELS = 2**16
 RECORD_FILE = "record.json"
+# As training calls its run folder.
+_CHECKPOINT_ALIAS = "workdir"
 
 
 def define_checkpoint_flag() -> None:
     """Defines --checkpoint."""
     flags.DEFINE_string("checkpoint", None, "Run folder, official .pkl, or weights (.safetensors).", required=True)
+    flags.DEFINE_alias(_CHECKPOINT_ALIAS, "checkpoint")
 
 
 def define_output_flag(default: str) -> None:
@@ -198,6 +201,5 @@ def _own_flags() -> dict[str, Any]:
     if not flags.FLAGS.is_parsed():
         return {}
     modules = flags.FLAGS.flags_by_module_dict().items()
-    # Of the command itself, not of the libraries that it loads.
-    own = (each for name, each in modules if name == sys.argv[0] or name.split(".")[0] == "inr_gan_jax")
-    return {flag.name: flag.value for each in own for flag in each}
+    own = (each for name, each in modules if is_own_module(name))
+    return {flag.name: flag.value for each in own for flag in each if flag.name != _CHECKPOINT_ALIAS}

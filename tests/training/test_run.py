@@ -288,7 +288,7 @@ MISTAKES = {
         "/nowhere/vgg16.pth",
     ),
     "argument": (["stray"], "unexpected argument 'stray'"),
-    "unknown flag": (["--wrkdir=x"], "Unknown command line flag 'wrkdir'"),
+    "unknown flag": (["--wrkdir=x"], "unknown flag --wrkdir; nearest: --workdir"),
 }
 
 
