@@ -67,16 +67,19 @@ class _Parts:
     stop: StopRequest
 
 
-def train(config: Config, workdir: epath.PathLike, processes: Processes | None = None) -> TrainState:
-    """Trains until `total_kimg`, going on from the newest sound checkpoint of the run folder when there is one.
+def train(
+    config: Config, workdir: epath.PathLike, processes: Processes | None = None, stop: StopRequest | None = None
+) -> TrainState:
+    """Trains until `total_kimg`, resuming from the newest sound checkpoint of the run folder when there is one.
 
-    SIGTERM makes it save and return; a second one ends the program.
+    SIGTERM and Ctrl-C make it save and return; another one, a second later, ends the program.
 
     Args:
         config: of the run.
         workdir: run folder, the same for all processes; checkpoints, numbers, samples and the resolved configuration
             go there.
         processes: that train together; this one alone when not given.
+        stop: notices signals; tells afterwards which one stopped the run.
 
     Returns:
         The final state.
@@ -88,7 +91,8 @@ def train(config: Config, workdir: epath.PathLike, processes: Processes | None =
         MachineError: if the run folder can no longer be written, or another process does not answer.
     """
     workdir, processes = epath.Path(workdir), processes or Processes()
-    with StopRequest(processes) as stop, contextlib.ExitStack() as stack:
+    stop = stop or StopRequest(processes)
+    with stop, contextlib.ExitStack() as stack:
         parts = _open_parts(config, workdir, stop, processes, stack)
         try:
             run = _Run(parts)
@@ -101,7 +105,7 @@ def train(config: Config, workdir: epath.PathLike, processes: Processes | None =
         except OSError as error:
             raise MachineError(
                 f"run folder {workdir} cannot be written ({error.strerror or error}), so the run stops; the same "
-                "command goes on from the newest checkpoint"
+                "command resumes from the newest checkpoint"
             ) from error
     return run.state
 
@@ -148,7 +152,8 @@ class _Run:
             self._save()
             self._parts.checkpoints.wait()
             kimg = self._kimg(self._step)
-            self._progress.say(f"stopped by SIGTERM at {kimg:.1f} kimg, saved; the same command goes on from there")
+            reason = self._parts.stop.reason
+            self._progress.say(f"stopped by {reason} at {kimg:.1f} kimg, saved; the same command resumes from there")
 
     def close(self) -> None:
         """Ends all files."""
@@ -269,7 +274,7 @@ class _Run:
         except CheckpointNotWrittenError as error:
             if self.was_stopped or step == self._config.training.total_steps:
                 raise
-            self._progress.say(f"{error}; the run goes on")
+            self._progress.say(f"{error}; the run continues")
             return
         self._saved_step = step
 
@@ -458,5 +463,5 @@ def _opening_line(parts: _Parts, first_step: int) -> str:
     where = f"{count} {device.platform} device{'s' if count > 1 else ''}"
     where += f" of {processes} processes" if processes > 1 else ""
     kimg = first_step * parts.config.training.batch_size / 1000
-    start = f"going on from {kimg:.1f} kimg" if first_step else "starting"
+    start = f"resuming from {kimg:.1f} kimg" if first_step else "starting"
     return f"{parts.config.name}: {start} on {where}, into {parts.workdir}"
