@@ -77,6 +77,18 @@ class Config:
         _validate(config)
         return config
 
+    def overrides(self, without: typing.Collection[str] = ()) -> dict[str, Any]:
+        """Every key as the command line names it, such as `config.training.batch_size`, with its value."""
+
+        def flattened(path: str, value: Any) -> dict[str, Any]:
+            if not isinstance(value, Mapping):
+                return {path: value}
+            entries = [flattened(f"{path}.{name}", each) for name, each in value.items()]
+            return {key: each for entry in entries for key, each in entry.items()}
+
+        found = flattened("config", dataclasses.asdict(self))
+        return {key: value for key, value in found.items() if key not in without}
+
     def to_json(self) -> str:
         """The resolved configuration as readable JSON."""
         return json.dumps(dataclasses.asdict(self), indent=2) + "\n"

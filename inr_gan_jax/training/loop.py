@@ -41,6 +41,9 @@ from inr_gan_jax.training.state import TrainState, init_state
 from inr_gan_jax.training.steps import TrainStep
 from inr_gan_jax.training.unfinished_ticks import UnfinishedTicks
 
+# Which may lie elsewhere on each host of a run.
+FOLDERS_OF_A_HOST = {"config.compilation_cache_dir", "config.data.data_dir", "config.evaluation.cache_dir"}
+
 
 class TrainingDivergedError(UserError):
     """The run collapsed, or its numbers stopped being finite, and the guard had nothing left to try."""
@@ -357,6 +360,7 @@ def _open_parts(
     config: Config, workdir: epath.Path, stop: StopRequest, processes: Processes, stack: contextlib.ExitStack
 ) -> _Parts:
     """Checks everything that can be wrong, then makes the run folder, which is left when the stack ends."""
+    processes.check_equal({"--workdir": str(workdir), **config.overrides(without=FOLDERS_OF_A_HOST)})
     processes.from_first("look at the run folder", lambda: check_run_folder(workdir, config))
     check_metric(config.evaluation)
     check_weights_named(config.evaluation)
