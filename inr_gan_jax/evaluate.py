@@ -10,6 +10,7 @@ Results are printed and appended to metrics.jsonl of the run, or to <file>.metri
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import math
 import time
@@ -24,7 +25,7 @@ from inr_gan_jax.command_line import run
 from inr_gan_jax.config import DataConfig
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.inference.codes import Truncation
-from inr_gan_jax.metrics.protocols import EXAMPLES, Protocol, parse_protocol
+from inr_gan_jax.metrics.protocols import EXAMPLES, PIXEL_FD, Protocol, parse_protocol
 from inr_gan_jax.metrics.real_images import RealImages
 from inr_gan_jax.metrics.settings import DEFAULT_CACHE, MetricResult, MetricSettings
 from inr_gan_jax.metrics.weights_options import LPIPS_HEADS, WEIGHTS_OPTIONS
@@ -91,16 +92,41 @@ def evaluate(request: Request) -> Iterator[MetricResult]:
         raise UserError(f"{output} cannot be written (no folder {output.absolute().parent})")
     config = dataclasses.replace(loaded.config.data, **request.data)
     dataset = open_dataset(config) if _needs_data(protocols, loaded) else None
-    suite = MetricSuite(protocols, real_images(dataset, config) if dataset else None, request.settings)
+    others = [protocol for protocol in protocols if protocol.kind != "pixel_frechet"]
+    suite = MetricSuite(others, real_images(dataset, config) if dataset else None, request.settings)
+    if len(others) < len(protocols) and request.truncation.psi != 1:
+        raise UserError(f"{PIXEL_FD} is measured without truncation, but truncation_psi is {request.truncation.psi:g}")
     labels = read_labels(dataset) if dataset is not None and loaded.generator.c_dim else None
     devices = batch_devices(request.settings.num_devices)
     generated = generated_by(loaded, devices, request.truncation, labels)
     try:
-        for result in suite.each(generated, request.seed):
+        by_pixels = [_pixel_distance(request, loaded, dataset)] if dataset and len(others) < len(protocols) else []
+        for result in itertools.chain(by_pixels, suite.each(generated, request.seed)):
             append_line(output, jsonl_line(result, loaded))
             yield result
     except FloatingPointError as error:
         raise UserError(f"{request.checkpoint} cannot be evaluated: {error}") from error
+
+
+def _pixel_distance(request: Request, loaded: LoadedGenerator, dataset: Dataset) -> MetricResult:
+    """pixel_fd as training measures it: of the images that it draws, by the seed and the batch size of the run."""
+    from inr_gan_jax.training.evaluation import Evaluation
+    from inr_gan_jax.training.hooks import Sampler
+
+    assert loaded.config is not None, "checked by the caller"
+    seed = request.seed or loaded.config.seed
+    settings = dataclasses.replace(loaded.config.evaluation, metric=PIXEL_FD)
+    data = dataclasses.replace(loaded.config.data, **request.data)
+    config = dataclasses.replace(loaded.config, seed=seed, evaluation=settings, data=data)
+    started = time.perf_counter()
+    evaluation = Evaluation(config, dataset, Sampler(loaded.generator, config))
+    values = {name.removeprefix("metric/"): value for name, value in evaluation(loaded.variables).items()}
+    protocol = dataclasses.replace(parse_protocol(PIXEL_FD), num_generated=settings.num_samples)
+    record = {"protocol": protocol.record(), "seed": seed, "batch_size": settings.batch_size, "truncation_psi": 1.0}
+    record |= {"real": {"name": f"{data.name}, {data.split}", "count": len(dataset)}, "kimg": loaded.kimg}
+    record["seconds"] = time.perf_counter() - started
+    assert evaluation.floors is not None, "of every distance by pixels"
+    return MetricResult(protocol, values, dataclasses.asdict(evaluation.floors), record)
 
 
 def real_images(dataset: Dataset, config: DataConfig) -> RealImages:

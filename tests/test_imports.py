@@ -41,7 +41,7 @@ ALLOWED = {
     "viewer": BASE | {"ops", "models", "metrics", "inference", "command_line"},
     "main": {"config", "training", "command_line", "errors", "processes", "found_devices"},
     "plan": {"config", "training", "command_line", "errors"},
-    "evaluate": BASE | {"config", "data", "metrics", "inference", "command_line"},
+    "evaluate": BASE | {"config", "data", "metrics", "inference", "training", "command_line"},
 }
 # Single files that may import more than their folder.
 EXTRA = {
