@@ -89,7 +89,7 @@ def evaluate(request: Request) -> Iterator[MetricResult]:
         jax.config.update("jax_compilation_cache_dir", cache)
     output = request.output or output_path(request.checkpoint)
     if not output.absolute().parent.is_dir():
-        raise UserError(f"{output} cannot be written (no folder {output.absolute().parent})")
+        raise UserError(f"{output} cannot be written (no folder {output.parent})")
     config = dataclasses.replace(loaded.config.data, **request.data)
     dataset = open_dataset(config) if _needs_data(protocols, loaded) else None
     others = [protocol for protocol in protocols if protocol.kind != "pixel_frechet"]

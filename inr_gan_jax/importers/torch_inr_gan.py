@@ -163,7 +163,7 @@ def main(arguments: Sequence[str]) -> None:
     from inr_gan_jax.importers.weights_file import save_weights
 
     if flags.FLAGS.output:
-        check_output(Path(flags.FLAGS.output).expanduser().absolute())
+        check_output(Path(flags.FLAGS.output).expanduser())
     checkpoint = read_official_checkpoint(arguments[1])
     averaged, trained = import_generator(checkpoint, "G_ema"), import_generator(checkpoint, "G")
     discriminator = import_discriminator(checkpoint)
@@ -172,7 +172,7 @@ def main(arguments: Sequence[str]) -> None:
         variables = {**averaged.variables, "statistics": {"w_avg": averaged.w_avg}}
         save_weights(weights, averaged.settings, variables)
     if output:
-        write_imported_run(Path(output).expanduser().absolute(), checkpoint, averaged, trained, discriminator)
+        write_imported_run(Path(output).expanduser(), checkpoint, averaged, trained, discriminator)
     print(describe_variables("generator (G_ema)", averaged.variables))
     print(describe_variables("discriminator", {"params": discriminator.params}))
     print(f"source: {checkpoint.path}, sha256 {checkpoint.sha256}, augmentation p {checkpoint.augment_p}")

@@ -26,6 +26,7 @@ from inr_gan_jax.data.input_pipeline import make_iterator
 from inr_gan_jax.errors import MachineError, UserError
 from inr_gan_jax.models.build import build_discriminator, build_generator
 from inr_gan_jax.processes import Processes
+from inr_gan_jax.training.closing_words import closing_words
 from inr_gan_jax.training.evaluation import Evaluation, check_metric, check_weights_named
 from inr_gan_jax.training.guard import Alarm, Guard, GuardRecord
 from inr_gan_jax.training.hooks import Sampler, Schedule, all_finite, local_copy, write_sample_grid
@@ -105,6 +106,9 @@ def train(
                 run.close()
             if not run.was_stopped:
                 _say_result(parts, run.state)
+                if processes.is_first:
+                    kimg = int(run.state.step) * config.training.batch_size / 1000
+                    print(closing_words(workdir, config, kimg), flush=True)
         except OSError as error:
             raise MachineError(
                 f"run folder {workdir} cannot be written ({error.strerror or error}), so the run stops; the same "
