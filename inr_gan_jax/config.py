@@ -105,7 +105,9 @@ def nested_keys(section: type, path: typing.Sequence[str]) -> set[str]:
     """Keys of the section that a path of keys leads to; none where it leads to no section."""
     for name in path:
         hint = typing.get_type_hints(section).get(name)
-        kinds = [kind for kind in (hint, *typing.get_args(hint)) if dataclasses.is_dataclass(kind)]
+        kinds = [
+            kind for kind in (hint, *typing.get_args(hint)) if isinstance(kind, type) and dataclasses.is_dataclass(kind)
+        ]
         if not kinds:
             return set()
         section = kinds[0]
