@@ -15,7 +15,6 @@ import json
 import math
 import os
 import platform
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,7 +24,7 @@ from absl import flags
 from benchmarks.recording import command, commit, table
 from benchmarks.sweep_plot import is_picture, write_plot, write_sheet
 from benchmarks.sweep_report import Record, curves_beside, record_of, strict, summary
-from benchmarks.sweep_runs import Run, runs_of, train_all
+from benchmarks.sweep_runs import Run, interrupt_once, runs_of, train_all
 from benchmarks.sweeps import SWEEPS, Sweep, Value
 from inr_gan_jax.command_line import run
 from inr_gan_jax.errors import UserError
@@ -58,7 +57,7 @@ def main(arguments: Sequence[str]) -> None:
     paces = _paces(list(dict.fromkeys(run.row.label for run in runs)))
     _check_outputs()
     # What ends the comparison lets its runs save first.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    interrupt_once()
     failures: dict[Run, str] = {}
     if not _REPORT_ONLY.value:
         for each in runs:
@@ -164,4 +163,4 @@ def _write(records: Sequence[Record], rows: dict[str, Record], runs: Sequence[Ru
 
 
 if __name__ == "__main__":
-    run(main, when_stopped="; the same command goes on from there")
+    run(main, when_stopped="; the same command resumes from there")

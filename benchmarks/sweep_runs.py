@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 import shlex
+import signal
 import subprocess
 import sys
 import time
@@ -25,6 +26,7 @@ from inr_gan_jax.training.run_folder import CHECKPOINTS, CONFIG_FILE
 
 _POLL_SECONDS = 2.0
 _SECONDS_BETWEEN_LINES = 60.0
+_SECONDS_OF_ONE_WISH = 1.0
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -174,6 +176,23 @@ def train_all(runs: Sequence[Run], jobs: int, say: Callable[[str], None] = print
     return failures
 
 
+def interrupt_once() -> None:
+    """Makes SIGTERM and Ctrl-C raise KeyboardInterrupt, but not again within a second.
+
+    GNU `timeout` signals its child twice at once; the second signal would end `train_all` before its runs were told.
+    """
+    came_at: list[float] = []
+
+    def handle(number: int, frame: object) -> None:
+        del number, frame
+        if not came_at or time.monotonic() - came_at[0] >= _SECONDS_OF_ONE_WISH:
+            came_at.append(time.monotonic())
+            raise KeyboardInterrupt
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, handle)
+
+
 class _Progress:
     """Says now and then how far the runs are and how long the rest takes at the speed so far."""
 
@@ -200,7 +219,7 @@ class _Progress:
 def _start(run: Run) -> subprocess.Popen:
     run.parent.mkdir(parents=True, exist_ok=True)
     with run.log_file.open("a") as log:
-        # Ctrl-C in a terminal goes to a whole session and would end it at once; `_stop` lets it save first.
+        # Ctrl-C in a terminal goes to a whole session; `_stop` tells the runs, and waits for them.
         return subprocess.Popen(
             [sys.executable, *run.arguments], stdout=log, stderr=subprocess.STDOUT, start_new_session=True
         )

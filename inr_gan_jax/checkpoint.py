@@ -72,7 +72,7 @@ class Checkpointer:
         processes: Processes | None = None,
     ) -> None:
         quieten_orbax()
-        self._directory, self._processes = absolute(directory), processes or Processes()
+        self._directory, self._processes = epath.Path(directory), processes or Processes()
         self._metric = metric or ""
         self._policies: list[checkpoint_managers.PreservationPolicy] = [checkpoint_managers.LatestN(keep)]
         if keep_every:
@@ -283,7 +283,9 @@ class Checkpointer:
         # Where grain itself would write the position, but in the background.
         registry = ocp.DefaultCheckpointHandlerRegistry()
         registry.add(DATA, ocp.args.JsonSave, ocp.JsonCheckpointHandler(POSITION_FILE))
-        return checkpoint_managers.CheckpointManager(self._directory, options=options, handler_registry=registry)
+        return checkpoint_managers.CheckpointManager(
+            absolute(self._directory), options=options, handler_registry=registry
+        )
 
     def _remove_unfinished(self) -> None:
         if not self._directory.is_dir():

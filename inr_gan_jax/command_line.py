@@ -9,15 +9,17 @@ import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
+from inr_gan_jax import config_file
 from inr_gan_jax.config import nearest
 from inr_gan_jax.errors import MachineError, UserError
 
 _USER_MISTAKE, _MACHINE_FAILED = 2, 3
+_OVERRIDE_TOO_EARLY = "--{} overrides a key of the configuration, so it must stand behind --config=FILE"
+_HELP_FLAGS = ("help", "helpshort", "helpfull", "helpxml", "?")
 
 
 def run(main: Callable[[Sequence[str]], None], argument: str | None = None, when_stopped: str = "") -> None:
@@ -74,10 +76,11 @@ def read_config(arguments: Sequence[str]) -> ConfigDict:
     command_line = ["", *arguments]
     values = flags.FlagValues()
     config_flags.DEFINE_config_file("config", None, lock_config=True, flag_values=values, sys_argv=command_line)
-    with _mistakes_explained(command_line):
+    file = config_file.named_file(command_line)
+    with config_file.importable(file), _mistakes_explained(command_line, values):
         values(command_line)
-        _check_config_loaded(values)
-        return values.config
+        config_file.check_loaded(values)
+        return ConfigDict(values.config)
 
 
 def set_cpu_threads(one_an_operation: bool) -> None:
@@ -114,50 +117,41 @@ def _is_among_several() -> bool:
 def _parse_flags(arguments: Sequence[str]) -> list[str]:
     """Parses the command line."""
     try:
-        with _mistakes_explained(arguments):
+        with config_file.importable(config_file.named_file(arguments)), _mistakes_explained(arguments, flags.FLAGS):
             remaining = flags.FLAGS(arguments)
             if "config" in flags.FLAGS:
-                _check_config_loaded(flags.FLAGS)
+                config_file.check_loaded(flags.FLAGS)
             return remaining
     except UserError as error:
         _fail(str(error))
+    except SystemExit:
+        # The library ends with 1 after it has shown the help.
+        if any(item.lstrip("-") in _HELP_FLAGS for item in arguments[1:]):
+            sys.exit(0)
+        raise
     raise AssertionError("unreachable: every path above returns or exits")
 
 
 @contextlib.contextmanager
-def _mistakes_explained(arguments: Sequence[str]) -> Iterator[None]:
+def _mistakes_explained(arguments: Sequence[str], values: flags.FlagValues) -> Iterator[None]:
     """Makes one sentence of what parsing raises, which may be anything: configuration files run meanwhile."""
     try:
         yield
     except flags.Error as error:
-        raise UserError(_explain_flag_error(error)) from error
-    except (AttributeError, KeyError) as error:
-        raise UserError(_explain_key_error(error, arguments)) from error
+        raise UserError(_explain_flag_error(error, values)) from error
     except UserError:
         raise
     except Exception as error:  # whatever a configuration file raises is the user's to mend
-        raise UserError(f"the configuration cannot be read: {type(error).__name__}: {error}") from error
+        raise UserError(config_file.explain(error, arguments)) from error
 
 
-def _check_config_loaded(values: flags.FlagValues) -> None:
-    """Makes a missing configuration file show now: the library only raises when a value is looked at."""
-    holder: Any = values["config"]
-    path = holder.config_filename
-    config = values.config
-    file = path.split(":")[0]
-    if not os.path.isfile(file):
-        folder = os.path.dirname(file) or "."
-        names = (
-            os.listdir(folder) if os.path.isdir(folder) else os.listdir("configs") if os.path.isdir("configs") else []
-        )
-        known = [name for name in names if name.endswith(".py") and not name.startswith("_")]
-        hint = f"; {nearest(os.path.basename(file), known)}" if known else ""
-        raise UserError(f"configuration file {file} does not exist{hint}")
-    len(config)
-
-
-def _explain_flag_error(error: flags.Error) -> str:
+def _explain_flag_error(error: flags.Error, values: flags.FlagValues) -> str:
     text = str(error)
+    if isinstance(error, flags.UnrecognizedFlagError):
+        return _explain_unknown_flag(error.flagname, values)
+    too_early = re.match(r"Found --(\S+?)=.* before a value for --config", text, re.DOTALL)
+    if too_early:
+        return _OVERRIDE_TOO_EARLY.format(too_early.group(1))
     required = re.match(r"flag --(\w+)=None: .*must have a value", text)
     if required:
         return f"--{required.group(1)} is missing; --help lists the flags"
@@ -168,19 +162,18 @@ def _explain_flag_error(error: flags.Error) -> str:
     if wrong_type:
         key, value, reason = wrong_type.groups()
         return f"{key} is {value!r}, which does not fit: {reason}"
-    if "config." in text:
-        return f"{text} (overrides must stand behind --config=FILE)"
     return text
 
 
-def _explain_key_error(error: Exception, arguments: Sequence[str]) -> str:
-    """A sentence for an override of a key that does not exist, with the nearest names."""
-    # The library quotes the name inside a quoted message.
-    quoted = re.search(r"\w+", str(error))
-    name = quoted.group() if quoted else ""
-    override = next((item for item in arguments if re.match(rf"--config\.(\w+\.)*{name}\b", item)), None)
-    if not name or not override:
-        return f"the configuration cannot be read: {type(error).__name__}: {error}"
-    suggestion = re.search(r"Did you mean \W*(\w+)", str(error))
-    hint = f"; nearest: {suggestion.group(1)}" if suggestion else ""
-    return f"unknown key {override.split('=')[0].removeprefix('--')}{hint}"
+def _explain_unknown_flag(name: str, values: flags.FlagValues) -> str:
+    if name.startswith("config.") and "config" in values:
+        return _OVERRIDE_TOO_EARLY.format(name)
+    modules = values.flags_by_module_dict().items()
+    # Of the command itself, not of the libraries that it loads.
+    own = {f"--{flag.name}" for module, each in modules if is_own_module(module) for flag in each}
+    return f"unknown flag --{name}; {nearest(f'--{name}', own)}; --help lists the flags"
+
+
+def is_own_module(name: str) -> bool:
+    """Whether flags that a module of this name defines are those of the running command, not of a library."""
+    return name == sys.argv[0] or name.split(".", maxsplit=1)[0] in ("__main__", "inr_gan_jax")

@@ -60,13 +60,13 @@ class Config:
     sharding: ShardingConfig = dataclasses.field(default_factory=ShardingConfig)
 
     @classmethod
-    def from_config_dict(cls, config: ConfigDict) -> "Config":
-        """Builds and validates the configuration.
+    def from_config_dict(cls, config: ConfigDict | Mapping[str, Any]) -> "Config":
+        """Builds and validates the configuration, from a ConfigDict or a plain dict.
 
         Raises:
             ConfigError: one sentence with the key, the value got and what is allowed.
         """
-        return cls.from_dict(config.to_dict())
+        return cls.from_dict(config.to_dict() if isinstance(config, ConfigDict) else config)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Config":
@@ -76,6 +76,18 @@ class Config:
         config = _build(cls, values, "config")
         _validate(config)
         return config
+
+    def overrides(self, without: typing.Collection[str] = ()) -> dict[str, Any]:
+        """Every key as the command line names it, such as `config.training.batch_size`, with its value."""
+
+        def flattened(path: str, value: Any) -> dict[str, Any]:
+            if not isinstance(value, Mapping):
+                return {path: value}
+            entries = [flattened(f"{path}.{name}", each) for name, each in value.items()]
+            return {key: each for entry in entries for key, each in entry.items()}
+
+        found = flattened("config", dataclasses.asdict(self))
+        return {key: value for key, value in found.items() if key not in without}
 
     def to_json(self) -> str:
         """The resolved configuration as readable JSON."""
@@ -87,6 +99,19 @@ def nearest(name: str, names: typing.Iterable[str]) -> str:
     names = sorted(names)
     similar = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
     return f"nearest: {', '.join(similar)}" if similar else f"known: {', '.join(names)}"
+
+
+def nested_keys(section: type, path: typing.Sequence[str]) -> set[str]:
+    """Keys of the section that a path of keys leads to; none where it leads to no section."""
+    for name in path:
+        hint = typing.get_type_hints(section).get(name)
+        kinds = [
+            kind for kind in (hint, *typing.get_args(hint)) if isinstance(kind, type) and dataclasses.is_dataclass(kind)
+        ]
+        if not kinds:
+            return set()
+        section = kinds[0]
+    return set(typing.get_type_hints(section))
 
 
 def _build(cls: type[_T], values: Mapping[str, Any], path: str) -> _T:

@@ -7,36 +7,34 @@ r"""Metrics of a checkpoint, by the names of their protocols (docs/metrics.md).
 Results are printed and appended to metrics.jsonl of the run, or to <file>.metrics.jsonl beside a pickle.
 """
 
+from __future__ import annotations
+
 import dataclasses
+import itertools
 import json
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import jax
 import numpy as np
 from absl import flags
 
 from inr_gan_jax.checked_flags import define_integer
 from inr_gan_jax.command_line import run
 from inr_gan_jax.config import DataConfig
-from inr_gan_jax.data.dataset import Dataset, open_dataset
-from inr_gan_jax.data.random_access import read_images, read_labels
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.inference.codes import MAX_SEED, Truncation
-from inr_gan_jax.inference.loading import LoadedGenerator, load_generator
-from inr_gan_jax.inference.metric_callables import generated_by
 from inr_gan_jax.inference.options import define_truncation_flags
-from inr_gan_jax.metrics.devices import batch_devices
-from inr_gan_jax.metrics.feature_networks import WEIGHTS_OPTIONS
-from inr_gan_jax.metrics.path_measure import LPIPS_HEADS
-from inr_gan_jax.metrics.protocols import EXAMPLES, Protocol, parse_protocol
+from inr_gan_jax.metrics.protocols import EXAMPLES, PIXEL_FD, Protocol, parse_protocol
 from inr_gan_jax.metrics.real_images import RealImages
-from inr_gan_jax.metrics.real_statistics import DEFAULT_CACHE
-from inr_gan_jax.metrics.registry import MetricSuite
-from inr_gan_jax.metrics.settings import MetricResult, MetricSettings
+from inr_gan_jax.metrics.settings import DEFAULT_CACHE, MetricResult, MetricSettings
+from inr_gan_jax.metrics.weights_options import LPIPS_HEADS, WEIGHTS_OPTIONS
+
+if TYPE_CHECKING:
+    from inr_gan_jax.data.dataset import Dataset
+    from inr_gan_jax.inference.loading import LoadedGenerator
 
 _OPTIONS = (*WEIGHTS_OPTIONS.values(), LPIPS_HEADS)
 # Key of the section `data` -> flag.
@@ -73,6 +71,15 @@ def evaluate(request: Request) -> Iterator[MetricResult]:
         UserError: one sentence, before an image is drawn, for whatever is missing or does not fit; and when the
             generator's images are not finite.
     """
+    import jax
+
+    from inr_gan_jax.data.dataset import open_dataset
+    from inr_gan_jax.data.random_access import read_labels
+    from inr_gan_jax.inference.loading import load_generator
+    from inr_gan_jax.inference.metric_callables import generated_by
+    from inr_gan_jax.metrics.devices import batch_devices
+    from inr_gan_jax.metrics.registry import MetricSuite
+
     protocols = [parse_protocol(name) for name in request.metrics]
     loaded = load_generator(request.checkpoint)
     if loaded.config is None:
@@ -84,23 +91,49 @@ def evaluate(request: Request) -> Iterator[MetricResult]:
         jax.config.update("jax_compilation_cache_dir", cache)
     output = request.output or output_path(request.checkpoint)
     if not output.absolute().parent.is_dir():
-        raise UserError(f"{output} cannot be written (no folder {output.absolute().parent})")
+        raise UserError(f"{output} cannot be written (no folder {output.parent})")
     config = dataclasses.replace(loaded.config.data, **request.data)
     dataset = open_dataset(config) if _needs_data(protocols, loaded) else None
-    suite = MetricSuite(protocols, real_images(dataset, config) if dataset else None, request.settings)
+    others = [protocol for protocol in protocols if protocol.kind != "pixel_frechet"]
+    suite = MetricSuite(others, real_images(dataset, config) if dataset else None, request.settings)
+    if len(others) < len(protocols) and request.truncation.psi != 1:
+        raise UserError(f"{PIXEL_FD} is measured without truncation, but truncation_psi is {request.truncation.psi:g}")
     labels = read_labels(dataset) if dataset is not None and loaded.generator.c_dim else None
     devices = batch_devices(request.settings.num_devices)
     generated = generated_by(loaded, devices, request.truncation, labels)
     try:
-        for result in suite.each(generated, request.seed):
+        by_pixels = [_pixel_distance(request, loaded, dataset)] if dataset and len(others) < len(protocols) else []
+        for result in itertools.chain(by_pixels, suite.each(generated, request.seed)):
             append_line(output, jsonl_line(result, loaded))
             yield result
     except FloatingPointError as error:
         raise UserError(f"{request.checkpoint} cannot be evaluated: {error}") from error
 
 
+def _pixel_distance(request: Request, loaded: LoadedGenerator, dataset: Dataset) -> MetricResult:
+    """pixel_fd as training measures it: of the images that it draws, by the seed and the batch size of the run."""
+    from inr_gan_jax.training.evaluation import Evaluation
+    from inr_gan_jax.training.hooks import Sampler
+
+    assert loaded.config is not None, "checked by the caller"
+    seed = request.seed or loaded.config.seed
+    settings = dataclasses.replace(loaded.config.evaluation, metric=PIXEL_FD)
+    data = dataclasses.replace(loaded.config.data, **request.data)
+    config = dataclasses.replace(loaded.config, seed=seed, evaluation=settings, data=data)
+    started = time.perf_counter()
+    evaluation = Evaluation(config, dataset, Sampler(loaded.generator, config))
+    values = {name.removeprefix("metric/"): value for name, value in evaluation(loaded.variables).items()}
+    protocol = dataclasses.replace(parse_protocol(PIXEL_FD), num_generated=settings.num_samples)
+    record = {"protocol": protocol.record(), "seed": seed, "batch_size": settings.batch_size, "truncation_psi": 1.0}
+    record |= {"real": {"name": f"{data.name}, {data.split}", "count": len(dataset)}, "kimg": loaded.kimg}
+    record["seconds"] = time.perf_counter() - started
+    assert evaluation.floors is not None, "of every distance by pixels"
+    return MetricResult(protocol, values, dataclasses.asdict(evaluation.floors), record)
+
+
 def real_images(dataset: Dataset, config: DataConfig) -> RealImages:
     """A prepared split as the metrics see it, at the size of the run."""
+    from inr_gan_jax.data.random_access import read_images
 
     def read(indices: np.ndarray) -> np.ndarray:
         return read_images(dataset, config, indices)
@@ -179,6 +212,7 @@ def main(arguments: Sequence[str]) -> None:
 def define_flags() -> None:
     """Defines the flags of the command."""
     flags.DEFINE_string("checkpoint", None, "Run folder, or an official network pickle.", required=True)
+    flags.DEFINE_alias("workdir", "checkpoint")
     flags.DEFINE_list("metrics", None, f"Names of protocols, such as {', '.join(EXAMPLES)}.", required=True)
     define_truncation_flags()
     define_integer("seed", 0, "Seed of the latent codes.", 0, MAX_SEED)

@@ -36,6 +36,7 @@ def main(arguments: Sequence[str]) -> None:
     # Imported here, after the threads are set and a wrong configuration has been refused in no time.
     from inr_gan_jax import found_devices, processes
     from inr_gan_jax.training import dry_run, loop
+    from inr_gan_jax.training.interruption import StopRequest
 
     by_hand = processes.Membership(_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value)
     by_hand.check()
@@ -48,8 +49,10 @@ def main(arguments: Sequence[str]) -> None:
         warning = None if _EXPECT.value else found_devices.silent_fallback()
         if warning:
             print(warning, file=sys.stderr, flush=True)
-        loop.train(config, workdir, group)
+        stop = StopRequest(group)
+        loop.train(config, workdir, group, stop)
+    sys.exit(stop.exit_code)
 
 
 if __name__ == "__main__":
-    run(main, when_stopped="; the same command goes on from the last checkpoint")
+    run(main, when_stopped="; the same command resumes from the last checkpoint")

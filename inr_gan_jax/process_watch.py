@@ -258,7 +258,7 @@ def _end(sentence: str, code: int = EXIT_LOST) -> None:
     _words.acquire()
     sys.stdout.flush()
     # One write, so that the lines of several processes are not mixed.
-    hint = "; the same command goes on from the newest checkpoint" if code == EXIT_LOST else ""
+    hint = "; the same command resumes from the newest checkpoint" if code == EXIT_LOST else ""
     os.write(2, f"error: {sentence}{hint}\n".encode())
     os._exit(code)
 

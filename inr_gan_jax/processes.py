@@ -5,7 +5,7 @@ import dataclasses
 import json
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import jax
@@ -135,6 +135,25 @@ class Processes:
         key = self._next_key()
         self._tell(key, work)
         return [self._hear(f"{key}/{index}", index, what, seconds) for index in range(self.count)]
+
+    def check_equal(self, values: Mapping[str, Any]) -> None:
+        """Checks that all processes were started with the same values.
+
+        Args:
+            values: name -> value of this process, as JSON can hold it.
+
+        Raises:
+            UserError: in all processes, if one differs; it names the first name whose values differ.
+        """
+        first, *others = self.on_all("say what it was started with", lambda: dict(values))
+        for index, other in enumerate(others, 1):
+            for name in sorted({*first, *other}):
+                ours, theirs = (each.get(name, "not there") for each in (first, other))
+                if ours != theirs:
+                    raise UserError(
+                        f"{name} is {ours!r} in process 0 and {theirs!r} in process {index} of {self.count}; give all "
+                        "processes the same flags"
+                    )
 
     def _next_key(self) -> str:
         assert self._board is not None, "several processes have a board"

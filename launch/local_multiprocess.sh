@@ -143,7 +143,7 @@ stopped=no
 leave_if_stopped() {
   if [[ $stopped == yes ]]; then
     end_all
-    say "stopped; the same command goes on from the last checkpoint"
+    say "stopped; the same command resumes from the last checkpoint"
     exit 143
   fi
 }

@@ -12,6 +12,7 @@ import pytest
 from inr_gan_jax.checkpoint import (
     DAMAGED,
     Checkpointer,
+    CheckpointNotWrittenError,
     DamagedCheckpointError,
     latest_step,
     restore_entries,
@@ -197,6 +198,27 @@ def test_several_damaged_ones_are_moved_and_their_steps_saved_again(
     save(checkpoints, 2, 3)
     checkpoints.close()
     assert restored_step(directory) == 3
+
+
+def test_messages_name_the_folder_as_it_was_given(
+    directory: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
+) -> None:
+    monkeypatch.chdir(directory.parents[1])
+    flip(array_file(directory / "3"))
+    given = Path("run") / "checkpoints"
+    assert restored_step(given) == 2
+    said = capfd.readouterr().out
+    assert f"moved to {given.parent / DAMAGED / '3'} and" in said
+    for step in "12":
+        flip(array_file(directory / step))
+    with pytest.raises(UserError, match=r"^all checkpoints in run/checkpoints are damaged"):
+        restored_step(given)
+    checkpoints = Checkpointer(given, 3)
+    shutil.rmtree(directory)
+    directory.write_text("a file")
+    with pytest.raises(CheckpointNotWrittenError, match=r" to run/checkpoints \("):
+        save(checkpoints, 4)
+    checkpoints.close()
 
 
 def test_nothing_is_moved_when_all_are_damaged(directory: Path, capfd: pytest.CaptureFixture) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from inr_gan_jax import evaluate
 from inr_gan_jax.checkpoint import save_entries
+from inr_gan_jax.data.dataset import Dataset
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.evaluate import Request
 from inr_gan_jax.inference.codes import Truncation
@@ -22,6 +23,8 @@ from inr_gan_jax.inference.metric_callables import generated_by
 from inr_gan_jax.metrics.devices import batch_devices
 from inr_gan_jax.metrics.settings import MetricResult, MetricSettings
 from inr_gan_jax.models.build import build_generator
+from inr_gan_jax.training.evaluation import Evaluation
+from inr_gan_jax.training.hooks import Sampler
 from tests.closeness import assert_close
 from tests.conftest import tiny_config
 from tests.golden_release import golden_file
@@ -72,6 +75,24 @@ def test_results_are_appended_with_their_records(evaluated: tuple[dict[str, Metr
     record = lines[0]["record"]
     assert record["truncation_psi"] == 1
     assert record["real"]["count"] == 1797
+
+
+def test_pixel_fd_is_the_value_of_training(run_folder: Path, digits_set: Dataset, tmp_path: Path) -> None:
+    output = tmp_path / "lines.jsonl"
+    (result,) = evaluate.evaluate(request(run_folder, tmp_path, metrics=("pixel_fd",), output=output))
+    loaded = load_generator(run_folder)
+    assert loaded.config is not None
+    settings = dataclasses.replace(loaded.config.evaluation, metric="pixel_fd")
+    config = dataclasses.replace(loaded.config, evaluation=settings)
+    training = Evaluation(config, digits_set, Sampler(build_generator(config), config))
+    expected = training(loaded.variables)
+    assert {f"metric/{name}": value for name, value in result.values.items()} == expected
+    assert result.floors["halves"] > 0
+    (line,) = map(json.loads, output.read_text().splitlines())
+    assert line["evaluation/pixel_fd"] == result.value
+    assert line["record"]["protocol"]["num_generated"] == 64
+    with pytest.raises(UserError, match=r"truncation_psi is 0\.5"):
+        list(evaluate.evaluate(request(run_folder, tmp_path, metrics=("pixel_fd",), truncation=Truncation(0.5))))
 
 
 def test_untrained_generator_is_farther_than_real_images(

@@ -18,7 +18,8 @@ ALLOWED = {
     "config_sections": set(),
     "config": {"errors", "config_sections"},
     "checked_flags": {"errors"},
-    "command_line": {"config", "errors"},
+    "config_file": {"config", "errors"},
+    "command_line": {"config", "config_file", "errors"},
     "ops": BASE,
     "storage": set(),
     "process_watch": set(),
@@ -41,7 +42,7 @@ ALLOWED = {
     "viewer": BASE | {"ops", "models", "metrics", "inference", "command_line", "checked_flags"},
     "main": {"config", "training", "command_line", "errors", "processes", "found_devices"},
     "plan": {"config", "training", "command_line", "checked_flags", "errors"},
-    "evaluate": BASE | {"config", "data", "metrics", "inference", "command_line", "checked_flags"},
+    "evaluate": BASE | {"config", "data", "metrics", "inference", "training", "command_line", "checked_flags"},
 }
 # Single files that may import more than their folder.
 EXTRA = {

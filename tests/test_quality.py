@@ -4,6 +4,7 @@ import dataclasses
 import importlib
 import json
 import math
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -290,9 +291,26 @@ def test_interrupted_run_goes_on_from_its_checkpoint(
     assert not whole.is_finished()
     assert train_all([whole], jobs=1) == {}
     assert whole.is_finished()
-    assert "going on from 0.0 kimg" in whole.log_file.read_text()
+    assert "resuming from 0.0 kimg" in whole.log_file.read_text()
     assert len((whole.folder / STARTS_FILE).read_text().splitlines()) == 2
     assert [line["step"] for line in read_metrics(whole.folder) if "metric/pixel_fd" in line] == [2, 4]
+
+
+def test_second_signal_at_once_does_not_interrupt_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    before = [signal.getsignal(number) for number in numbers]
+    try:
+        sweep_runs.interrupt_once()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGTERM)
+        for number in numbers:
+            signal.raise_signal(number)
+        monkeypatch.setattr(sweep_runs, "_SECONDS_OF_ONE_WISH", 0.0)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
 
 
 def test_plot_of_rows_with_and_without_numbers_is_drawn(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 python -m inr_gan_jax.data.inspect ~/tensorflow_datasets/photos
 """
 
+from __future__ import annotations
+
 import collections
 import dataclasses
 import hashlib
@@ -10,21 +12,21 @@ import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import tensorflow_datasets as tfds
 from absl import flags
 from etils import epath
 from PIL import Image
 
 from inr_gan_jax.command_line import run
-from inr_gan_jax.data.batches import FitImage
 from inr_gan_jax.data.errors import DatasetError
 from inr_gan_jax.data.preparation import dataset_fingerprint, preparation, version_directory
 from inr_gan_jax.data.progress import ImageProgress
-from inr_gan_jax.data.records import RecordSource, records_of
 from inr_gan_jax.ops.image_grid import magnify, tile
+
+if TYPE_CHECKING:
+    from inr_gan_jax.data.records import RecordSource
 
 _SHEET_FILE = "contact_sheet.png"
 _SHEET_ROWS, _SHEET_COLUMNS = 8, 12
@@ -106,6 +108,8 @@ def summarise(source: RecordSource, num_threads: int) -> Summary:
 
 def contact_sheet(source: RecordSource, rows: int, columns: int) -> np.ndarray:
     """A grid of images spread evenly over a split: [height, width, 3], uint8."""
+    from inr_gan_jax.data.batches import FitImage
+
     count = min(len(source), rows * columns)
     indices = [index * len(source) // count for index in range(count)]
     height, width = source[indices[0]]["image"].shape[:2]
@@ -127,6 +131,10 @@ def describe(directory: Path, split: str, num_threads: int) -> tuple[str, np.nda
     Raises:
         DatasetError: if the set, the split or an image cannot be read.
     """
+    import tensorflow_datasets as tfds
+
+    from inr_gan_jax.data.records import records_of
+
     version = version_directory(directory)
     try:
         builder = tfds.builder_from_directory(str(version))

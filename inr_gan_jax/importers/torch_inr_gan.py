@@ -6,25 +6,26 @@ Every array of the file is accounted for: each of our variables takes exactly on
 low-pass filters, and shapes agree.
 """
 
+from __future__ import annotations
+
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import jax
 import numpy as np
 from absl import flags
 
-from inr_gan_jax.array_types import Params
 from inr_gan_jax.command_line import run
 from inr_gan_jax.importers.byte_source import CheckpointFormatError, shown
-from inr_gan_jax.importers.official_names import ArraySlot, discriminator_slots, generator_slots
-from inr_gan_jax.importers.official_settings import discriminator_network, generator_settings
 from inr_gan_jax.importers.safe_pickle import NetworkSnapshot, OfficialCheckpoint, read_official_checkpoint
-from inr_gan_jax.models.discriminator import Discriminator
-from inr_gan_jax.models.release_inr import ReleaseNetwork
-from inr_gan_jax.models.release_settings import ReleaseSettings
-from inr_gan_jax.models.variable_shapes import discriminator_shapes, generator_shapes
+
+if TYPE_CHECKING:
+    from inr_gan_jax.array_types import Params
+    from inr_gan_jax.importers.official_names import ArraySlot
+    from inr_gan_jax.models.discriminator import Discriminator
+    from inr_gan_jax.models.release_inr import ReleaseNetwork
+    from inr_gan_jax.models.release_settings import ReleaseSettings
 
 _W_AVG = "mapping.w_avg"
 _FILTER = "resample_filter"
@@ -50,6 +51,8 @@ class ImportedGenerator:
     @property
     def network(self) -> ReleaseNetwork:
         """The network of these variables."""
+        from inr_gan_jax.models.release_inr import ReleaseNetwork
+
         return ReleaseNetwork(self.settings)
 
     @property
@@ -81,6 +84,11 @@ def import_generator(checkpoint: OfficialCheckpoint, name: str = "G_ema") -> Imp
     Raises:
         UserError: if the network is absent or of another kind, or an array is missing, unknown or of another shape.
     """
+    from inr_gan_jax.importers.official_names import generator_slots
+    from inr_gan_jax.importers.official_settings import generator_settings
+    from inr_gan_jax.models.release_inr import ReleaseNetwork
+    from inr_gan_jax.models.variable_shapes import generator_shapes
+
     snapshot = _snapshot(checkpoint, name, "Generator")
     settings = generator_settings(snapshot.init_kwargs)
     slots = generator_slots(generator_shapes(ReleaseNetwork(settings)))
@@ -99,6 +107,10 @@ def import_discriminator(checkpoint: OfficialCheckpoint, name: str = "D") -> Imp
     Raises:
         UserError: if the network is absent or of another kind, or an array is missing, unknown or of another shape.
     """
+    from inr_gan_jax.importers.official_names import discriminator_slots
+    from inr_gan_jax.importers.official_settings import discriminator_network
+    from inr_gan_jax.models.variable_shapes import discriminator_shapes
+
     snapshot = _snapshot(checkpoint, name, "Discriminator")
     network = discriminator_network(snapshot.init_kwargs)
     channels = snapshot.init_kwargs.get("img_channels", 3)
@@ -151,7 +163,7 @@ def main(arguments: Sequence[str]) -> None:
     from inr_gan_jax.importers.weights_file import save_weights
 
     if flags.FLAGS.output:
-        check_output(Path(flags.FLAGS.output).expanduser().absolute())
+        check_output(Path(flags.FLAGS.output).expanduser())
     checkpoint = read_official_checkpoint(arguments[1])
     averaged, trained = import_generator(checkpoint, "G_ema"), import_generator(checkpoint, "G")
     discriminator = import_discriminator(checkpoint)
@@ -160,7 +172,7 @@ def main(arguments: Sequence[str]) -> None:
         variables = {**averaged.variables, "statistics": {"w_avg": averaged.w_avg}}
         save_weights(weights, averaged.settings, variables)
     if output:
-        write_imported_run(Path(output).expanduser().absolute(), checkpoint, averaged, trained, discriminator)
+        write_imported_run(Path(output).expanduser(), checkpoint, averaged, trained, discriminator)
     print(describe_variables("generator (G_ema)", averaged.variables))
     print(describe_variables("discriminator", {"params": discriminator.params}))
     print(f"source: {checkpoint.path}, sha256 {checkpoint.sha256}, augmentation p {checkpoint.augment_p}")
@@ -170,6 +182,8 @@ def main(arguments: Sequence[str]) -> None:
 
 def describe_variables(title: str, variables: Mapping[str, Any]) -> str:
     """A table of name and shape of every array, with the number of trained parameters."""
+    import jax
+
     rows, num_params = [], 0
     for path, leaf in jax.tree_util.tree_flatten_with_path(variables)[0]:
         name = "/".join(str(entry.key) for entry in path)

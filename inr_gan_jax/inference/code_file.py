@@ -3,24 +3,25 @@
 What `project` finds is kept like this; with the generator's checkpoint it can be drawn at any place and density.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import json
 import os
 import zipfile
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from inr_gan_jax.array_types import Array
 from inr_gan_jax.errors import UserError
-from inr_gan_jax.importers.weights_file import write_arrays
 from inr_gan_jax.inference.codes import modulations_of
-from inr_gan_jax.inference.loading import LoadedGenerator
-from inr_gan_jax.models.generator import Modulation
+
+if TYPE_CHECKING:
+    from inr_gan_jax.array_types import Array
+    from inr_gan_jax.inference.loading import LoadedGenerator
+    from inr_gan_jax.models.generator import Modulation
 
 Space = Literal["w", "w+", "modulation"]
 
@@ -55,6 +56,8 @@ def save_codes(path: str | os.PathLike[str], codes: Codes) -> None:
     Raises:
         UserError: if the path ends otherwise than in .safetensors or .npz, or cannot be written.
     """
+    from inr_gan_jax.importers.weights_file import write_arrays
+
     path = _checked(path)
     arrays = named_arrays(codes.modulations) if codes.ws is None else {_WS: np.asarray(codes.ws, order="C")}
     metadata = {"format": _FORMAT, "space": codes.space, "names": json.dumps(codes.names)}
@@ -71,6 +74,9 @@ def load_codes(path: str | os.PathLike[str], loaded: LoadedGenerator) -> Codes:
     Raises:
         UserError: if the file is missing, damaged, of another kind or of another generator.
     """
+    import jax
+    import jax.numpy as jnp
+
     path = _checked(path)
     try:
         metadata, arrays = _read(path)
@@ -105,6 +111,8 @@ def named_arrays(modulations: Modulation) -> dict[str, np.ndarray]:
 
 
 def _named(modulations: Modulation) -> dict[str, Any]:
+    import jax
+
     leaves, _ = jax.tree_util.tree_flatten_with_path(modulations)
     return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
 

@@ -1,19 +1,21 @@
 """Which images: seeds, labels and truncation, as latent codes and as modulations."""
 
+from __future__ import annotations
+
 import dataclasses
 import functools
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
-from inr_gan_jax.array_types import Array, Variables
 from inr_gan_jax.errors import UserError
-from inr_gan_jax.inference.loading import LoadedGenerator
-from inr_gan_jax.models.generator import Generator, Modulation
-from inr_gan_jax.models.mapping import truncate
+
+if TYPE_CHECKING:
+    from inr_gan_jax.array_types import Array, Variables
+    from inr_gan_jax.inference.loading import LoadedGenerator
+    from inr_gan_jax.models.generator import Generator, Modulation
 
 MAX_SEED = 2**32 - 1
 MAX_SEEDS = 10**6
@@ -71,6 +73,9 @@ def latents(loaded: LoadedGenerator, seeds: Sequence[int]) -> Array:
 
     A seed gives the same code whatever its neighbours are.
     """
+    import jax
+    import jax.numpy as jnp
+
     keys = jax.vmap(jax.random.key)(jnp.asarray(np.asarray(seeds, np.uint32)))
     return jax.vmap(lambda key: jax.random.normal(key, (loaded.generator.z_dim,)))(keys)
 
@@ -81,6 +86,9 @@ def labels(loaded: LoadedGenerator, count: int, class_index: int | None = None) 
     Raises:
         UserError: if there is no such class.
     """
+    import jax
+    import jax.numpy as jnp
+
     c_dim = loaded.generator.c_dim
     if not c_dim:
         if class_index is not None:
@@ -92,15 +100,25 @@ def labels(loaded: LoadedGenerator, count: int, class_index: int | None = None) 
     return jax.nn.one_hot(indices, c_dim)
 
 
-# Functions of the module, so that a second call of equal shapes compiles nothing.
-@functools.partial(jax.jit, static_argnums=0)
-def _mapped(generator: Generator, variables: Variables, z: Array, c: Array | None) -> Array:
-    return generator.batch_mapping(variables, z, c)
+# Made once, so that a second call of equal shapes compiles nothing.
+@functools.cache
+def _mapping_program() -> Callable[[Generator, Variables, Array, Array | None], Array]:
+    import jax
+
+    def mapped(generator: Generator, variables: Variables, z: Array, c: Array | None) -> Array:
+        return generator.batch_mapping(variables, z, c)
+
+    return jax.jit(mapped, static_argnums=0)
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def _modulated(generator: Generator, variables: Variables, ws: Array) -> Modulation:
-    return jax.vmap(lambda codes: generator.modulation(variables, codes))(ws)
+@functools.cache
+def _modulation_program() -> Callable[[Generator, Variables, Array], Modulation]:
+    import jax
+
+    def modulated(generator: Generator, variables: Variables, ws: Array) -> Modulation:
+        return jax.vmap(lambda codes: generator.modulation(variables, codes))(ws)
+
+    return jax.jit(modulated, static_argnums=0)
 
 
 def intermediate_codes(
@@ -111,7 +129,9 @@ def intermediate_codes(
     Raises:
         UserError: if truncation is asked for and the file holds no mean of the codes.
     """
-    ws = _mapped(loaded.generator, loaded.variables, z, c)
+    from inr_gan_jax.models.mapping import truncate
+
+    ws = _mapping_program()(loaded.generator, loaded.variables, z, c)
     if truncation is None or truncation.psi == 1:
         return ws
     if loaded.w_avg is None:
@@ -121,7 +141,7 @@ def intermediate_codes(
 
 def modulations_of(loaded: LoadedGenerator, ws: Array) -> Modulation:
     """Maps ws [count, num_ws, w_dim] to images as INRs: a modulation whose arrays have a leading axis [count]."""
-    return _modulated(loaded.generator, loaded.variables, ws)
+    return _modulation_program()(loaded.generator, loaded.variables, ws)
 
 
 def draw_modulations(
@@ -144,4 +164,6 @@ def draw_modulations(
 
 def take(modulations: Modulation, index: int | slice) -> Modulation:
     """One of several modulations, or a part of them."""
+    import jax
+
     return jax.tree.map(lambda leaf: leaf[index], modulations)

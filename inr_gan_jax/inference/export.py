@@ -9,25 +9,23 @@ pictures of any size that needs JAX alone; how to call it stands in the .json be
 itself.
 """
 
+from __future__ import annotations
+
 import hashlib
 import json
 import os
 import typing
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import jax
 from absl import flags
-from jax import export
 
 from inr_gan_jax.command_line import run
 from inr_gan_jax.errors import UserError
-from inr_gan_jax.importers.weights_file import save_weights, settings_metadata
 from inr_gan_jax.inference.codes import Truncation, draw_modulations, take
 from inr_gan_jax.inference.framing import natural_rule
 from inr_gan_jax.inference.inr_file import SUFFIX, save_inr
-from inr_gan_jax.inference.loading import LoadedGenerator
 from inr_gan_jax.inference.options import (
     chosen_seeds,
     chosen_truncation,
@@ -38,8 +36,12 @@ from inr_gan_jax.inference.options import (
     output_folder,
     save_record,
 )
-from inr_gan_jax.inference.stablehlo import PLATFORMS, export_generator
-from inr_gan_jax.ops.viewport import DensifyRule
+from inr_gan_jax.ops.rules import DensifyRule
+
+if TYPE_CHECKING:
+    from jax import export
+
+    from inr_gan_jax.inference.loading import LoadedGenerator
 
 _WEIGHTS_SUFFIXES = (".safetensors", ".npz")
 _NEEDS_FLATBUFFERS = (
@@ -70,6 +72,8 @@ def save_generator(path: str | os.PathLike[str], loaded: LoadedGenerator) -> Non
     Raises:
         UserError: if the path ends otherwise or cannot be written.
     """
+    from inr_gan_jax.importers.weights_file import save_weights
+
     variables: dict[str, Any] = {"params": loaded.variables["params"], "constants": loaded.variables["constants"]}
     if loaded.w_avg is not None:
         variables["statistics"] = {"w_avg": loaded.w_avg}
@@ -93,6 +97,8 @@ def save_stablehlo(
     Raises:
         UserError: if the files cannot be written, the package for it is missing, or the wish does not fit the network.
     """
+    from inr_gan_jax.inference.stablehlo import export_generator
+
     exported = export_generator(loaded, rule, truncation)
     try:
         serialised = bytes(exported.serialize())
@@ -112,6 +118,10 @@ def describe(
     exported: export.Exported, loaded: LoadedGenerator, rule: DensifyRule | None, truncation: Truncation
 ) -> dict[str, Any]:
     """What a person needs to call an exported program."""
+    import jax
+
+    from inr_gan_jax.importers.weights_file import settings_metadata
+
     positional, _ = jax.tree.unflatten(exported.in_tree, exported.in_avals)
     z, c, *places = positional
     inputs: dict[str, Any] = {"z": z, "c": c}
@@ -202,7 +212,7 @@ def define_flags() -> None:
     define_checkpoint_flag()
     define_output_flag("pictures/export")
     flags.DEFINE_string("weights", None, "File to write the generator to, .safetensors or .npz.")
-    flags.DEFINE_string("stablehlo", None, f"File to write a program to, for {', '.join(PLATFORMS)}.")
+    flags.DEFINE_string("stablehlo", None, "File to write a program to, for CPU, CUDA and TPU.")
     flags.DEFINE_string("inr", None, f"File to write one image to, {SUFFIX}.")
     define_seed_flags("0")
     rules = ["auto", *typing.get_args(DensifyRule)]

@@ -6,9 +6,12 @@ Nothing in training asks for what lies beyond. Fourier features go on for ever; 
 chooses what they hold there, and the sheet of a network that has tables shows all choices side by side.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import typing
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from absl import flags
@@ -18,14 +21,14 @@ from inr_gan_jax.command_line import run
 from inr_gan_jax.inference import options
 from inr_gan_jax.inference.codes import take
 from inr_gan_jax.inference.framing import chosen_rule, define_rule_flags, framed
-from inr_gan_jax.inference.loading import LoadedGenerator
-from inr_gan_jax.inference.pictures import count_of, render_bytes, render_each
 from inr_gan_jax.inference.sheets import labelled_sheet
-from inr_gan_jax.models.generator import Modulation
-from inr_gan_jax.models.release_inr import ReleaseNetwork
 from inr_gan_jax.ops.image_grid import TRAINED_BORDER_COLOUR, draw_border, to_uint8
-from inr_gan_jax.ops.table_lookup import Beyond, TableRule
-from inr_gan_jax.ops.viewport import Viewport
+from inr_gan_jax.ops.rules import Beyond
+
+if TYPE_CHECKING:
+    from inr_gan_jax.inference.loading import LoadedGenerator
+    from inr_gan_jax.models.generator import Modulation
+    from inr_gan_jax.ops.viewport import Viewport
 
 _SHEET_IMAGES = 8
 # (top, left, bottom, right), first and last rows and columns.
@@ -67,6 +70,10 @@ def zoom_out_sheet(
     loaded: LoadedGenerator, modulations: Modulation, factor: float, density: float, **choices: typing.Any
 ) -> np.ndarray:
     """One row an image, the trained border marked; a column for each rule of learned tables where there are any."""
+    from inr_gan_jax.inference.pictures import render_bytes
+    from inr_gan_jax.models.release_inr import ReleaseNetwork
+    from inr_gan_jax.ops.table_lookup import TableRule
+
     beyond = typing.get_args(Beyond) if isinstance(loaded.generator.network, ReleaseNetwork) else ("",)
     tables = choices.get("tables", TableRule())
     columns = []
@@ -84,6 +91,8 @@ def zoom_out_sheet(
 def main(arguments: Sequence[str]) -> None:
     """Entry point."""
     del arguments
+    from inr_gan_jax.inference.pictures import count_of, render_each
+
     values = flags.FLAGS
     seeds = options.chosen_seeds()
     loaded = options.load_checkpoint()

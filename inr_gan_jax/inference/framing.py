@@ -1,18 +1,22 @@
 """The viewport that a tool renders, from a size in pixels and the wishes of the user: one rule for all tools."""
 
+from __future__ import annotations
+
 import dataclasses
 import typing
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from absl import flags
 
 from inr_gan_jax.errors import UserError
-from inr_gan_jax.inference.loading import LoadedGenerator
 from inr_gan_jax.inference.options import MAX_PIXELS, check_continuous, check_size, define_side_flag
-from inr_gan_jax.models.generator import Generator
-from inr_gan_jax.ops.table_lookup import Between, Beyond, TableRule
-from inr_gan_jax.ops.viewport import DensifyRule, Viewport
+from inr_gan_jax.ops.rules import Between, Beyond, DensifyRule
+
+if TYPE_CHECKING:
+    from inr_gan_jax.inference.loading import LoadedGenerator
+    from inr_gan_jax.models.generator import Generator
+    from inr_gan_jax.ops.viewport import Viewport
 
 Fit = Literal["crop", "extend", "stretch"]
 
@@ -66,6 +70,8 @@ def framed(
         The viewport, in the middle of the area, such that pictures of several densities lie exactly over each other;
         the trained viewport itself for its own area, size and rule.
     """
+    from inr_gan_jax.ops.viewport import Viewport
+
     native = generator.size
     extents = (area.height_extent, area.width_extent)
     choices.setdefault("rule", natural_rule(generator))
@@ -135,6 +141,8 @@ def chosen_size(loaded: LoadedGenerator, area: Area = TRAINED_AREA) -> tuple[int
 
 def chosen_rule(generator: Generator) -> dict[str, Any]:
     """What the flags of the rule say, as arguments of a viewport."""
+    from inr_gan_jax.ops.table_lookup import TableRule
+
     values = flags.FLAGS
     return {
         "rule": natural_rule(generator) if values.rule == "auto" else values.rule,

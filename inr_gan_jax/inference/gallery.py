@@ -3,9 +3,12 @@
 python -m inr_gan_jax.inference.gallery --workdir=runs/digits     # or --checkpoint, as the other tools have it
 """
 
+from __future__ import annotations
+
 import typing
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from absl import flags
@@ -13,12 +16,14 @@ from absl import flags
 from inr_gan_jax.checked_flags import define_integer
 from inr_gan_jax.command_line import run
 from inr_gan_jax.inference.codes import MAX_SEED, draw_modulations, take
-from inr_gan_jax.inference.loading import LoadedGenerator, load_run
 from inr_gan_jax.inference.options import save_picture
-from inr_gan_jax.inference.pictures import render_bytes
-from inr_gan_jax.models.generator import Modulation
 from inr_gan_jax.ops.image_grid import TRAINED_BORDER_COLOUR, draw_border, magnify, tile
-from inr_gan_jax.ops.viewport import DensifyRule, Viewport
+from inr_gan_jax.ops.rules import DensifyRule
+
+if TYPE_CHECKING:
+    from inr_gan_jax.inference.loading import LoadedGenerator
+    from inr_gan_jax.models.generator import Modulation
+
 
 _NUM_SAMPLES, _SAMPLE_COLUMNS, _SAMPLE_SIDE = 100, 10, 64
 _MAX_FIRST_SEED = MAX_SEED + 1 - _NUM_SAMPLES
@@ -30,6 +35,8 @@ _GAP = 8
 
 def sample_sheet(loaded: LoadedGenerator, modulations: Modulation) -> np.ndarray:
     """A grid of pictures at the trained size, their pixels drawn as squares when they are small."""
+    from inr_gan_jax.inference.pictures import render_bytes
+
     native = render_bytes(loaded, modulations, loaded.generator.native_viewport)
     factor = max(1, _SAMPLE_SIDE // max(native.shape[1:3]))
     return tile(magnify(native, factor), _SAMPLE_COLUMNS, gap=2)
@@ -37,6 +44,9 @@ def sample_sheet(loaded: LoadedGenerator, modulations: Modulation) -> np.ndarray
 
 def super_resolution_sheet(loaded: LoadedGenerator, modulations: Modulation, rule: DensifyRule) -> np.ndarray:
     """Pairs of the trained picture, its pixels as squares, and the same INR drawn densely over the same area."""
+    from inr_gan_jax.inference.pictures import render_bytes
+    from inr_gan_jax.ops.viewport import Viewport
+
     native_size = loaded.generator.size
     factor = max(1, _LARGE_SIDE // max(native_size))
     dense_size = (native_size[0] * factor, native_size[1] * factor)
@@ -49,6 +59,9 @@ def super_resolution_sheet(loaded: LoadedGenerator, modulations: Modulation, rul
 
 def rules_sheet(loaded: LoadedGenerator, modulations: Modulation) -> np.ndarray:
     """One column an image: its trained pixels as squares, then the densification rules `paper`, `all`, `pointwise`."""
+    from inr_gan_jax.inference.pictures import render_bytes
+    from inr_gan_jax.ops.viewport import Viewport
+
     native_size = loaded.generator.size
     factor = max(1, _RULE_SIDE // max(native_size))
     rows = list(magnify(render_bytes(loaded, modulations, loaded.generator.native_viewport), factor))
@@ -60,6 +73,9 @@ def rules_sheet(loaded: LoadedGenerator, modulations: Modulation) -> np.ndarray:
 
 def zoom_out_sheet(loaded: LoadedGenerator, modulations: Modulation, rule: DensifyRule) -> np.ndarray:
     """The INRs drawn over twice the trained square each way, its border marked."""
+    from inr_gan_jax.inference.pictures import render_bytes
+    from inr_gan_jax.ops.viewport import Viewport
+
     native_size = loaded.generator.size
     scale = max(1, _LARGE_SIDE // max(native_size))
     viewport = Viewport(native_size[0] * scale, native_size[1] * scale, rule=rule).centred_on(native_size)
@@ -121,6 +137,8 @@ def closing_words(loaded: LoadedGenerator, workdir: Path, names: Sequence[str], 
 def main(arguments: Sequence[str]) -> None:
     """Entry point."""
     del arguments
+    from inr_gan_jax.inference.loading import load_run
+
     workdir = Path(flags.FLAGS.workdir).expanduser()
     loaded = load_run(workdir)
     names = write_gallery(loaded, workdir, flags.FLAGS.seed)

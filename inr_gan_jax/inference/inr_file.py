@@ -7,40 +7,30 @@ The file holds the modulation of the image and, of the shared variables, those t
 hypernetwork, no affine layers. The settings of the network stand beside them as JSON.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import jax
 import numpy as np
 from absl import flags
 from safetensors import SafetensorError
 
-from inr_gan_jax.array_types import Variables
 from inr_gan_jax.command_line import run
 from inr_gan_jax.errors import UserError
-from inr_gan_jax.importers.weights_file import (
-    Settings,
-    check_arrays,
-    flattened,
-    nested,
-    network_of,
-    read_safetensors,
-    read_settings,
-    settings_metadata,
-    write_arrays,
-)
-from inr_gan_jax.inference.loading import LoadedGenerator
 from inr_gan_jax.inference.options import define_output_flag, output_folder, save_picture, save_record
-from inr_gan_jax.inference.pictures import render
 from inr_gan_jax.inference.viewport_options import chosen_viewport, define_viewport_flags
-from inr_gan_jax.models.build import generator_of
-from inr_gan_jax.models.generator import Modulation
-from inr_gan_jax.models.variable_shapes import generator_shapes
 from inr_gan_jax.ops.image_grid import to_uint8
+
+if TYPE_CHECKING:
+    from inr_gan_jax.array_types import Variables
+    from inr_gan_jax.importers.weights_file import Settings
+    from inr_gan_jax.inference.loading import LoadedGenerator
+    from inr_gan_jax.models.generator import Modulation
 
 SUFFIX = ".inr.safetensors"
 _FORMAT = "inr_gan_jax image 1"
@@ -77,6 +67,12 @@ class FileSizes:
 
 def image_shapes(settings: Settings) -> ImageShapes:
     """Works out what one image needs, without computing anything."""
+    import jax
+
+    from inr_gan_jax.importers.weights_file import network_of
+    from inr_gan_jax.models.build import generator_of
+    from inr_gan_jax.models.variable_shapes import generator_shapes
+
     generator, key = generator_of(settings), jax.random.key(0)
     ws = jax.ShapeDtypeStruct((generator.num_ws, generator.w_dim), np.float32)
     modulation = jax.eval_shape(generator.modulation, generator_shapes(network_of(settings)), ws)
@@ -90,6 +86,10 @@ def image_shapes(settings: Settings) -> ImageShapes:
 
 def file_sizes(settings: Settings) -> FileSizes:
     """Sizes of the file of a generator and of one of its images, worked out from shapes."""
+    import jax
+
+    from inr_gan_jax.importers.weights_file import network_of
+    from inr_gan_jax.models.variable_shapes import generator_shapes
 
     def size(tree: Any) -> int:
         return sum(4 * math.prod(leaf.shape) for leaf in jax.tree.leaves(tree))
@@ -111,6 +111,8 @@ def save_inr(path: str | os.PathLike[str], loaded: LoadedGenerator, modulation: 
         UserError: if the path ends otherwise or cannot be written.
         ValueError: if the modulation is not one of this generator.
     """
+    from inr_gan_jax.importers.weights_file import flattened, settings_metadata, write_arrays
+
     path, settings = _checked(path), loaded.generator.network.settings
     shapes = image_shapes(settings)
     expected = _named(shapes.modulation)
@@ -133,6 +135,12 @@ def load_inr(path: str | os.PathLike[str]) -> tuple[LoadedGenerator, Modulation]
     Raises:
         UserError: one sentence, if the file is missing, damaged or of another kind.
     """
+    import jax
+
+    from inr_gan_jax.importers.weights_file import check_arrays, flattened, nested, read_safetensors, read_settings
+    from inr_gan_jax.inference.loading import LoadedGenerator
+    from inr_gan_jax.models.build import generator_of
+
     path = _checked(path)
     try:
         metadata, arrays = read_safetensors(path)
@@ -154,6 +162,8 @@ def load_inr(path: str | os.PathLike[str]) -> tuple[LoadedGenerator, Modulation]
 
 def _named(modulation: Modulation) -> dict[str, Any]:
     """Arrays of a modulation by their paths, in the order of its leaves."""
+    import jax
+
     leaves = jax.tree_util.tree_leaves_with_path(modulation)
     return {f"{_MODULATION}/{jax.tree_util.keystr(path, simple=True, separator='/')}": leaf for path, leaf in leaves}
 
@@ -167,6 +177,8 @@ def _checked(path: str | os.PathLike[str]) -> Path:
 
 def main(arguments: Sequence[str]) -> None:
     """Entry point."""
+    from inr_gan_jax.inference.pictures import render
+
     path = Path(arguments[1])
     loaded, modulation = load_inr(path)
     viewport = chosen_viewport(loaded)

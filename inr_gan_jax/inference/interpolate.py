@@ -7,18 +7,17 @@ Writes `strip.png`, the way between the first two seeds in all three spaces; the
 one space; and the loop as GIF, WebP or MP4.
 """
 
+from __future__ import annotations
+
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from absl import flags
 from PIL import Image
 
-from inr_gan_jax.array_types import Array
 from inr_gan_jax.checked_flags import define_integer
 from inr_gan_jax.command_line import run
 from inr_gan_jax.errors import UserError
@@ -32,7 +31,6 @@ from inr_gan_jax.inference.codes import (
     take,
 )
 from inr_gan_jax.inference.framing import chosen_viewport, define_size_flags
-from inr_gan_jax.inference.loading import LoadedGenerator
 from inr_gan_jax.inference.options import (
     chosen_seeds,
     chosen_truncation,
@@ -44,14 +42,16 @@ from inr_gan_jax.inference.options import (
     save_picture,
     save_record,
 )
-from inr_gan_jax.inference.own_weights import has_own_weights, own_weights, plain_generator
-from inr_gan_jax.inference.pictures import render
 from inr_gan_jax.inference.routes import SPACES, Route, Space
 from inr_gan_jax.inference.sheets import labelled_sheet
 from inr_gan_jax.metrics.progress import Progress
-from inr_gan_jax.models.generator import Modulation
 from inr_gan_jax.ops.image_grid import magnify, to_uint8
-from inr_gan_jax.ops.viewport import Viewport
+
+if TYPE_CHECKING:
+    from inr_gan_jax.array_types import Array
+    from inr_gan_jax.inference.loading import LoadedGenerator
+    from inr_gan_jax.models.generator import Modulation
+    from inr_gan_jax.ops.viewport import Viewport
 
 _SHOWN_SIDE = 128
 _MAX_FRAMES = 100_000
@@ -76,6 +76,10 @@ class Interpolation:
 
     def route(self, space: Space, is_closed: bool = False, is_smooth: bool = False) -> Route:
         """The way through all images in one space."""
+        import jax
+
+        from inr_gan_jax.inference.own_weights import own_weights
+
         z = np.asarray(latents(self.loaded, self.seeds))
         c = labels(self.loaded, len(self.seeds), self.class_index)
         points = [{"z": z[index], "c": None if c is None else np.asarray(c[index])} for index in range(len(z))]
@@ -91,6 +95,9 @@ class Interpolation:
 
         One at a time, so that an image is the same numbers whatever its neighbours are.
         """
+        from inr_gan_jax.inference.own_weights import plain_generator
+        from inr_gan_jax.inference.pictures import render
+
         if space == "image":
             return render(plain_generator(self.loaded, point), point.modulation, viewport)
         ws = self._ws(point) if space == "z" else point
@@ -103,12 +110,18 @@ class Interpolation:
 
     def spaces(self) -> list[Space]:
         """The spaces that the network has; kernels of 3x3 make no INR."""
+        from inr_gan_jax.inference.own_weights import has_own_weights
+
         return [space for space in SPACES if space != "image" or has_own_weights(self.loaded)]
 
     def _modulation(self, ws: np.ndarray) -> Modulation:
+        import jax.numpy as jnp
+
         return take(modulations_of(self.loaded, jnp.asarray(ws)[None]), 0)
 
     def _ws(self, point: Mapping[str, Any]) -> np.ndarray:
+        import jax.numpy as jnp
+
         z: Array = jnp.asarray(point["z"])[None]
         c = None if point["c"] is None else jnp.asarray(point["c"])[None]
         return np.asarray(intermediate_codes(self.loaded, z, c, self.truncation)[0])

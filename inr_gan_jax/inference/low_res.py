@@ -6,33 +6,38 @@ Beside each coarse picture stands the full one reduced by the mean over each pix
 picture should look like. `points` evaluates the INR at the pixels' middles; `antialias` averages every wave over them.
 """
 
+from __future__ import annotations
+
 import fractions
 import itertools
 import re
 import statistics
 import time
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
-import jax
 import numpy as np
 from absl import flags
 
-from inr_gan_jax.array_types import Array, Variables
 from inr_gan_jax.checked_flags import define_integer, define_text
 from inr_gan_jax.command_line import run
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.inference import options
 from inr_gan_jax.inference.codes import take
 from inr_gan_jax.inference.framing import define_rule_flags, framed, natural_rule
-from inr_gan_jax.inference.loading import LoadedGenerator
-from inr_gan_jax.inference.pictures import count_of, render_all
 from inr_gan_jax.inference.resampling import resize_all
 from inr_gan_jax.inference.set_distance import SetDistance, chosen_settings, define_measure_flags
 from inr_gan_jax.inference.sheets import labelled_sheet, magnification, table_text
 from inr_gan_jax.metrics.settings import MetricSettings
-from inr_gan_jax.models.generator import Grids, Modulation
 from inr_gan_jax.ops.image_grid import magnify, to_uint8
-from inr_gan_jax.ops.viewport import DensifyRule, Viewport
+from inr_gan_jax.ops.rules import DensifyRule
+
+if TYPE_CHECKING:
+    from inr_gan_jax.array_types import Array, Variables
+    from inr_gan_jax.inference.loading import LoadedGenerator
+    from inr_gan_jax.models.generator import Grids, Modulation
+    from inr_gan_jax.ops.viewport import Viewport
+
 
 _SHEET_IMAGES, _SHEET_SIDE = 8, 64
 WAYS: Mapping[str, bool] = {"points": False, "antialias": True}
@@ -116,6 +121,10 @@ def seconds_of(
         views: name -> what to draw.
         turns: of each; the median counts.
     """
+    import jax
+
+    from inr_gan_jax.inference.pictures import count_of
+
     generator, count = loaded.generator, count_of(modulations)
 
     @jax.jit
@@ -154,6 +163,8 @@ def compare(
     Returns:
         "1/2 points" and the like, see `part_label` -> {"psnr": dB, measure: distance of the two sets}.
     """
+    from inr_gan_jax.inference.pictures import render_all
+
     full = render_all(loaded, modulations, loaded.generator.native_viewport)
     table = {}
     for part in parts:
@@ -176,6 +187,8 @@ def low_res_sheet(
     rule: DensifyRule | None = None,
 ) -> np.ndarray:
     """One column an image: the full picture, then for each part the reduced, the `points` and the `antialias` one."""
+    from inr_gan_jax.inference.pictures import render_all
+
     full = render_all(loaded, modulations, loaded.generator.native_viewport)
     factor = magnification(loaded.generator.size, _SHEET_SIDE)
     size = (loaded.generator.size[0] * factor, loaded.generator.size[1] * factor)

@@ -1,19 +1,20 @@
 """What the tools' commands share: flags, checks that come before any work, and the record of what was done."""
 
+from __future__ import annotations
+
 import json
-import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import jax
 import numpy as np
 from absl import flags
 from PIL import Image
 
 import inr_gan_jax
 from inr_gan_jax.checked_flags import define_float, define_integer, define_text
+from inr_gan_jax.command_line import is_own_module
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.inference.codes import (
     MAX_PSI,
@@ -24,9 +25,11 @@ from inr_gan_jax.inference.codes import (
     parse_seeds,
     seeds_text,
 )
-from inr_gan_jax.inference.loading import LoadedGenerator, load_generator
 from inr_gan_jax.metrics.progress import Progress
-from inr_gan_jax.models.generator import Modulation
+
+if TYPE_CHECKING:
+    from inr_gan_jax.inference.loading import LoadedGenerator
+    from inr_gan_jax.models.generator import Modulation
 
 # So that --help of a command lists the flags that it has from here.
 flags.disclaim_key_flags()
@@ -38,12 +41,17 @@ MAX_SIDE = 2**20
 MIN_FACTOR = 1 / MAX_SIDE
 # More than any data set has, and more codes than any network.
 _MAX_CLASSES, _MAX_CODES = 10**6, 1000
+# Pixels drawn at a time; a network 512 wide then holds 128 MiB a layer.
+STRIP_PIXELS = 2**16
 RECORD_FILE = "record.json"
+# As training calls its run folder.
+_CHECKPOINT_ALIAS = "workdir"
 
 
 def define_checkpoint_flag() -> None:
     """Defines --checkpoint."""
     flags.DEFINE_string("checkpoint", None, "Run folder, official .pkl, or weights (.safetensors).", required=True)
+    flags.DEFINE_alias(_CHECKPOINT_ALIAS, "checkpoint")
 
 
 def define_output_flag(default: str) -> None:
@@ -87,6 +95,10 @@ def load_checkpoint() -> LoadedGenerator:
     Raises:
         UserError: if it is no checkpoint.
     """
+    import jax
+
+    from inr_gan_jax.inference.loading import load_generator
+
     loaded = load_generator(flags.FLAGS.checkpoint)
     if loaded.config is not None and loaded.config.compilation_cache_dir:
         cache = str(Path(loaded.config.compilation_cache_dir).expanduser())
@@ -125,8 +137,8 @@ def measured_seeds() -> tuple[int, ...]:
     most = len(seeds) + MAX_SEED + 1 - first
     if count > most:
         raise UserError(
-            f"--num_measured is {count}, expected at most {most}, which are the images of --seeds and those of all seeds "
-            "above the highest of them"
+            f"--num_measured is {count}, expected at most {most}, which are the images of --seeds and those of all "
+            "seeds above the highest of them"
         )
     return (*seeds[:count], *range(first, first + count - len(seeds)))
 
@@ -250,6 +262,8 @@ def save_record(folder: Path, tool: str, loaded: LoadedGenerator, values: Mappin
     Raises:
         UserError: if it cannot be written.
     """
+    import jax
+
     record = {
         "tool": tool,
         "version": inr_gan_jax.__version__,
@@ -268,6 +282,5 @@ def _own_flags() -> dict[str, Any]:
     if not flags.FLAGS.is_parsed():
         return {}
     modules = flags.FLAGS.flags_by_module_dict().items()
-    # Of the command itself, not of the libraries that it loads.
-    own = (each for name, each in modules if name == sys.argv[0] or name.split(".")[0] == "inr_gan_jax")
-    return {flag.name: flag.value for each in own for flag in each}
+    own = (each for name, each in modules if is_own_module(name))
+    return {flag.name: flag.value for each in own for flag in each if flag.name != _CHECKPOINT_ALIAS}

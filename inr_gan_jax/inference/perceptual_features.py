@@ -4,23 +4,19 @@ Features are any callable from images [batch, height, width, channels] in [-1, 1
 of two images is the sum of the squared differences of all entries.
 """
 
+from __future__ import annotations
+
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
-import jax
-import jax.numpy as jnp
-
-from inr_gan_jax.array_types import Array, Params
 from inr_gan_jax.errors import UserError
-from inr_gan_jax.metrics import squeezenet
-from inr_gan_jax.metrics.feature_networks import WEIGHTS_OPTIONS, load_feature_network
-from inr_gan_jax.metrics.inception import inception_features
-from inr_gan_jax.metrics.lpips import load_lpips, lpips_embedding
-from inr_gan_jax.metrics.path_measure import LPIPS_HEADS
-from inr_gan_jax.metrics.vgg16 import load_vgg16, vgg16_taps
+from inr_gan_jax.metrics.weights_options import LPIPS_HEADS, WEIGHTS_OPTIONS
 
-Features = Callable[[Array], Sequence[Array]]
+if TYPE_CHECKING:
+    from inr_gan_jax.array_types import Array, Params
+
+Features = Callable[["Array"], Sequence["Array"]]
 FeaturesName = Literal["none", "digits", "squeezenet", "vgg16", "inception", "lpips"]
 
 FEATURES_NAMES: tuple[FeaturesName, ...] = get_args(FeaturesName)
@@ -48,6 +44,13 @@ def load_features(name: FeaturesName, weights: Mapping[str, str | os.PathLike[st
     Raises:
         UserError: one sentence, if a file is not named, missing, damaged or of another network.
     """
+    import jax
+
+    from inr_gan_jax.metrics import squeezenet
+    from inr_gan_jax.metrics.feature_networks import load_feature_network
+    from inr_gan_jax.metrics.inception import inception_features
+    from inr_gan_jax.metrics.lpips import load_lpips
+    from inr_gan_jax.metrics.vgg16 import load_vgg16
 
     def file_of(network: str) -> str:
         option = WEIGHTS_OPTIONS[network]
@@ -80,6 +83,9 @@ def check_features(features: Features | None, height: int, width: int, channels:
     Raises:
         UserError: if they cannot.
     """
+    import jax
+    import jax.numpy as jnp
+
     if features is None:
         return
     try:
@@ -90,6 +96,8 @@ def check_features(features: Features | None, height: int, width: int, channels:
 
 def feature_distance(first: Sequence[Array], second: Sequence[Array]) -> Array:
     """Sum of the squared differences of the features of images: [batch]."""
+    import jax.numpy as jnp
+
     squares = [
         jnp.sum(jnp.square(one - other).reshape(len(one), -1), axis=1) for one, other in zip(first, second, strict=True)
     ]
@@ -98,6 +106,8 @@ def feature_distance(first: Sequence[Array], second: Sequence[Array]) -> Array:
 
 def at_usual_side(images: Array) -> Array:
     """Repeats the pixels of pictures below 32, averages those of pictures above 256, by whole factors."""
+    import jax.numpy as jnp
+
     _, height, width, channels = images.shape
     repeats = -(-_SMALLEST_SIDE // min(height, width))
     if repeats > 1:
@@ -121,16 +131,24 @@ def _by_network(compute: Callable[[Params, Array], dict[str, Array]], name: str)
 
 def _squeezenet(params: Params, images: Array) -> list[Array]:
     # Pillow's filter, but for its rounding to bytes, which has no gradient.
+    import jax
+
+    from inr_gan_jax.metrics import squeezenet
+
     size = (len(images), squeezenet.SIDE, squeezenet.SIDE, 3)
     resized = jax.image.resize(_coloured(images), size, "linear")
     return [_for_mean(squeezenet.squeezenet_features(params, (resized + 1) * 127.5)["fire9"])]
 
 
 def _vgg16(params: Params, images: Array) -> list[Array]:
+    from inr_gan_jax.metrics.vgg16 import vgg16_taps
+
     return [_for_mean(tap) for tap in vgg16_taps(params, at_usual_side(_coloured(images))).values()]
 
 
 def _lpips(params: Params, images: Array) -> list[Array]:
+    from inr_gan_jax.metrics.lpips import lpips_embedding
+
     return lpips_embedding("vgg", params, at_usual_side(_coloured(images)))
 
 
@@ -141,4 +159,6 @@ def _for_mean(features: Array) -> Array:
 
 def _coloured(images: Array) -> Array:
     """Grey images as three equal channels."""
+    import jax.numpy as jnp
+
     return jnp.broadcast_to(images, (*images.shape[:-1], 3))

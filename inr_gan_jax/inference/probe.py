@@ -5,8 +5,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from sklearn.linear_model import RidgeCV
-from sklearn.model_selection import KFold
 
 from inr_gan_jax.inference.landmarks import ALL, Keypoints, is_axis
 
@@ -131,6 +129,9 @@ def _standardised(array: np.ndarray) -> np.ndarray:
 
 
 def _predicted_out_of_fold(features: np.ndarray, targets: np.ndarray, settings: ProbeSettings) -> np.ndarray:
+    from sklearn.linear_model import RidgeCV
+    from sklearn.model_selection import KFold
+
     predicted = np.empty_like(targets)
     folds = KFold(settings.num_folds, shuffle=True, random_state=settings.seed)
     for fitted, left_out in folds.split(features):

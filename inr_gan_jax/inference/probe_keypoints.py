@@ -11,11 +11,13 @@ Keypoints are built-in landmarks (landmarks.py), measured in the pictures that t
 those of a CSV (keypoint_file.py): by seeds, or by names of files whose codes `project` has found (--codes).
 """
 
+from __future__ import annotations
+
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import jax
 import numpy as np
 from absl import flags
 
@@ -26,7 +28,6 @@ from inr_gan_jax.inference.code_file import load_codes
 from inr_gan_jax.inference.codes import intermediate_codes, labels, latents, modulations_of
 from inr_gan_jax.inference.keypoint_file import KeypointTable, read_keypoints
 from inr_gan_jax.inference.landmarks import ALL, Foreground, Keypoints, built_in_landmarks
-from inr_gan_jax.inference.loading import LoadedGenerator, load_generator
 from inr_gan_jax.inference.options import (
     check_continuous,
     check_size,
@@ -40,13 +41,14 @@ from inr_gan_jax.inference.options import (
     save_picture,
     save_record,
 )
-from inr_gan_jax.inference.pictures import count_of, render_each
 from inr_gan_jax.inference.probe import Probe, ProbeSettings, run_probe
-from inr_gan_jax.inference.probe_plots import landmark_sheet, plot_bars, plot_scatter
-from inr_gan_jax.inference.views import viewport_of_side
 from inr_gan_jax.metrics.progress import Progress
-from inr_gan_jax.models.generator import Modulation
 from inr_gan_jax.ops.image_grid import to_uint8
+
+if TYPE_CHECKING:
+    from inr_gan_jax.inference.loading import LoadedGenerator
+    from inr_gan_jax.models.generator import Modulation
+
 
 BARS_FILE, SCATTER_FILE, SHEET_FILE = "r2.png", "predicted_against_true.png", "landmarks.png"
 _AT_ONCE = 256
@@ -90,6 +92,8 @@ def subjects_of_seeds(
     Raises:
         UserError: if there are no landmarks to be found.
     """
+    import jax
+
     z, c = latents(loaded, seeds), labels(loaded, len(seeds))
     spaces: dict[str, list[np.ndarray]] = {"z": [np.asarray(z)], "w": [], "modulation": []}
     drawn, codes, modulations = [], [], []
@@ -114,6 +118,8 @@ def subjects_of_codes(loaded: LoadedGenerator, path: str, table: KeypointTable, 
     Raises:
         UserError: if the file is no file of codes, or holds none for an image of the table.
     """
+    import jax
+
     codes = load_codes(path, loaded)
     files = table.files or ()
     missing = sorted(set(files) - set(codes.names))
@@ -147,6 +153,9 @@ def probe_all(subjects: Subjects, settings: ProbeSettings) -> dict[str, Probe]:
 
 
 def _pictures(loaded: LoadedGenerator, modulations: Modulation, side: int | None) -> np.ndarray:
+    from inr_gan_jax.inference.pictures import count_of, render_each
+    from inr_gan_jax.inference.views import viewport_of_side
+
     view = viewport_of_side(loaded, side if loaded.generator.is_continuous else None)
     assert count_of(modulations), "there are images"
     return np.stack([to_uint8(image) for image in render_each(loaded, modulations, view)])
@@ -204,6 +213,8 @@ def _check_flags(loaded: LoadedGenerator, baseline: LoadedGenerator | None) -> N
 def main(arguments: Sequence[str]) -> None:
     """Entry point."""
     del arguments
+    from inr_gan_jax.inference.loading import load_generator
+
     values = flags.FLAGS.flag_values_dict()
     chosen_seeds()
     loaded = load_checkpoint()
@@ -226,6 +237,8 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def _write_pictures(folder: Path, subjects: Subjects, probes: dict[str, Probe]) -> None:
+    from inr_gan_jax.inference.probe_plots import landmark_sheet, plot_bars, plot_scatter
+
     count = len(subjects.images)
     plot_bars(folder / BARS_FILE, probes, f"Keypoints by ridge regression, {subjects.name}, {count} images")
     modulation = probes["modulation"]

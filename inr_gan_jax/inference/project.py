@@ -7,12 +7,13 @@ Spaces: `w`, one intermediate code; `w+`, num_ws of them (for `paper`, which has
 numbers of the INR that an image has. What is found is a normal INR of the generator, kept in `codes.safetensors`.
 """
 
+from __future__ import annotations
+
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import jax.numpy as jnp
 import numpy as np
 from absl import flags
 
@@ -21,7 +22,6 @@ from inr_gan_jax.command_line import run
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.inference.code_file import SPACES, Codes, save_codes
 from inr_gan_jax.inference.codes import MAX_SEED, MAX_SEEDS, parse_seeds
-from inr_gan_jax.inference.loading import LoadedGenerator
 from inr_gan_jax.inference.options import (
     check_size,
     define_checkpoint_flag,
@@ -34,13 +34,11 @@ from inr_gan_jax.inference.options import (
     save_record,
 )
 from inr_gan_jax.inference.perceptual_features import FEATURES_NAMES, WEIGHTS_FLAGS, check_features, load_features
-from inr_gan_jax.inference.pictures import render_bytes
-from inr_gan_jax.inference.projection import ProjectionSettings, project
-from inr_gan_jax.inference.real_pictures import one_hot_labels, picture_files, read_from_data_set, read_pictures
 from inr_gan_jax.inference.sheets import labelled_sheet, magnification
-from inr_gan_jax.inference.views import in_colour, viewport_of_side, zoom_out_pictures
-from inr_gan_jax.metrics.image_similarity import psnr, ssim
 from inr_gan_jax.ops.image_grid import magnify
+
+if TYPE_CHECKING:
+    from inr_gan_jax.inference.loading import LoadedGenerator
 
 PICTURE_FILE = "projection.png"
 CODES_FILE = "codes"
@@ -51,6 +49,10 @@ _MAX_WEIGHT = 1e6
 
 def similarities(real: np.ndarray, projected: np.ndarray) -> dict[str, list[float]]:
     """PSNR in decibels and SSIM of pairs of pictures [count, height, width, channels], uint8."""
+    import jax.numpy as jnp
+
+    from inr_gan_jax.metrics.image_similarity import psnr, ssim
+
     first, second = (jnp.asarray(images, jnp.float32) / 255 for images in (real, projected))
     values = {"psnr": psnr(first, second), "ssim": ssim(first, second)}
     return {name: [float(value) for value in np.asarray(array)] for name, array in values.items()}
@@ -69,6 +71,9 @@ def projection_sheet(loaded: LoadedGenerator, real: np.ndarray, codes: Codes, si
         [sheet_height, sheet_width, 3], uint8: real, projected, their difference (grey: none), and for networks that
         draw more than their trained picture the projected one drawn densely, and zoomed out by 2, its border in red.
     """
+    from inr_gan_jax.inference.pictures import render_bytes
+    from inr_gan_jax.inference.views import in_colour, viewport_of_side, zoom_out_pictures
+
     view = loaded.generator.native_viewport
     projected = render_bytes(loaded, codes.modulations, view)
     difference = np.clip(128 + (projected.astype(np.int16) - real) // 2, 0, 255).astype(np.uint8)
@@ -98,6 +103,8 @@ def _shortened(name: str) -> str:
 
 def _given_pictures(loaded: LoadedGenerator, values: dict[str, Any]) -> tuple[np.ndarray, list[str], Any]:
     """Pictures [count, height, width, channels], uint8, their names and classes."""
+    from inr_gan_jax.inference.real_pictures import picture_files, read_from_data_set, read_pictures
+
     if bool(values["images"]) == bool(values["data_indices"]):
         raise UserError("give either --images or --data_indices")
     classes = parse_classes(values["classes"])
@@ -125,6 +132,10 @@ def parse_classes(text: str) -> list[int]:
 def main(arguments: Sequence[str]) -> None:
     """Entry point."""
     del arguments
+    from inr_gan_jax.inference.pictures import render_bytes
+    from inr_gan_jax.inference.projection import ProjectionSettings, project
+    from inr_gan_jax.inference.real_pictures import one_hot_labels
+
     values = flags.FLAGS.flag_values_dict()
     if values["resolution"] is not None:
         check_size(values["resolution"], values["resolution"])

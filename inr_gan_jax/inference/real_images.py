@@ -1,14 +1,17 @@
 """Real images of a prepared set, for tools that compare with them."""
 
+from __future__ import annotations
+
 import dataclasses
+from typing import TYPE_CHECKING
 
 import numpy as np
 from absl import flags
 
-from inr_gan_jax.data.dataset import open_dataset
-from inr_gan_jax.data.input_pipeline import all_images
 from inr_gan_jax.errors import UserError
-from inr_gan_jax.inference.loading import LoadedGenerator
+
+if TYPE_CHECKING:
+    from inr_gan_jax.inference.loading import LoadedGenerator
 
 # So that --help of a command lists the flags that it has from here.
 flags.disclaim_key_flags()
@@ -37,6 +40,9 @@ def real_images(loaded: LoadedGenerator, size: tuple[int, int], name: str | None
     Raises:
         UserError: if there is no such set, or it does not fit in memory, or the checkpoint does not say which it is.
     """
+    from inr_gan_jax.data.dataset import open_dataset
+    from inr_gan_jax.data.input_pipeline import all_images
+
     if loaded.config is None:
         raise UserError(f"{loaded.source} does not say what it was trained on; use the run folder or official pickle")
     section = loaded.config.data

@@ -5,7 +5,6 @@ import typing
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
-import jax
 import numpy as np
 
 Space = Literal["z", "w", "image"]
@@ -67,6 +66,8 @@ def mix(start: Any, end: Any, t: float, space: Space) -> Any:
         t: share of `end`; beyond [0, 1] the way goes on.
         space: in `z` latent codes turn on a great circle; labels, and all in the other spaces, go straight.
     """
+    import jax
+
     if space == "z":
         return {"z": slerp(start["z"], end["z"], t), "c": lerp(start["c"], end["c"], t)}
     return jax.tree.map(lambda left, right: lerp(left, right, t), start, end)

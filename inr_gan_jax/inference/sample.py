@@ -3,8 +3,11 @@
 python -m inr_gan_jax.inference.sample --checkpoint=runs/digits --seeds=0-63 --resolution=128
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from absl import flags
@@ -13,7 +16,6 @@ from inr_gan_jax.checked_flags import define_integer
 from inr_gan_jax.command_line import run
 from inr_gan_jax.inference.codes import MAX_SEEDS
 from inr_gan_jax.inference.framing import chosen_viewport, define_size_flags
-from inr_gan_jax.inference.loading import LoadedGenerator
 from inr_gan_jax.inference.options import (
     MAX_PIXELS,
     chosen_modulations,
@@ -27,11 +29,13 @@ from inr_gan_jax.inference.options import (
     save_record,
     with_progress,
 )
-from inr_gan_jax.inference.pictures import render_each
 from inr_gan_jax.inference.sheets import magnification
-from inr_gan_jax.models.generator import Modulation
 from inr_gan_jax.ops.image_grid import magnify, tile, to_uint8
-from inr_gan_jax.ops.viewport import Viewport
+
+if TYPE_CHECKING:
+    from inr_gan_jax.inference.loading import LoadedGenerator
+    from inr_gan_jax.models.generator import Modulation
+    from inr_gan_jax.ops.viewport import Viewport
 
 # A picture in the grid is repeated pixel by pixel up to about this side.
 _GRID_SIDE = 64
@@ -46,6 +50,8 @@ def samples(loaded: LoadedGenerator, modulations: Modulation, viewport: Viewport
         modulations: see `codes.draw_modulations`.
         viewport: where to sample; None for the trained picture.
     """
+    from inr_gan_jax.inference.pictures import render_each
+
     for image in render_each(loaded, modulations, viewport or loaded.generator.native_viewport):
         yield to_uint8(image)
 

@@ -1,25 +1,29 @@
 """How far a set of pictures is from another, by the metrics of the project, for tools that change pictures."""
 
+from __future__ import annotations
+
 import dataclasses
 import functools
 import itertools
+from typing import TYPE_CHECKING
 
-import jax.numpy as jnp
 import numpy as np
 from absl import flags
 
-from inr_gan_jax.array_types import Array, PRNGKey
 from inr_gan_jax.errors import UserError
-from inr_gan_jax.metrics.feature_extraction import SampleImages
-from inr_gan_jax.metrics.feature_networks import WEIGHTS_OPTIONS
 from inr_gan_jax.metrics.feature_stats import FeatureStats
 from inr_gan_jax.metrics.frechet import frechet_distance
 from inr_gan_jax.metrics.pixel_fd import pixel_features
 from inr_gan_jax.metrics.protocols import parse_protocol
 from inr_gan_jax.metrics.real_images import RealImages
-from inr_gan_jax.metrics.registry import MetricSuite
 from inr_gan_jax.metrics.settings import Generated, MetricSettings
+from inr_gan_jax.metrics.weights_options import WEIGHTS_OPTIONS
 from inr_gan_jax.ops.image_grid import to_uint8
+
+if TYPE_CHECKING:
+    from inr_gan_jax.array_types import Array, PRNGKey
+    from inr_gan_jax.metrics.feature_extraction import SampleImages
+    from inr_gan_jax.metrics.registry import MetricSuite
 
 # So that --help of a command lists the flags that it has from here.
 flags.disclaim_key_flags()
@@ -65,6 +69,8 @@ class SetDistance:
 
     def _suite(self, count: int) -> MetricSuite:
         """The metric for so many images; it keeps what it has computed of the reference."""
+        from inr_gan_jax.metrics.registry import MetricSuite
+
         if count not in self._suites:
             protocol = parse_protocol(f"{self.measure}{count}_full")
             real = RealImages.of_array("reference", to_uint8(self.reference))
@@ -92,6 +98,8 @@ def chosen_settings() -> MetricSettings:
 
 def _one_after_the_other(images: np.ndarray) -> SampleImages:
     """A set as the metrics draw from it: batch after batch, starting again at its end."""
+    import jax.numpy as jnp
+
     places = itertools.cycle(range(len(images)))
 
     def draw(key: PRNGKey, count: int) -> Array:

@@ -30,8 +30,9 @@ from inr_gan_jax.models.generator import Grids
 from inr_gan_jax.models.mapping import truncate
 from inr_gan_jax.models.release_coordinates import ReleaseGrid
 from inr_gan_jax.models.release_inr import ReleaseNetwork
+from inr_gan_jax.ops.rules import DensifyRule
 from inr_gan_jax.ops.table_lookup import AxisCells
-from inr_gan_jax.ops.viewport import BlockGrid, DensifyRule, Viewport
+from inr_gan_jax.ops.viewport import BlockGrid, Viewport
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 # In cells of a table: float32 positions of lattice lines lie up to so far before them.

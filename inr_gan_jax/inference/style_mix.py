@@ -13,13 +13,13 @@ layer, and the layers of `--col_styles` come from the column. Layers are counted
   frequencies go with the first of them, and ToRGB with the last.
 """
 
+from __future__ import annotations
+
 import functools
 import re
 from collections.abc import Collection, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from absl import flags
 
@@ -27,7 +27,6 @@ from inr_gan_jax.checked_flags import define_text
 from inr_gan_jax.command_line import run
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.inference.codes import draw_modulations, parse_seeds
-from inr_gan_jax.inference.loading import LoadedGenerator
 from inr_gan_jax.inference.options import (
     check_continuous,
     check_size,
@@ -43,12 +42,12 @@ from inr_gan_jax.inference.options import (
     save_picture,
     save_record,
 )
-from inr_gan_jax.inference.pictures import count_of, render_bytes
 from inr_gan_jax.inference.sheets import labelled_sheet, magnification
-from inr_gan_jax.inference.views import viewport_of_side
-from inr_gan_jax.models.generator import Generator, Modulation
-from inr_gan_jax.models.paper_inr import PaperNetwork
 from inr_gan_jax.ops.image_grid import magnify
+
+if TYPE_CHECKING:
+    from inr_gan_jax.inference.loading import LoadedGenerator
+    from inr_gan_jax.models.generator import Generator, Modulation
 
 PICTURE_FILE = "style_mix.png"
 _CELL_SIDE = 96
@@ -59,6 +58,11 @@ _MOST_LAYERS = 1000
 @functools.cache
 def layer_numbers(generator: Generator) -> Modulation:
     """The layer that each array of a modulation belongs to: a modulation with an int in the place of each array."""
+    import jax
+    import jax.numpy as jnp
+
+    from inr_gan_jax.models.paper_inr import PaperNetwork
+
     ws = jax.ShapeDtypeStruct((generator.num_ws, generator.w_dim), jnp.float32)
     variables = jax.eval_shape(generator.init, jax.random.key(0))
     shapes: Any = jax.eval_shape(generator.modulation, variables, ws)
@@ -76,6 +80,8 @@ def layer_numbers(generator: Generator) -> Modulation:
 
 def num_layers(generator: Generator) -> int:
     """How many layers `layer_numbers` counts."""
+    import jax
+
     return 1 + max(jax.tree.leaves(layer_numbers(generator)))
 
 
@@ -91,6 +97,11 @@ def mix(generator: Generator, rows: Modulation, columns: Modulation, layers: Col
     Returns:
         Images as INRs, with a leading axis [num_rows * num_columns], row by row.
     """
+    import jax
+    import jax.numpy as jnp
+
+    from inr_gan_jax.inference.pictures import count_of
+
     num_rows, num_columns = count_of(rows), count_of(columns)
 
     def choose(number: int, row: Any, column: Any) -> Any:
@@ -116,6 +127,9 @@ def mixing_sheet(
     Returns:
         Rows of pictures [height, width, channels], uint8; the first one is empty.
     """
+    from inr_gan_jax.inference.pictures import render_bytes
+    from inr_gan_jax.inference.views import viewport_of_side
+
     view = viewport_of_side(loaded, side)
     factor = magnification(loaded.generator.size, _CELL_SIDE) if side is None else 1
 
@@ -179,6 +193,8 @@ def _paper_numbers(shapes: Any) -> Modulation:
 
 
 def _all(tree: Any, number: int) -> Any:
+    import jax
+
     return jax.tree.map(lambda _: number, tree)
 
 

@@ -7,8 +7,10 @@
 their edges are and, with --num_measured, how far they are from real images.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from absl import flags
@@ -19,15 +21,15 @@ from inr_gan_jax.errors import UserError
 from inr_gan_jax.inference import options
 from inr_gan_jax.inference.codes import take
 from inr_gan_jax.inference.framing import chosen_rule, define_rule_flags, framed
-from inr_gan_jax.inference.loading import LoadedGenerator
-from inr_gan_jax.inference.pictures import count_of, render_each
 from inr_gan_jax.inference.real_images import define_data_flags, real_images
 from inr_gan_jax.inference.set_distance import SetDistance, chosen_settings, define_measure_flags
 from inr_gan_jax.inference.sheets import labelled_sheet, table_text
-from inr_gan_jax.inference.upscaling import measure_upscalers, upscalers
-from inr_gan_jax.models.generator import Modulation
 from inr_gan_jax.ops.image_grid import to_uint8
-from inr_gan_jax.ops.table_lookup import TableRule
+
+if TYPE_CHECKING:
+    from inr_gan_jax.inference.loading import LoadedGenerator
+    from inr_gan_jax.models.generator import Modulation
+    from inr_gan_jax.ops.table_lookup import TableRule
 
 _SHEET_IMAGES = 8
 
@@ -51,6 +53,8 @@ def super_resolved(
     Yields:
         [height, width, channels], about [-1, 1], covering the same area as the trained picture.
     """
+    from inr_gan_jax.inference.pictures import render_each
+
     size = dense_size(loaded.generator.size, factor)
     yield from render_each(loaded, modulations, framed(loaded.generator, size, "stretch", **choices))
 
@@ -59,6 +63,9 @@ def comparison_sheet(
     loaded: LoadedGenerator, modulations: Modulation, factor: float, tables: TableRule | None = None
 ) -> np.ndarray:
     """One row an image: the trained picture by every filter (nearest shows its pixels), then the INR by every rule."""
+    from inr_gan_jax.inference.pictures import render_each
+    from inr_gan_jax.inference.upscaling import upscalers
+
     ways = upscalers(loaded, dense_size(loaded.generator.size, factor), tables)
     native = render_each(loaded, modulations, loaded.generator.native_viewport)
     rows = [
@@ -71,6 +78,9 @@ def comparison_sheet(
 def main(arguments: Sequence[str]) -> None:
     """Entry point."""
     del arguments
+    from inr_gan_jax.inference.pictures import count_of
+    from inr_gan_jax.inference.upscaling import measure_upscalers, upscalers
+
     values = flags.FLAGS
     seeds, measured = options.chosen_seeds(), options.measured_seeds()
     loaded = options.load_checkpoint()

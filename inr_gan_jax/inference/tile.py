@@ -9,6 +9,8 @@ once, into a file of bytes; killed and started again, the same command goes on w
 pyramid, streaming.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import hashlib
 import itertools
@@ -16,20 +18,19 @@ import json
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import jax
 import numpy as np
 from absl import flags
 
 from inr_gan_jax.checked_flags import define_integer
 from inr_gan_jax.command_line import run
 from inr_gan_jax.errors import UserError
-from inr_gan_jax.inference import pictures
 from inr_gan_jax.inference.codes import draw_modulations, take
 from inr_gan_jax.inference.inr_file import SUFFIX, load_inr
-from inr_gan_jax.inference.loading import LoadedGenerator
 from inr_gan_jax.inference.options import (
     MAX_SIDE,
+    STRIP_PIXELS,
     chosen_seeds,
     chosen_truncation,
     define_checkpoint_flag,
@@ -43,9 +44,12 @@ from inr_gan_jax.inference.pyramid import FORMATS, PyramidOptions, build_pyramid
 from inr_gan_jax.inference.raw_picture import RawPicture
 from inr_gan_jax.inference.viewport_options import chosen_viewport, define_viewport_flags
 from inr_gan_jax.metrics.progress import Progress
-from inr_gan_jax.models.generator import Modulation
 from inr_gan_jax.ops.image_grid import to_uint8
-from inr_gan_jax.ops.viewport import Viewport
+
+if TYPE_CHECKING:
+    from inr_gan_jax.inference.loading import LoadedGenerator
+    from inr_gan_jax.models.generator import Modulation
+    from inr_gan_jax.ops.viewport import Viewport
 
 _NAME = "picture"
 # A pyramid without compression: 1 + 1/4 + 1/16 + ... of the picture.
@@ -67,7 +71,7 @@ class Piece:
     viewport: Viewport
 
 
-def pieces_of(viewport: Viewport, pixels: int = pictures.STRIP_PIXELS) -> list[Piece]:
+def pieces_of(viewport: Viewport, pixels: int = STRIP_PIXELS) -> list[Piece]:
     """Cuts a viewport into pieces of one shape, row by row, each of about `pixels`.
 
     Strips of full width where a row has no more pixels than that, parts of one row otherwise.
@@ -96,6 +100,8 @@ def draw_pieces(
     Yields:
         [rows, columns, channels], uint8, without what lies beyond the picture.
     """
+    from inr_gan_jax.inference import pictures
+
     grids = pictures.grids_of_tiles(loaded, [piece.viewport for piece in pieces])
     for piece, lattices in itertools.islice(zip(pieces, grids, strict=True), first, None):
         drawn = to_uint8(pictures.render_on(loaded, modulation, lattices))
@@ -106,6 +112,8 @@ def draw_pieces(
 
 def fingerprint_of(loaded: LoadedGenerator, modulation: Modulation, viewport: Viewport, pixels: int) -> str:
     """A word for all that the bytes of a picture depend on: network, weights, image, rectangle, pieces."""
+    import jax
+
     request = [repr(loaded.generator.network.settings), dataclasses.asdict(viewport), pixels, jax.__version__]
     digest = hashlib.sha256(json.dumps(request).encode())
     for leaf in jax.tree.leaves((modulation, dict(loaded.variables))):
@@ -119,7 +127,7 @@ def tile(
     viewport: Viewport,
     folder: Path,
     options: PyramidOptions | None = None,
-    pixels: int = pictures.STRIP_PIXELS,
+    pixels: int = STRIP_PIXELS,
 ) -> Path:
     """Draws a picture of any size in constant memory.
 

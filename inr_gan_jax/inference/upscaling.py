@@ -13,8 +13,8 @@ from inr_gan_jax.inference.resampling import Filter, resize, resize_all
 from inr_gan_jax.inference.set_distance import SetDistance
 from inr_gan_jax.metrics.progress import Progress
 from inr_gan_jax.models.generator import Modulation
+from inr_gan_jax.ops.rules import DensifyRule
 from inr_gan_jax.ops.table_lookup import TableRule
-from inr_gan_jax.ops.viewport import DensifyRule
 
 # From a modulation and its trained picture to the dense one.
 Upscaler = Callable[[Modulation, np.ndarray], np.ndarray]

@@ -1,15 +1,20 @@
 """Flags of the commands that render any rectangle of the plane, and the viewport that they choose."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from absl import flags
 
 from inr_gan_jax.checked_flags import define_float
 from inr_gan_jax.inference import framing
 from inr_gan_jax.inference.framing import Area
-from inr_gan_jax.inference.loading import LoadedGenerator
 from inr_gan_jax.inference.options import check_size
-from inr_gan_jax.ops.viewport import Viewport
+
+if TYPE_CHECKING:
+    from inr_gan_jax.inference.loading import LoadedGenerator
+    from inr_gan_jax.ops.viewport import Viewport
 
 flags.disclaim_key_flags()
 

@@ -2,8 +2,7 @@
 
 import dataclasses
 import os
-from collections.abc import Callable, Mapping
-from typing import Literal
+from collections.abc import Callable
 
 import numpy as np
 from PIL import Image
@@ -12,8 +11,7 @@ from inr_gan_jax.array_types import Array, Params
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.metrics import digits_features, inception, inception_weights, squeezenet, vgg16
 from inr_gan_jax.metrics.weight_files import channels_last
-
-NetworkName = Literal["inception", "squeezenet", "vgg16", "digits"]
+from inr_gan_jax.metrics.weights_options import WEIGHTS_OPTIONS, NetworkName
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,43 +57,6 @@ class FeatureNetwork:
         size = (self.host_side, self.host_side)
         pictures = (Image.fromarray(np.ascontiguousarray(image)) for image in images)
         return np.stack([np.asarray(picture.resize(size, Image.Resampling.BILINEAR)) for picture in pictures])
-
-
-@dataclasses.dataclass(frozen=True)
-class WeightsOption:
-    """How a user names a file of weights.
-
-    Attributes:
-        flag: of the commands, without dashes.
-        variable: of the environment, when the flag is not given.
-        source: what the file should be and where the field gets it.
-    """
-
-    flag: str
-    variable: str
-    source: str
-
-    def find(self, given: str | os.PathLike[str] | None) -> str:
-        """The path given, else the one in the environment, else nothing."""
-        return os.fspath(given) if given else os.environ.get(self.variable, "")
-
-    def resolve(self, given: str | os.PathLike[str] | None) -> str:
-        """The path given, else the one in the environment.
-
-        Raises:
-            UserError: if there is neither.
-        """
-        path = self.find(given)
-        if not path:
-            raise UserError(f"give --{self.flag} or ${self.variable}: {self.source}")
-        return path
-
-
-WEIGHTS_OPTIONS: Mapping[str, WeightsOption] = {
-    "inception": WeightsOption("inception_weights", "INR_GAN_INCEPTION_WEIGHTS", inception_weights.WEIGHTS_SOURCE),
-    "squeezenet": WeightsOption("squeezenet_weights", "INR_GAN_SQUEEZENET_WEIGHTS", squeezenet.WEIGHTS_SOURCE),
-    "vgg16": WeightsOption("vgg16_weights", "INR_GAN_VGG16_WEIGHTS", vgg16.WEIGHTS_SOURCE),
-}
 
 
 def load_feature_network(name: NetworkName, weights: str | os.PathLike[str] | None = None) -> FeatureNetwork:

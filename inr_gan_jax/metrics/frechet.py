@@ -23,13 +23,13 @@ def frechet_distance(first: FeatureStats, second: FeatureStats) -> float:
 
     Source: Dowson and Landau 1982; arXiv 1706.08500 for its use on generated images.
     """
-    product = _factor(first.covariance).T @ _factor(second.covariance)
+    product = covariance_factor(first.covariance).T @ covariance_factor(second.covariance)
     trace_of_root = np.linalg.svd(product, compute_uv=False).sum()
     traces = np.trace(first.covariance) + np.trace(second.covariance)
     return float(np.sum(np.square(first.mean - second.mean)) + traces - 2 * trace_of_root)
 
 
-def _factor(covariance: np.ndarray) -> np.ndarray:
+def covariance_factor(covariance: np.ndarray) -> np.ndarray:
     """L [features, rank] with L L^T = covariance."""
     values, vectors = np.linalg.eigh(covariance)
     is_signal = values > max(values[-1], 0) * len(values) * np.finfo(np.float64).eps

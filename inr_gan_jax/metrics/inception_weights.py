@@ -20,15 +20,7 @@ from inr_gan_jax.importers.torch_script import is_torch_script, read_torch_scrip
 from inr_gan_jax.metrics.graph_def import read_constants
 from inr_gan_jax.metrics.inception import NUM_FEATURES, NUM_LOGITS, inception_params, unit_shapes
 from inr_gan_jax.metrics.weight_files import WeightsFile, checked_arrays, file_sha256, read_weights
-
-WEIGHTS_SOURCE = (
-    "one of pt_inception-2015-12-05-6726825d.pth (sha256 "
-    "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2, "
-    "https://github.com/mseitzer/pytorch-fid/releases/tag/fid_weights), inception-2015-12-05.pt (sha256 "
-    "f58cb9b6ec323ed63459aa4fb441fe750cfe39fafad6da5cb504a16f19e958f4, "
-    "https://nvlabs-fi-cdn.nvidia.com/stylegan2-ada-pytorch/pretrained/metrics/inception-2015-12-05.pt) and "
-    "classify_image_graph_def.pb (in http://download.tensorflow.org/models/image/imagenet/inception-2015-12-05.tgz)"
-)
+from inr_gan_jax.metrics.weights_options import INCEPTION_SOURCE
 
 _NORMALISATION = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "running_var": "moving_variance"}
 _NVIDIA_NORMALISATION = {"bias": "beta", "running_mean": "mean", "running_var": "var"}
@@ -57,14 +49,14 @@ def load_inception(path: str | os.PathLike[str]) -> InceptionWeights:
     """
     path = Path(path).expanduser()
     if path.suffix in (".npz", ".safetensors"):
-        return _weights(read_weights(path, torch_shapes(), WEIGHTS_SOURCE))
-    sha256 = file_sha256(path, WEIGHTS_SOURCE)
+        return _weights(read_weights(path, torch_shapes(), INCEPTION_SOURCE))
+    sha256 = file_sha256(path, INCEPTION_SOURCE)
     if path.suffix == ".pb":
         arrays = _from_graph_def(path)
     elif is_torch_script(path):
         arrays = _from_torch_script(path)
     else:
-        arrays = read_weights(path, torch_shapes(), WEIGHTS_SOURCE).arrays
+        arrays = read_weights(path, torch_shapes(), INCEPTION_SOURCE).arrays
     return _weights(WeightsFile(path, sha256, arrays))
 
 
@@ -111,14 +103,14 @@ def _weights(file: WeightsFile) -> InceptionWeights:
 def _from_graph_def(path: Path) -> dict[str, np.ndarray]:
     names = graph_def_names()
     shapes = {names[name]: _graph_shape(shape) for name, shape in torch_shapes().items()}
-    arrays = checked_arrays(path, read_constants(path, frozenset(shapes)), shapes, WEIGHTS_SOURCE)
+    arrays = checked_arrays(path, read_constants(path, frozenset(shapes)), shapes, INCEPTION_SOURCE)
     return {name: _from_graph_layout(arrays[tf_name]) for name, tf_name in names.items()}
 
 
 def _from_torch_script(path: Path) -> dict[str, np.ndarray]:
     names, all_shapes = torch_script_names(), torch_shapes()
     shapes = {names[name]: shape for name, shape in all_shapes.items() if name in names}
-    arrays = checked_arrays(path, read_torch_script(path), shapes, WEIGHTS_SOURCE)
+    arrays = checked_arrays(path, read_torch_script(path), shapes, INCEPTION_SOURCE)
     ones = {name: np.ones(shape, np.float32) for name, shape in all_shapes.items() if name not in names}
     return {**{name: arrays[theirs] for name, theirs in names.items()}, **ones}
 

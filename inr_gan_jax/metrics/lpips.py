@@ -13,13 +13,10 @@ from jax import lax
 from inr_gan_jax.array_types import Array, Params, along_last, check_shape
 from inr_gan_jax.metrics import alexnet, squeezenet, vgg16
 from inr_gan_jax.metrics.weight_files import Shapes, WeightsFile, array_names, channels_last, read_weights
+from inr_gan_jax.metrics.weights_options import LPIPS_HEADS_SOURCE, VGG16_SOURCE
 
 # Added to the norms, outside the root.
 _EPSILON = 1e-10
-HEADS_SOURCE = (
-    "the LPIPS v0.1 heads of {name} (https://github.com/richzhang/PerceptualSimilarity, lpips/weights/v0.1/{name}.pth) "
-    "as .pth, .npz or .safetensors"
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,9 +39,7 @@ class _Backbone:
 
 
 _BACKBONES: Mapping[str, _Backbone] = {
-    "vgg": _Backbone(
-        vgg16.convolution_shapes, vgg16.taps_of_normalised, (64, 128, 256, 512, 512), 16, vgg16.WEIGHTS_SOURCE
-    ),
+    "vgg": _Backbone(vgg16.convolution_shapes, vgg16.taps_of_normalised, (64, 128, 256, 512, 512), 16, VGG16_SOURCE),
     "alex": _Backbone(
         alexnet.alexnet_shapes, alexnet.alexnet_taps, (64, 192, 384, 256, 256), 31, alexnet.WEIGHTS_SOURCE
     ),
@@ -77,7 +72,7 @@ def load_lpips(
     """
     backbone = _BACKBONES[name]
     file = read_weights(backbone_path, backbone.shapes(), backbone.source)
-    source = HEADS_SOURCE.format(name=name)
+    source = LPIPS_HEADS_SOURCE.format(name=name)
     heads = _read_heads(heads_path, backbone.channels, source)
     params = {"backbone": channels_last(file.arrays), "heads": heads.arrays}
     return params, {f"lpips_{name}_backbone": file.sha256, f"lpips_{name}_heads": heads.sha256}

@@ -12,13 +12,11 @@ import numpy as np
 from inr_gan_jax.array_types import Array
 from inr_gan_jax.metrics import lpips
 from inr_gan_jax.metrics.devices import BatchDevices
-from inr_gan_jax.metrics.feature_networks import WEIGHTS_OPTIONS, WeightsOption
-from inr_gan_jax.metrics.ppl import PathDraws, PathGenerator, PathProtocol, draw_paths, path_distances, path_length
+from inr_gan_jax.metrics.ppl import PathDraws, PathGenerator, draw_paths, path_distances, path_length
 from inr_gan_jax.metrics.progress import Progress
+from inr_gan_jax.metrics.protocols import PathProtocol
 from inr_gan_jax.metrics.settings import MetricSettings
-
-# Of the heads that the feature maps are weighted by.
-LPIPS_HEADS = WeightsOption("lpips_vgg_heads", "INR_GAN_LPIPS_VGG_HEADS", lpips.HEADS_SOURCE.format(name="vgg"))
+from inr_gan_jax.metrics.weights_options import LPIPS_HEADS, WEIGHTS_OPTIONS
 
 
 class PathMeasure:

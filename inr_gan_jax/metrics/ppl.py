@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import flax.struct
 import jax
@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from inr_gan_jax.array_types import Array, PRNGKey
+from inr_gan_jax.metrics.protocols import PathProtocol
 
 # Pictures are compared at this side, or a little above.
 _COMPARED_SIDE = 256
@@ -38,23 +39,6 @@ class PathGenerator:
     mapping: Callable[[Any, Array, Array | None], Array]
     synthesise: Callable[[Any, Array, PRNGKey], Array]
     draw_labels: Callable[[PRNGKey, int], Array | None]
-
-
-@dataclasses.dataclass(frozen=True)
-class PathProtocol:
-    """Which paths are measured.
-
-    Attributes:
-        space: of the interpolation: `z`, spherical, or `w`, linear.
-        sampling: where on the path: `full`, uniform over it, or `end`, at its first end.
-        crops: whether to compare the middle of faces only.
-        epsilon: length of a step.
-    """
-
-    space: Literal["z", "w"]
-    sampling: Literal["full", "end"]
-    crops: bool
-    epsilon: float = 1e-4
 
 
 class PathDraws(flax.struct.PyTreeNode):

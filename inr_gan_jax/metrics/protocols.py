@@ -11,14 +11,30 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 from inr_gan_jax.errors import UserError
-from inr_gan_jax.metrics.feature_networks import NetworkName
-from inr_gan_jax.metrics.ppl import PathProtocol
+from inr_gan_jax.metrics.weights_options import NetworkName
 
-Kind = Literal["frechet", "kernel", "precision_recall", "inception_score", "path_length"]
+Kind = Literal["frechet", "kernel", "precision_recall", "inception_score", "path_length", "pixel_frechet"]
 
 # Of torch-fidelity; StyleGAN leaves it to chance.
 _SUBSET_SEED = 2020
 _PATHS = 50_000
+
+
+@dataclasses.dataclass(frozen=True)
+class PathProtocol:
+    """Which paths are measured.
+
+    Attributes:
+        space: of the interpolation: `z`, spherical, or `w`, linear.
+        sampling: where on the path: `full`, uniform over it, or `end`, at its first end.
+        crops: whether to compare the middle of faces only.
+        epsilon: length of a step.
+    """
+
+    space: Literal["z", "w"]
+    sampling: Literal["full", "end"]
+    crops: bool
+    epsilon: float = 1e-4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +70,7 @@ class Protocol:
     @property
     def lower_is_better(self) -> bool:
         """Whether smaller values are better ones."""
-        return self.kind in ("frechet", "kernel", "path_length")
+        return self.kind in ("frechet", "kernel", "path_length", "pixel_frechet")
 
     @property
     def value_names(self) -> tuple[str, ...]:
@@ -66,6 +82,8 @@ class Protocol:
                 return f"{self.name}_mean", f"{self.name}_std"
             case "kernel":
                 return self.name, f"{self.name}_std"
+            case "pixel_frechet":
+                return self.name, f"{self.name}_bytes"
         return (self.name,)
 
     @property
@@ -128,8 +146,11 @@ _PATH_LENGTHS: Mapping[str, PathProtocol] = {
     "ppl_wend": PathProtocol("w", "end", crops=True),
     "ppl2_wend": PathProtocol("w", "end", crops=False),
 }
+# By the pixels, as many generated images as the configuration of the run says.
+PIXEL_FD = "pixel_fd"
 # What an error message suggests.
 EXAMPLES = (
+    PIXEL_FD,
     "fid50k_full",
     "kid50k_full",
     "pr50k3_full",
@@ -151,6 +172,8 @@ def parse_protocol(name: str) -> Protocol:
     Raises:
         UserError: for an unknown name, with the nearest ones; for a number of images or neighbours that is too small.
     """
+    if name == PIXEL_FD:
+        return Protocol(name, "pixel_frechet", None, 0)
     if name in _PATH_LENGTHS:
         return Protocol(name, "path_length", None, _PATHS, path=_PATH_LENGTHS[name])
     for pattern, build in _COUNTED.items():

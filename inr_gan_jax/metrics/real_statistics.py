@@ -17,8 +17,6 @@ from inr_gan_jax.metrics.protocols import Protocol
 from inr_gan_jax.metrics.real_images import RealImages
 from inr_gan_jax.storage import whole_file
 
-DEFAULT_CACHE = "~/.cache/inr_gan_jax/metrics"
-
 # Of the draws behind the floors, which are a property of the real set and do not follow the seed of a run.
 _FLOOR_SEED = 0
 # To be raised when the numbers change for the same key.

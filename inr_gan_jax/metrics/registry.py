@@ -42,6 +42,9 @@ class MetricSuite:
     """
 
     def __init__(self, protocols: Sequence[Protocol], real: RealImages | None, settings: MetricSettings) -> None:
+        by_pixels = [protocol.name for protocol in protocols if protocol.kind == "pixel_frechet"]
+        if by_pixels:
+            raise UserError(f"{by_pixels[0]} is measured on a run, python -m inr_gan_jax.evaluate computes it")
         needs_real = [protocol.name for protocol in protocols if protocol.kind not in _WITHOUT_REAL]
         if real is None and needs_real:
             raise UserError(f"{needs_real[0]} needs real images, and no data set is given")

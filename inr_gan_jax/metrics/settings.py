@@ -1,13 +1,19 @@
 """What metrics are given and what they give back."""
 
+from __future__ import annotations
+
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from inr_gan_jax.metrics.feature_extraction import SampleImages
-from inr_gan_jax.metrics.ppl import PathGenerator
 from inr_gan_jax.metrics.protocols import Protocol
+
+if TYPE_CHECKING:
+    from inr_gan_jax.metrics.feature_extraction import SampleImages
+    from inr_gan_jax.metrics.ppl import PathGenerator
+
+DEFAULT_CACHE = "~/.cache/inr_gan_jax/metrics"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,13 +9,10 @@ from jax import lax
 from inr_gan_jax.array_types import Array, Params, along_last, check_shape
 from inr_gan_jax.metrics.layers import convolve_relu, max_pool
 from inr_gan_jax.metrics.weight_files import Shapes, WeightsFile, channels_last, read_weights
+from inr_gan_jax.metrics.weights_options import SQUEEZENET_SOURCE
 
 SIDE = 227
 NUM_FEATURES = 512
-WEIGHTS_SOURCE = (
-    "SqueezeNet 1.0 of https://github.com/songhan/SqueezeNet-Deep-Compression as .npz: conv1/w, conv1/b, "
-    "fire2/conv1x1_1/w ... conv_final/b, kernels [out, in, height, width]"
-)
 TORCHVISION_SOURCE = (
     "the state_dict of torchvision's squeezenet1_1 "
     "(https://download.pytorch.org/models/squeezenet1_1-b8a52dc0.pth) as .pth, .npz or .safetensors"
@@ -69,7 +66,7 @@ def load_squeezenet(path: str | os.PathLike[str]) -> tuple[Params, WeightsFile]:
     Raises:
         UserError: one sentence, if the file is missing, damaged, hostile or of another network.
     """
-    file = read_weights(path, squeezenet_shapes(), WEIGHTS_SOURCE)
+    file = read_weights(path, squeezenet_shapes(), SQUEEZENET_SOURCE)
     kinds = {"w": "weight", "b": "bias"}
     named = {f"{name[:-2]}.{kinds[name[-1]]}": array for name, array in file.arrays.items()}
     return channels_last(named), file

@@ -14,12 +14,9 @@ from jax import lax
 from inr_gan_jax.array_types import Array, Params, along_last, check_shape
 from inr_gan_jax.metrics.layers import convolve_relu, max_pool
 from inr_gan_jax.metrics.weight_files import Shapes, WeightsFile, channels_last, read_weights
+from inr_gan_jax.metrics.weights_options import VGG16_SOURCE
 from inr_gan_jax.ops.tf1_resize import tf1_resize
 
-WEIGHTS_SOURCE = (
-    "the state_dict of torchvision's vgg16 (https://download.pytorch.org/models/vgg16-397923af.pth, sha256 "
-    "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0) as .pth, .npz or .safetensors"
-)
 SIDE = 224
 NUM_FEATURES = 4096
 TAPS = ("relu1_2", "relu2_2", "relu3_3", "relu4_3", "relu5_3")
@@ -77,7 +74,7 @@ def load_vgg16(path: str | os.PathLike[str], with_dense_layers: bool = False) ->
 def read_vgg16(path: str | os.PathLike[str], with_dense_layers: bool) -> WeightsFile:
     """As `load_vgg16`, in PyTorch's layout, with the digest of the file."""
     shapes = {**convolution_shapes(), **(dense_shapes() if with_dense_layers else {})}
-    return read_weights(path, shapes, WEIGHTS_SOURCE)
+    return read_weights(path, shapes, VGG16_SOURCE)
 
 
 def normalised(images: Array) -> Array:

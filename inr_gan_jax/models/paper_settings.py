@@ -11,8 +11,8 @@ import numpy as np
 from inr_gan_jax.array_types import Array, Precision
 from inr_gan_jax.ops.fourier_features import fixed_basis
 from inr_gan_jax.ops.modulation import FactorActivation
-from inr_gan_jax.ops.table_lookup import Between
-from inr_gan_jax.ops.viewport import DensifyRule, Viewport
+from inr_gan_jax.ops.rules import Between, DensifyRule
+from inr_gan_jax.ops.viewport import Viewport
 
 ModulationKind = Literal["factorised", "full", "none"]
 Scales = Literal["staged", "averaged"]

@@ -2,16 +2,13 @@
 
 import dataclasses
 import typing
-from typing import Literal
 
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
 from inr_gan_jax.array_types import Array
-
-Between = Literal["nearest", "bilinear"]
-Beyond = Literal["reflect", "clamp", "wrap"]
+from inr_gan_jax.ops.rules import Between, Beyond
 
 # A point on a lattice line belongs to the cell that starts there, although 0.3 * 10 may round to 2.9999999999999996.
 _CELL_TOLERANCE = 1e-9

@@ -9,15 +9,13 @@ import dataclasses
 import math
 import typing
 from collections.abc import Iterable, Sequence
-from typing import Literal
 
 import numpy as np
 from flax import struct
 
 from inr_gan_jax.array_types import Array
-from inr_gan_jax.ops.table_lookup import Between, TableRule
-
-DensifyRule = Literal["paper", "all", "pointwise"]
+from inr_gan_jax.ops.rules import Between, DensifyRule
+from inr_gan_jax.ops.table_lookup import TableRule
 
 # A point on a lattice line belongs to the cell that starts there, although 0.3 * 10 may round to 2.9999999999999996.
 _CELL_TOLERANCE = 1e-9

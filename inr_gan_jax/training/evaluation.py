@@ -10,16 +10,15 @@ from inr_gan_jax.data.dataset import Dataset
 from inr_gan_jax.data.input_pipeline import all_images
 from inr_gan_jax.data.random_access import read_images
 from inr_gan_jax.errors import UserError
-from inr_gan_jax.metrics.feature_networks import WEIGHTS_OPTIONS
-from inr_gan_jax.metrics.pixel_fd import PixelFD
-from inr_gan_jax.metrics.protocols import parse_protocol
+from inr_gan_jax.metrics.pixel_fd import PixelFD, check_size
+from inr_gan_jax.metrics.protocols import PIXEL_FD, parse_protocol
 from inr_gan_jax.metrics.real_images import RealImages
 from inr_gan_jax.metrics.run_metric import RunMetric
 from inr_gan_jax.metrics.settings import MetricSettings
+from inr_gan_jax.metrics.weights_options import WEIGHTS_OPTIONS
 from inr_gan_jax.ops.image_grid import to_uint8
 from inr_gan_jax.training.hooks import Sampler
 
-PIXEL_METRIC = "pixel_fd"
 # A stream of random numbers that no training step folds in.
 _STREAM = 2**31 - 2
 
@@ -45,9 +44,10 @@ class Evaluation:
         settings, data = config.evaluation, config.data
         self._sampler = sampler
         self.latest: float | None = None
-        if settings.metric == PIXEL_METRIC:
+        if settings.metric == PIXEL_FD:
+            check_size(len(dataset), data.height * data.width * data.channels)
             self._metric: PixelFD | RunMetric = PixelFD(all_images(dataset, data), settings.num_samples)
-            self.name, self.lower_is_better = f"metric/{PIXEL_METRIC}", True
+            self.name, self.lower_is_better = f"metric/{PIXEL_FD}", True
             self.floors = self._metric.floors()
             return
         real = RealImages(
@@ -99,7 +99,7 @@ def check_metric(config: EvaluationConfig) -> None:
     Raises:
         UserError: for a name that is no protocol.
     """
-    if config.metric not in ("none", PIXEL_METRIC):
+    if config.metric not in ("none", PIXEL_FD):
         parse_protocol(config.metric)
 
 
@@ -109,7 +109,7 @@ def check_weights_named(config: EvaluationConfig) -> None:
     Raises:
         UserError: one sentence that says how to name it.
     """
-    if config.metric in ("none", PIXEL_METRIC):
+    if config.metric in ("none", PIXEL_FD):
         return
     option = WEIGHTS_OPTIONS.get(parse_protocol(config.metric).network or "")
     if option and not option.find(config.weights_file):

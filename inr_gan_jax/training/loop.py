@@ -26,6 +26,7 @@ from inr_gan_jax.data.input_pipeline import make_iterator
 from inr_gan_jax.errors import MachineError, UserError
 from inr_gan_jax.models.build import build_discriminator, build_generator
 from inr_gan_jax.processes import Processes
+from inr_gan_jax.training.closing_words import closing_words
 from inr_gan_jax.training.evaluation import Evaluation, check_metric, check_weights_named
 from inr_gan_jax.training.guard import Alarm, Guard, GuardRecord
 from inr_gan_jax.training.hooks import Sampler, Schedule, all_finite, local_copy, write_sample_grid
@@ -40,6 +41,9 @@ from inr_gan_jax.training.sharding import Shardings, make_shardings
 from inr_gan_jax.training.state import TrainState, init_state
 from inr_gan_jax.training.steps import TrainStep
 from inr_gan_jax.training.unfinished_ticks import UnfinishedTicks
+
+# Which may lie elsewhere on each host of a run.
+FOLDERS_OF_A_HOST = {"config.compilation_cache_dir", "config.data.data_dir", "config.evaluation.cache_dir"}
 
 
 class TrainingDivergedError(UserError):
@@ -67,16 +71,19 @@ class _Parts:
     stop: StopRequest
 
 
-def train(config: Config, workdir: epath.PathLike, processes: Processes | None = None) -> TrainState:
-    """Trains until `total_kimg`, going on from the newest sound checkpoint of the run folder when there is one.
+def train(
+    config: Config, workdir: epath.PathLike, processes: Processes | None = None, stop: StopRequest | None = None
+) -> TrainState:
+    """Trains until `total_kimg`, resuming from the newest sound checkpoint of the run folder when there is one.
 
-    SIGTERM makes it save and return; a second one ends the program.
+    SIGTERM and Ctrl-C make it save and return; another one, a second later, ends the program.
 
     Args:
         config: of the run.
         workdir: run folder, the same for all processes; checkpoints, numbers, samples and the resolved configuration
             go there.
         processes: that train together; this one alone when not given.
+        stop: notices signals; tells afterwards which one stopped the run.
 
     Returns:
         The final state.
@@ -88,7 +95,8 @@ def train(config: Config, workdir: epath.PathLike, processes: Processes | None =
         MachineError: if the run folder can no longer be written, or another process does not answer.
     """
     workdir, processes = epath.Path(workdir), processes or Processes()
-    with StopRequest(processes) as stop, contextlib.ExitStack() as stack:
+    stop = stop or StopRequest(processes)
+    with stop, contextlib.ExitStack() as stack:
         parts = _open_parts(config, workdir, stop, processes, stack)
         try:
             run = _Run(parts)
@@ -98,10 +106,13 @@ def train(config: Config, workdir: epath.PathLike, processes: Processes | None =
                 run.close()
             if not run.was_stopped:
                 _say_result(parts, run.state)
+                if processes.is_first:
+                    kimg = int(run.state.step) * config.training.batch_size / 1000
+                    print(closing_words(workdir, config, kimg), flush=True)
         except OSError as error:
             raise MachineError(
                 f"run folder {workdir} cannot be written ({error.strerror or error}), so the run stops; the same "
-                "command goes on from the newest checkpoint"
+                "command resumes from the newest checkpoint"
             ) from error
     return run.state
 
@@ -148,7 +159,8 @@ class _Run:
             self._save()
             self._parts.checkpoints.wait()
             kimg = self._kimg(self._step)
-            self._progress.say(f"stopped by SIGTERM at {kimg:.1f} kimg, saved; the same command goes on from there")
+            reason = self._parts.stop.reason
+            self._progress.say(f"stopped by {reason} at {kimg:.1f} kimg, saved; the same command resumes from there")
 
     def close(self) -> None:
         """Ends all files."""
@@ -269,7 +281,7 @@ class _Run:
         except CheckpointNotWrittenError as error:
             if self.was_stopped or step == self._config.training.total_steps:
                 raise
-            self._progress.say(f"{error}; the run goes on")
+            self._progress.say(f"{error}; the run continues")
             return
         self._saved_step = step
 
@@ -352,6 +364,7 @@ def _open_parts(
     config: Config, workdir: epath.Path, stop: StopRequest, processes: Processes, stack: contextlib.ExitStack
 ) -> _Parts:
     """Checks everything that can be wrong, then makes the run folder, which is left when the stack ends."""
+    processes.check_equal({"--workdir": str(workdir), **config.overrides(without=FOLDERS_OF_A_HOST)})
     processes.from_first("look at the run folder", lambda: check_run_folder(workdir, config))
     check_metric(config.evaluation)
     check_weights_named(config.evaluation)
@@ -458,5 +471,5 @@ def _opening_line(parts: _Parts, first_step: int) -> str:
     where = f"{count} {device.platform} device{'s' if count > 1 else ''}"
     where += f" of {processes} processes" if processes > 1 else ""
     kimg = first_step * parts.config.training.batch_size / 1000
-    start = f"going on from {kimg:.1f} kimg" if first_step else "starting"
+    start = f"resuming from {kimg:.1f} kimg" if first_step else "starting"
     return f"{parts.config.name}: {start} on {where}, into {parts.workdir}"

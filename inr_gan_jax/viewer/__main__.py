@@ -9,7 +9,6 @@ the printed address holds.
 from collections.abc import Sequence
 from pathlib import Path
 
-import jax
 from absl import flags
 
 from inr_gan_jax.checked_flags import define_integer
@@ -23,6 +22,8 @@ _CACHE = "~/.cache/inr_gan_jax/xla"
 def main(arguments: Sequence[str]) -> None:
     """Entry point."""
     del arguments
+    import jax
+
     values = flags.FLAGS
     serving.check_available()
     with serving.open_socket(values.host, values.port) as listener:

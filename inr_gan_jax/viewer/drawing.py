@@ -10,7 +10,8 @@ from typing import Any
 from inr_gan_jax.inference.loading import LoadedGenerator
 from inr_gan_jax.inference.resampling import Filter
 from inr_gan_jax.inference.views import as_picture
-from inr_gan_jax.ops.viewport import DensifyRule, Viewport
+from inr_gan_jax.ops.rules import DensifyRule
+from inr_gan_jax.ops.viewport import Viewport
 from inr_gan_jax.viewer.comparison import filtered_tile
 from inr_gan_jax.viewer.images import Images
 from inr_gan_jax.viewer.kept import Kept

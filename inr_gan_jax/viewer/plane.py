@@ -6,7 +6,8 @@ left corner of the trained picture and may be negative. Tile (0, 0) of level 0 c
 
 import dataclasses
 
-from inr_gan_jax.ops.viewport import DensifyRule, Viewport
+from inr_gan_jax.ops.rules import DensifyRule
+from inr_gan_jax.ops.viewport import Viewport
 
 TILE = 256
 MIN_LEVEL = -4

@@ -14,7 +14,7 @@ from inr_gan_jax.inference.loading import LoadedGenerator
 from inr_gan_jax.inference.own_weights import has_own_weights
 from inr_gan_jax.inference.routes import SPACES, Space
 from inr_gan_jax.inference.style_mix import num_layers, parse_layers
-from inr_gan_jax.ops.viewport import DensifyRule
+from inr_gan_jax.ops.rules import DensifyRule
 from inr_gan_jax.viewer.refusal import RefusalError
 
 RULES: tuple[DensifyRule, ...] = typing.get_args(DensifyRule)

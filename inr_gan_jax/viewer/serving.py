@@ -3,6 +3,8 @@
 The libraries of the server are imported where they are needed: `check_available` comes before.
 """
 
+from __future__ import annotations
+
 import contextlib
 import importlib.util
 import logging
@@ -11,11 +13,13 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from inr_gan_jax.errors import UserError
-from inr_gan_jax.inference.loading import LoadedGenerator
 from inr_gan_jax.metrics.progress import Progress
+
+if TYPE_CHECKING:
+    from inr_gan_jax.inference.loading import LoadedGenerator
 
 _NEEDED = ("starlette", "uvicorn", "cachetools")
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})

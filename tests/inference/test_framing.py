@@ -1,5 +1,6 @@
 """From a size to the rectangle that is drawn."""
 
+import numpy as np
 import pytest
 
 from inr_gan_jax.errors import UserError

@@ -54,7 +54,7 @@ def test_run_in_a_bucket_goes_on_and_ends_as_one_on_a_disk(
     found = loop.train(config(digits_root, 6), remote)
     jax.tree.map(np.testing.assert_array_equal, found, expected)
     said = capsys.readouterr().out
-    assert "going on from 0.0 kimg" in said
+    assert "resuming from 0.0 kimg" in said
     assert "no TensorBoard files are written into a bucket" in said
 
     steps = [line["step"] for line in read_metrics(remote)]

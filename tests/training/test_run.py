@@ -82,6 +82,9 @@ EVERYTHING = [
 
 
 def start(workdir: Path, data_root: Path, *overrides: str) -> subprocess.Popen:
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        # So it is for tests in the background, and a process would take over that it is ignored.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     return subprocess.Popen(
         command(workdir, *EVERYTHING, *overrides), cwd=ROOT, env=environment(data_root),
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
@@ -96,11 +99,13 @@ def wait_until(condition: Callable[[], bool], process: subprocess.Popen) -> None
         time.sleep(0.002)
 
 
-def stop_gently(process: subprocess.Popen) -> str:
-    process.send_signal(signal.SIGTERM)
+def stop_gently(process: subprocess.Popen, number: signal.Signals = signal.SIGTERM) -> str:
+    """Twice at once, as GNU `timeout` does it with its child and then the whole group."""
+    process.send_signal(number)
+    process.send_signal(number)
     output = process.communicate(timeout=60)[0]
-    assert process.returncode == 0, output
-    assert "stopped by SIGTERM" in output
+    assert process.returncode == (0 if number == signal.SIGTERM else 130), output
+    assert f"stopped by {'SIGTERM' if number == signal.SIGTERM else 'Ctrl-C'}" in output
     return output
 
 
@@ -118,10 +123,11 @@ def test_run_that_is_stopped_killed_and_damaged_ends_bit_equal(tmp_path: Path, d
     done = run(command(undisturbed, *EVERYTHING, length), digits_root)
     assert done.returncode == 0, done.stderr
     assert "pixel Fréchet distance" in done.stdout
+    assert f"finished at 2.4 kimg, in {undisturbed}" in done.stdout
 
     process = start(disturbed, digits_root, length)
     wait_until(lambda: newest(disturbed) >= 50, process)
-    stop_gently(process)
+    stop_gently(process, signal.SIGINT)
     stopped_at = newest(disturbed)
     assert 50 <= stopped_at < 300
 
@@ -135,7 +141,7 @@ def test_run_that_is_stopped_killed_and_damaged_ends_bit_equal(tmp_path: Path, d
     again = run(command(disturbed, *EVERYTHING, length), digits_root)
     assert again.returncode == 0, again.stderr
     assert "is damaged" in again.stdout
-    assert "going on from" in again.stdout
+    assert "resuming from" in again.stdout
     assert_same_end(undisturbed, disturbed)
     starts = [json.loads(line) for line in (disturbed / "starts.jsonl").read_text().splitlines()]
     assert len(starts) == 3
@@ -216,37 +222,55 @@ def listing(workdir: Path) -> list[Path]:
         return []
 
 
-SIGNALS = """
-import os, signal, sys, threading, time
+# What is sent after which seconds -> exit code and last word.
+SIGNALS = {
+    "progress": (0, "not requested"),
+    "progress TERM": (0, "requested"),
+    "progress TERM TERM": (0, "requested"),
+    "progress INT": (130, "requested"),
+    "progress INT INT TERM": (130, "requested"),
+    "progress TERM INT": (0, "requested"),
+    "progress TERM 1.1 TERM": (143, ""),
+    "progress INT 1.1 INT": (130, ""),
+    "nothing TERM": (0, "stopped by SIGTERM before the first step; nothing is lost"),
+    "nothing INT": (130, "stopped by Ctrl-C before the first step; nothing is lost"),
+    "ignored INT": (0, "not requested"),
+    "ignored INT TERM": (0, "requested"),
+}
+# All cases at once, in children of one process that has loaded everything.
+SENDER = """
+import os, signal, sys, time
 from inr_gan_jax.training.interruption import StopRequest
-with StopRequest() as stop:
-    if sys.argv[1] == "progress":
-        stop.note_progress()
-    for number in range(int(sys.argv[2])):
-        os.kill(os.getpid(), signal.SIGTERM)
+def send(mode, *steps):
+    signal.signal(signal.SIGINT, signal.SIG_IGN if mode == "ignored" else signal.default_int_handler)
+    with StopRequest() as stop:
+        if mode != "nothing":
+            stop.note_progress()
+        for step in steps:
+            if step in ("INT", "TERM"):
+                os.kill(os.getpid(), getattr(signal, f"SIG{step}"))
+            else:
+                time.sleep(float(step))
         time.sleep(0.3)
-    print("requested" if stop.is_requested else "not requested")
+        print("requested" if stop.is_requested else "not requested", flush=True)
+    os._exit(stop.exit_code)
+folder, *cases = sys.argv[1:]
+children = []
+for number, case in enumerate(cases):
+    children.append(os.fork())
+    if not children[-1]:
+        os.dup2(os.open(f"{folder}/{number}", os.O_WRONLY | os.O_CREAT), 1)
+        send(*case.split())
+print(*(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children))
 """
 
 
-@pytest.mark.parametrize(
-    ("arguments", "code", "words"),
-    [
-        (["progress", "0"], 0, "not requested"),
-        (["progress", "1"], 0, "requested"),
-        (["progress", "2"], 143, ""),
-        (["nothing", "1"], 0, "nothing is lost"),
-    ],
-)
-def test_second_sigterm_ends_the_program_and_one_before_the_first_step_too(
-    arguments: list[str], code: int, words: str
-) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", SIGNALS, *arguments], capture_output=True, text=True, cwd=ROOT, check=False, timeout=60
-    )
-    assert done.returncode == code
-    assert words in done.stdout
-    assert ("not requested" in done.stdout) == (words == "not requested")
+def test_only_a_later_second_signal_ends_the_program_and_one_before_the_first_step_too(tmp_path: Path) -> None:
+    program = [sys.executable, "-c", SENDER, str(tmp_path), *SIGNALS]
+    done = subprocess.run(program, capture_output=True, text=True, cwd=ROOT, check=False, timeout=60)
+    codes = map(int, done.stdout.split())
+    words = [(tmp_path / str(number)).read_text().strip() for number in range(len(SIGNALS))]
+    assert dict(zip(SIGNALS, zip(codes, words, strict=True), strict=True)) == SIGNALS, done.stderr
 
 
 def test_dry_run_describes_and_touches_no_disk(tmp_path: Path) -> None:
@@ -288,7 +312,7 @@ MISTAKES = {
         "/nowhere/vgg16.pth",
     ),
     "argument": (["stray"], "unexpected argument 'stray'"),
-    "unknown flag": (["--wrkdir=x"], "Unknown command line flag 'wrkdir'"),
+    "unknown flag": (["--wrkdir=x"], "unknown flag --wrkdir; nearest: --workdir"),
 }
 
 

@@ -77,11 +77,20 @@ def test_steps_on_a_mesh_end_where_those_of_one_device_do(one_and_mesh: tuple[Ra
         np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-11)
 
 
-def test_gradients_in_float32_differ_by_rounding_only() -> None:
-    one, mesh = (jax.tree.leaves(gradients_of_a_step(count)) for count in (1, 8))
+@pytest.fixture(scope="module")
+def single_steps() -> tuple[Any, Any]:
+    """Gradients in float32 and the parameters that they lead to, on one device and on eight."""
+    return phases_of_a_step(1), phases_of_a_step(8)
+
+
+@pytest.mark.parametrize(("part", "bar"), [("gradients", 1e-6), ("parameters", 2e-5)])
+def test_a_single_step_in_float32_differs_by_rounding_only(
+    single_steps: tuple[Any, Any], part: str, bar: float
+) -> None:
+    one, mesh = (jax.tree.leaves(each[part]) for each in single_steps)
     assert len(one) > 20
     for ours, theirs in zip(one, mesh, strict=True):
-        np.testing.assert_allclose(theirs, ours, rtol=0, atol=1e-6 * max(1.0, np.abs(ours).max()))
+        np.testing.assert_allclose(theirs, ours, rtol=0, atol=bar * max(1.0, np.abs(ours).max()))
 
 
 def test_each_device_computes_its_share_of_batch_and_rows(one_and_mesh: tuple[Ran, Ran]) -> None:
@@ -103,8 +112,8 @@ def test_split_optimizers_take_half_of_the_memory_on_two_groups(one_and_mesh: tu
     assert bytes_a_device(mesh.discriminator_params) == bytes_a_device(one.discriminator_params)
 
 
-def gradients_of_a_step(num_devices: int) -> Any:
-    """Gradients of both networks, R1 included, on one device or on 4 x 2."""
+def phases_of_a_step(num_devices: int) -> dict[str, Any]:
+    """Gradients and new parameters of both networks, R1 included, on one device or on 4 x 2."""
     config = tiny_config(training={"batch_size": 8}, loss={"r1_interval": 1})
     parts = (build_generator(config, for_training=True), build_discriminator(config), build_optimizers(config))
     shardings = shardings_of(jax.devices()[:num_devices], 8, ShardingConfig(spatial=2 if num_devices > 1 else 1))
@@ -115,12 +124,17 @@ def gradients_of_a_step(num_devices: int) -> Any:
         prepared = step.prepare({"image": images})
         return draw_inputs(config, step.generator, step.losses.augmentation, prepared, jax.random.key(2))
 
-    def gradients(state: TrainState, inputs: PhaseInputs) -> Any:
-        return [step.losses.gradients(phase, state, step.losses.placed(inputs))[0] for phase in step.intervals()]
+    def phases(state: TrainState, inputs: PhaseInputs) -> dict[str, Any]:
+        inputs = step.losses.placed(inputs)
+        after = [step.run_phase(phase, state, inputs)[0] for phase in step.intervals()]
+        return {
+            "gradients": [step.losses.gradients(phase, state, inputs)[0] for phase in step.intervals()],
+            "parameters": [(each.generator_params, each.discriminator_params) for each in after],
+        }
 
     state = jax.device_put(jax.jit(lambda: init_state(config, *parts))(), shardings.replicated)
     inputs = jax.device_put(jax.jit(draw)(images), shardings.batch)
-    return jax.device_get(jax.jit(gradients)(state, inputs))
+    return jax.device_get(jax.jit(phases)(state, inputs))
 
 
 def test_optimizers_stay_whole_unless_asked_for() -> None:

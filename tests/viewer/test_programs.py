@@ -6,7 +6,8 @@ import pytest
 from inr_gan_jax.inference.loading import LoadedGenerator
 from inr_gan_jax.inference.pictures import render
 from inr_gan_jax.ops.image_grid import to_uint8
-from inr_gan_jax.ops.viewport import DensifyRule, Viewport
+from inr_gan_jax.ops.rules import DensifyRule
+from inr_gan_jax.ops.viewport import Viewport
 from inr_gan_jax.viewer.plane import MAX_LEVEL, MIN_LEVEL, TILE, Tile, viewport_at, viewport_of
 from inr_gan_jax.viewer.programs import CPU_PIECES, PieceSettings, Programs, listed_size
 from inr_gan_jax.viewer.scene import RULES

@@ -65,7 +65,7 @@ def test_an_error_of_one_ends_all_with_its_sentence_and_code(body: str, code: in
 def test_an_unknown_error_of_one_ends_the_others_and_names_it() -> None:
     first, second = ended(meet('if index == 1: raise OSError("socket is gone")\ntime.sleep(60)'))
     assert (first.code, second.code) == (3, 1)
-    assert first.error.startswith("error: process 1 of 2 ended: OSError: socket is gone; the same command goes on")
+    assert first.error.startswith("error: process 1 of 2 ended: OSError: socket is gone; the same command resumes")
     assert "Traceback" in second.err
 
 

@@ -125,7 +125,7 @@ def test_killed_process_ends_the_other_within_a_minute_by_name(story: Story) -> 
     assert LOST_BEATS - 2 < story.seconds < 60
     (sentence,) = [line for line in story.ended.out.splitlines() if line.startswith("[0] error: ")]
     assert sentence == (
-        f"[0] error: process 1 of 2 has given no sign of life for {LOST_BEATS} s; the same command goes on from the "
+        f"[0] error: process 1 of 2 has given no sign of life for {LOST_BEATS} s; the same command resumes from the "
         "newest checkpoint"
     )
 
