@@ -17,7 +17,7 @@ from absl import flags
 from inr_gan_jax.command_line import run
 from inr_gan_jax.data.errors import DatasetError
 from inr_gan_jax.data.fit_image import CROPS, IMAGE_FORMATS, RESIZE_FILTERS, FitSettings
-from inr_gan_jax.data.image_sources import LABEL_RULES
+from inr_gan_jax.data.labels import LABEL_RULES
 
 
 def _settings(height: int | None, width: int | None) -> FitSettings | None:
@@ -55,6 +55,7 @@ def main(arguments: Sequence[str]) -> None:
         labels=values.labels,
         max_bad=values.max_bad,
         num_processes=num_processes,
+        label_level=values.label_level,
     )
     print("\n".join(prepare_set(options).lines))
 
@@ -70,7 +71,8 @@ if __name__ == "__main__":
     flags.DEFINE_enum("crop", "center", CROPS, "center: largest centred part of the wanted aspect; none: stretch.")
     flags.DEFINE_enum("filter", "box", RESIZE_FILTERS, "Of the resize; FID depends on it.")
     flags.DEFINE_enum("format", "png", IMAGE_FORMATS, "Of the images in the set; webp is lossless, jpeg is not.")
-    flags.DEFINE_enum("labels", "json", LABEL_RULES, "json: dataset.json if there is one; folders: the first folder.")
+    flags.DEFINE_enum("labels", "json", LABEL_RULES, "json: dataset.json if there is one; folders: names of folders.")
+    flags.DEFINE_integer("label_level", None, "Which folder of a path is the class, 1: the first.", lower_bound=1)
     flags.DEFINE_float("max_bad", 0.001, "Share of images that may be left out.", lower_bound=0.0, upper_bound=1.0)
     flags.DEFINE_integer("num_processes", 0, "Worker processes; 0: as many as cores.", lower_bound=0)
     run(main, when_stopped="; the same command goes on where it stopped")
