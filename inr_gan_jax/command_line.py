@@ -16,17 +16,24 @@ from ml_collections import ConfigDict, config_flags
 
 from inr_gan_jax.config import nearest
 from inr_gan_jax.errors import MachineError, UserError
+from inr_gan_jax.remote_paths import check_local
 
 _USER_MISTAKE, _MACHINE_FAILED = 2, 3
 
 
-def run(main: Callable[[Sequence[str]], None], argument: str | None = None, when_stopped: str = "") -> None:
+def run(
+    main: Callable[[Sequence[str]], None],
+    argument: str | None = None,
+    when_stopped: str = "",
+    may_be_remote: Sequence[str] = (),
+) -> None:
     """Parses flags, runs an entry point and turns errors into one sentence and an exit code.
 
     Args:
         main: gets the program's name, and the argument if there is one.
         argument: what the one argument without a flag is; None when there must be none.
         when_stopped: what to add to the line that Ctrl-C ends with.
+        may_be_remote: names of the flags whose values may lie in a bucket.
     """
 
     def guarded(arguments: Sequence[str]) -> None:
@@ -35,6 +42,7 @@ def run(main: Callable[[Sequence[str]], None], argument: str | None = None, when
         if argument is not None and len(arguments) < 2:
             _fail(f"{argument} is missing; --help lists the flags")
         try:
+            check_local({**_own_flags(), argument or "argument": list(arguments[1:])}, may_be_remote)
             main(arguments)
         except UserError as error:
             _fail(str(error))
@@ -89,6 +97,13 @@ def set_cpu_threads(one_an_operation: bool) -> None:
     """
     option = "multi_thread_eigen" if one_an_operation else "enable_concurrency_optimized_scheduler"
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_{option}=false".strip()
+
+
+def _own_flags() -> dict[str, Any]:
+    """The values of the flags that this package defines, by name."""
+    by_module = flags.FLAGS.flags_by_module_dict()
+    own = [module for module in by_module if module.startswith("inr_gan_jax") or module == sys.argv[0]]
+    return {f"--{flag.name}": flag.value for module in own for flag in by_module[module]}
 
 
 def _fail(sentence: str, code: int = _USER_MISTAKE) -> None:

@@ -17,7 +17,8 @@ ALLOWED = {
     "errors": set(),
     "config_sections": set(),
     "config": {"errors", "config_sections"},
-    "command_line": {"config", "errors"},
+    "remote_paths": {"errors"},
+    "command_line": {"config", "errors", "remote_paths"},
     "ops": BASE,
     "storage": set(),
     "process_watch": set(),
@@ -30,15 +31,15 @@ ALLOWED = {
     "augment": BASE | {"ops"},
     "losses": BASE | {"ops"},
     "metrics": BASE | {"ops"},
-    "data": BASE | {"config"},
+    "data": BASE | {"config", "remote_paths"},
     "models": BASE | {"ops"},
     "training": BASE
     | {"ops", "config", "augment", "losses", "metrics", "data", "models", "checkpoint"}
-    | {"processes", "process_watch", "storage"},
+    | {"processes", "process_watch", "storage", "remote_paths"},
     "importers": BASE | {"config", "models", "checkpoint", "command_line"},
     "inference": BASE | {"config", "data", "ops", "models", "metrics", "checkpoint", "importers", "command_line"},
     "viewer": BASE | {"ops", "models", "metrics", "inference", "command_line"},
-    "main": {"config", "training", "command_line", "errors", "processes", "found_devices"},
+    "main": {"config", "training", "command_line", "errors", "processes", "found_devices", "remote_paths"},
     "plan": {"config", "training", "command_line", "errors"},
     "evaluate": BASE | {"config", "data", "metrics", "inference", "command_line"},
 }
