@@ -26,6 +26,7 @@ def run(
     argument: str | None = None,
     when_stopped: str = "",
     may_be_remote: Sequence[str] = (),
+    needs_argument: bool = True,
 ) -> None:
     """Parses flags, runs an entry point and turns errors into one sentence and an exit code.
 
@@ -34,12 +35,13 @@ def run(
         argument: what the one argument without a flag is; None when there must be none.
         when_stopped: what to add to the line that Ctrl-C ends with.
         may_be_remote: names of the flags whose values may lie in a bucket.
+        needs_argument: whether the argument without a flag must be given.
     """
 
     def guarded(arguments: Sequence[str]) -> None:
         if len(arguments) > 1 + (argument is not None):
             _fail(f"unexpected argument {arguments[-1]!r}; flags look like --name=value")
-        if argument is not None and len(arguments) < 2:
+        if argument is not None and needs_argument and len(arguments) < 2:
             _fail(f"{argument} is missing; --help lists the flags")
         try:
             check_local({**_own_flags(), argument or "argument": list(arguments[1:])}, may_be_remote)
@@ -182,6 +184,8 @@ def _explain_flag_error(error: flags.Error) -> str:
     wrong_type = re.match(r"flag --(\S+?)=(.*?): (.*)", text, re.DOTALL)
     if wrong_type:
         key, value, reason = wrong_type.groups()
+        if reason.startswith("expected"):
+            return f"--{key} is {value!r}, {reason}"
         return f"{key} is {value!r}, which does not fit: {reason}"
     if "config." in text:
         return f"{text} (overrides must stand behind --config=FILE)"

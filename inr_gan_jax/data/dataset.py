@@ -76,7 +76,7 @@ def check_available(config: DataConfig) -> SetIdentity | None:
     Raises:
         DatasetError: one sentence that says what is wrong and what to do.
     """
-    _check_place(config)
+    _check_place(config.name, config.data_dir)
     if config.name in _EMBEDDED:
         return None
     builder = _builder_on_disk(config)
@@ -96,8 +96,8 @@ def open_dataset(config: DataConfig) -> Dataset:
     Raises:
         DatasetError: if the set, the split or the labels are not there, or the images are of another size.
     """
-    _check_place(config)
-    builder = _embedded_builder(config) if config.name in _EMBEDDED else _builder_on_disk(config)
+    _check_place(config.name, config.data_dir)
+    builder = _embedded_builder(config.name, config.data_dir) if config.name in _EMBEDDED else _builder_on_disk(config)
     num_classes = _check_builder(builder, config)
     source = records_of(builder, config.split)
     try:
@@ -109,36 +109,52 @@ def open_dataset(config: DataConfig) -> Dataset:
     return Dataset(config.name, source, num_classes, epath.Path(builder.data_dir), identity)
 
 
-def _check_place(config: DataConfig) -> None:
-    """Checks that the place of the set answers, if it is in a bucket."""
-    if is_address(config.name):
-        check_reachable(config.name, "config.data.name")
-    elif config.data_dir:
-        check_reachable(config.data_dir, "config.data.data_dir")
+def prepared_directory(name: str, data_dir: str) -> epath.Path:
+    """The newest version of a set by the name that `config.data.name` takes; embedded sets are prepared on first use.
+
+    Args:
+        name: below the folder of prepared sets, or a path.
+        data_dir: as for `data_root`.
+
+    Raises:
+        DatasetError: if the set is not there.
+    """
+    _check_place(name, data_dir)
+    if name in _EMBEDDED:
+        return epath.Path(_embedded_builder(name, data_dir).data_dir)
+    return _prepared_directory(name, data_dir)
+
+
+def _check_place(name: str, data_dir: str) -> None:
+    """Checks that the place of a set answers, if it is in a bucket."""
+    if is_address(name):
+        check_reachable(name, "config.data.name")
+    elif data_dir:
+        check_reachable(data_dir, "config.data.data_dir")
     else:
         check_reachable(os.environ.get(_ROOT_VARIABLE, ""), f"${_ROOT_VARIABLE}")
 
 
-def _embedded_builder(config: DataConfig) -> tfds.core.DatasetBuilder:
-    root = data_root(config.data_dir)
+def _embedded_builder(name: str, data_dir: str) -> tfds.core.DatasetBuilder:
+    root = data_root(data_dir)
     tfds.disable_progress_bar()
     try:
-        builder = _EMBEDDED[config.name](data_dir=str(root), file_format="array_record")
+        builder = _EMBEDDED[name](data_dir=str(root), file_format="array_record")
         # tfds would print that it downloads something of unknown size.
         with contextlib.redirect_stdout(io.StringIO()):
             builder.download_and_prepare()
     except OSError as error:
         raise DatasetError(
-            f"data set {config.name} cannot be prepared in {root} ({error.strerror or error}); choose another folder "
+            f"data set {name} cannot be prepared in {root} ({error.strerror or error}); choose another folder "
             "with config.data.data_dir"
         ) from error
     except Exception as error:  # tfds raises many kinds for a damaged folder
-        raise DatasetError(f"data set {config.name} cannot be prepared in {root} ({error}), delete it there") from error
+        raise DatasetError(f"data set {name} cannot be prepared in {root} ({error}), delete it there") from error
     return builder
 
 
 def _builder_on_disk(config: DataConfig) -> tfds.core.DatasetBuilder:
-    directory = _prepared_directory(config)
+    directory = _prepared_directory(config.name, config.data_dir)
     made = preparation(directory)
     if made and made.get("format") != PREPARATION_FORMAT:
         raise DatasetError(
@@ -151,23 +167,23 @@ def _builder_on_disk(config: DataConfig) -> tfds.core.DatasetBuilder:
         raise DatasetError(f"{directory} cannot be read as a tfds data set ({error}), prepare it anew") from error
 
 
-def _prepared_directory(config: DataConfig) -> epath.Path:
+def _prepared_directory(name: str, data_dir: str) -> epath.Path:
     """The newest prepared version of a set."""
-    root = data_root(config.data_dir)
-    directory = root / epath.Path(config.name).expanduser()
+    root = data_root(data_dir)
+    directory = root / epath.Path(name).expanduser()
     with contextlib.suppress(DatasetError):
         return version_directory(directory)
     if (directory / UNFINISHED).is_dir():
         raise NotPreparedError(
-            f"data set {config.name!r} is half-written, because its preparation in {directory} was not finished; run "
+            f"data set {name!r} is half-written, because its preparation in {directory} was not finished; run "
             f"the same {_PREPARE} command again, it goes on where it stopped"
         )
     if any(directory.glob("*incomplete*")):
         raise NotPreparedError(
-            f"data set {config.name!r} is half-written, because tfds did not finish in {directory}; delete that folder "
+            f"data set {name!r} is half-written, because tfds did not finish in {directory}; delete that folder "
             "and prepare the set anew"
         )
-    raise NotPreparedError(_missing(config.name, root, directory))
+    raise NotPreparedError(_missing(name, root, directory))
 
 
 def _missing(name: str, root: epath.Path, directory: epath.Path) -> str:
