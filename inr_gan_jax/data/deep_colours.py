@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from imagecodecs import png_decode
 from PIL import Image
+from PIL.TiffImagePlugin import TiffImageFile
 
 # To 8 bits, rounded: 65535 / 255 = 257.
 _FROM_16_BITS = ((np.arange(2**16) + 128) // 257).astype(np.uint8)
@@ -47,10 +48,8 @@ def decode_deep(data: bytes, picture: Image.Image) -> Image.Image | None:
     if picture.format == "PPM" and picture.mode == "I":
         # Pillow brings the largest value, whatever it is, to 65535.
         return Image.fromarray(to_8_bits(np.asarray(picture)))
-    if picture.format == "TIFF" and picture.mode in ("RGB", "RGBA", "CMYK"):
-        bits = picture.tag_v2.get(_BITS_PER_SAMPLE, ())  # type: ignore[attr-defined]
-        if set(bits) == {16}:
-            return _decode_tiff(data, picture)
+    if isinstance(picture, TiffImageFile) and picture.mode in ("RGB", "RGBA", "CMYK"):
+        return _decode_tiff(data, picture) if set(picture.tag_v2.get(_BITS_PER_SAMPLE, ())) == {16} else None
     return None
 
 

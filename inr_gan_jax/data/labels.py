@@ -61,11 +61,11 @@ def _check_first_level(paths: Iterable[Sequence[str]], source: Path) -> None:
     second = sorted({path[1] for path in paths if len(path) > 1})
     is_split = bool(first) and {name.lower() for name in first} <= _SPLIT_NAMES
     if second and (is_split or len(first) == 1):
-        one = "is the only folder" if len(first) == 1 else "are parts of a data set"
+        reason = "the only folder" if len(first) == 1 else "the parts of a data set"
         raise DatasetError(
-            f"--labels=folders would make classes of the first folders in {source}, {_listed(first)}, which {one} and "
-            f"hardly classes; --label_level=2 takes the folders below ({_listed(second)}), --label_level=1 takes "
-            f"{_listed(first)} all the same"
+            f"--labels=folders uses the first folders in {source} as classes, but {_listed(first)} looks like {reason}"
+            f"; add --label_level=2 to use the folders below ({_listed(second)}), or --label_level=1 to use "
+            f"{_listed(first)}"
         )
 
 

@@ -50,12 +50,12 @@ def main(arguments: Sequence[str]) -> None:
         raise DatasetError(
             f"sets are prepared on a disk, but {values.output or root} is in a bucket; copy it there later"
         )
-    output = Path(values.output).expanduser().absolute() if values.output else None
+    output = Path(values.output).expanduser() if values.output else None
     num_processes = values.num_processes or len(os.sched_getaffinity(0))
     options = Options(
         source=values.source,
         output=output,
-        root=Path(root).absolute(),
+        root=Path(root),
         settings=_settings(values.height, values.width),
         labels=values.labels,
         max_bad=values.max_bad,
