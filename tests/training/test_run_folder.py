@@ -103,6 +103,20 @@ def test_a_run_on_fewer_images_than_a_batch_notices_another_set(
     assert "going on from" in capsys.readouterr().out
 
 
+def test_a_plan_tells_a_set_of_another_size_from_one_that_is_not_there(tmp_path: Path) -> None:
+    source = write_folder(tmp_path / "source", {"1.png": encoded(colours(0))})
+    prepare_set(Options(str(source), tmp_path / "small", tmp_path, FitSettings(32, 32)))
+    shape = {"data_dir": str(tmp_path), "channels": 3, "height": 64, "width": 64}
+    plans = {
+        name: dry_run._plan(tiny_config(data={"name": name, **shape}), epath.Path(tmp_path / "run"))
+        for name in ("small", "smal")
+    }
+    assert "NOT THERE: data set 'smal' is not prepared" in plans["smal"]
+    assert "NOT THERE" not in plans["small"]
+    assert "DOES NOT FIT: images of small are 32x32, but config.data asks for 64x64" in plans["small"]
+    assert "--config=configs/folder.py:32 fits" in plans["small"]
+
+
 def test_a_run_without_a_checkpoint_may_begin_with_other_images(tmp_path: Path) -> None:
     folder, first, second = epath.Path(tmp_path), SetIdentity(3, "a"), SetIdentity(4, "b")
     check_data(folder, first, "few")
