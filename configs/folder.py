@@ -4,6 +4,9 @@
     python -m inr_gan_jax.main --config=configs/folder.py --config.data.name=photos
     python -m inr_gan_jax.main --config=configs/folder.py:64 --config.data.name=photos64 --config.data.num_classes=5
 
+Images are shown as they are: --config.data.x_flip=True mirrors each half of the time, which suits pictures that have
+neither letters nor a left and a right, and in effect doubles a small set.
+
 Networks: paper at any power of two from 16 on, release, bilinear, cips and stylegan2 at 256 only (configs/networks.py).
 For pictures that are not square, prepare them with --height and --width and set config.data.height and
 config.data.width (paper only). Meant for accelerators. docs/data.md tells what
@@ -24,6 +27,7 @@ def get_config(argument: str = "256") -> ConfigDict:
     network = network or "paper"
     config = default.get_config()
     networks.apply_network(config, network, side, default.ema_half_life(0.999, 8))
-    config.update({"name": f"folder-{resolution}-{network}", "data": {"name": "photos"}})
+    # Mirrored letters and faces are wrong pictures; whoever has others turns it on.
+    config.update({"name": f"folder-{resolution}-{network}", "data": {"name": "photos", "x_flip": False}})
     recipes.apply_recipes(config, names)
     return config

@@ -24,14 +24,15 @@ class NumberParser(flags.ArgumentParser[Any]):
         is_whole: whether it is an integer.
         lowest: smallest value allowed.
         highest: largest value allowed.
+        advice: follows what is expected in the message.
     """
 
-    def __init__(self, name: str, is_whole: bool, lowest: float, highest: float) -> None:
+    def __init__(self, name: str, is_whole: bool, lowest: float, highest: float, advice: str = "") -> None:
         super().__init__()
         self.name, self.is_whole, self.lowest, self.highest = name, is_whole, lowest, highest
         form = "{:,}" if is_whole else "{:g}"
         kind = "a whole number" if is_whole else "a number"
-        self.syntactic_help = f"{kind} from {form.format(lowest)} to {form.format(highest)}"
+        self.syntactic_help = f"{kind} from {form.format(lowest)} to {form.format(highest)}{advice}"
 
     def parse(self, argument: Any) -> Any:
         """Converts the text of a flag, or its default.
@@ -69,9 +70,9 @@ class TextParser(flags.ArgumentParser[str]):
         return argument
 
 
-def define_integer(name: str, default: int | None, meaning: str, lowest: int, highest: int) -> None:
+def define_integer(name: str, default: int | None, meaning: str, lowest: int, highest: int, advice: str = "") -> None:
     """Defines a flag of a whole number from `lowest` to `highest`; None as the default stands for "not given"."""
-    flags.DEFINE(NumberParser(name, True, lowest, highest), name, default, meaning)
+    flags.DEFINE(NumberParser(name, True, lowest, highest, advice), name, default, meaning)
 
 
 def define_float(name: str, default: float | None, meaning: str, lowest: float, highest: float) -> None:

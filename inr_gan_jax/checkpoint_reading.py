@@ -65,7 +65,7 @@ def read_checkpoint(
 
     Raises:
         DamagedError: if it is not what was saved.
-        UserError: if it is of another network.
+        UserError: if it is of another network, or of a run with other data.
     """
     quieten_orbax()
     processes = processes or Processes()
@@ -101,8 +101,8 @@ def _damage_named(path: epath.Path) -> Iterator[None]:
     """Turns whatever a damaged checkpoint makes the libraries raise into one clause."""
     try:
         yield
-    except (DamagedError, MemoryError, jax.errors.JaxRuntimeError):
-        raise  # the last two tell of the machine, not of the checkpoint
+    except (DamagedError, UserError, MemoryError, jax.errors.JaxRuntimeError):
+        raise  # the last two tell of the machine, not of the checkpoint; a user's mistake is not damage
     except Exception as error:  # orbax, tensorstore and grain raise many kinds
         raise DamagedError(f"it cannot be read: {reason_of(error)}".replace(f"{absolute(path)}/", "")) from error
 

@@ -9,6 +9,7 @@ import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
@@ -16,27 +17,37 @@ from ml_collections import ConfigDict, config_flags
 from inr_gan_jax import config_file
 from inr_gan_jax.config import nearest
 from inr_gan_jax.errors import MachineError, UserError
+from inr_gan_jax.remote_paths import check_local
 
 _USER_MISTAKE, _MACHINE_FAILED = 2, 3
 _OVERRIDE_TOO_EARLY = "--{} overrides a key of the configuration, so it must stand behind --config=FILE"
 _HELP_FLAGS = ("help", "helpshort", "helpfull", "helpxml", "?")
 
 
-def run(main: Callable[[Sequence[str]], None], argument: str | None = None, when_stopped: str = "") -> None:
+def run(
+    main: Callable[[Sequence[str]], None],
+    argument: str | None = None,
+    when_stopped: str = "",
+    may_be_remote: Sequence[str] = (),
+    needs_argument: bool = True,
+) -> None:
     """Parses flags, runs an entry point and turns errors into one sentence and an exit code.
 
     Args:
         main: gets the program's name, and the argument if there is one.
         argument: what the one argument without a flag is; None when there must be none.
         when_stopped: what to add to the line that Ctrl-C ends with.
+        may_be_remote: names of the flags whose values may lie in a bucket.
+        needs_argument: whether the argument without a flag must be given.
     """
 
     def guarded(arguments: Sequence[str]) -> None:
         if len(arguments) > 1 + (argument is not None):
             _fail(f"unexpected argument {arguments[-1]!r}; flags look like --name=value")
-        if argument is not None and len(arguments) < 2:
+        if argument is not None and needs_argument and len(arguments) < 2:
             _fail(f"{argument} is missing; --help lists the flags")
         try:
+            check_local({**_own_values(), argument or "argument": list(arguments[1:])}, may_be_remote)
             main(arguments)
         except UserError as error:
             _fail(str(error))
@@ -168,12 +179,16 @@ def _explain_flag_error(error: flags.Error, values: flags.FlagValues) -> str:
 def _explain_unknown_flag(name: str, values: flags.FlagValues) -> str:
     if name.startswith("config.") and "config" in values:
         return _OVERRIDE_TOO_EARLY.format(name)
-    modules = values.flags_by_module_dict().items()
-    # Of the command itself, not of the libraries that it loads.
-    own = {f"--{flag.name}" for module, each in modules if is_own_module(module) for flag in each}
+    own = {f"--{known}" for known in own_flags(values)}
     return f"unknown flag --{name}; {nearest(f'--{name}', own)}; --help lists the flags"
 
 
-def is_own_module(name: str) -> bool:
-    """Whether flags that a module of this name defines are those of the running command, not of a library."""
-    return name == sys.argv[0] or name.split(".", maxsplit=1)[0] in ("__main__", "inr_gan_jax")
+def _own_values() -> dict[str, Any]:
+    return {f"--{name}": value for name, value in own_flags(flags.FLAGS).items()}
+
+
+def own_flags(values: flags.FlagValues) -> dict[str, Any]:
+    """Names and values of the flags of the running command itself, without those of the libraries that it loads."""
+    modules = values.flags_by_module_dict().items()
+    own = (each for name, each in modules if name == sys.argv[0] or name.split(".")[0] in ("__main__", "inr_gan_jax"))
+    return {flag.name: flag.value for each in own for flag in each}

@@ -3,6 +3,7 @@
 import dataclasses
 import difflib
 import json
+import operator
 import types
 import typing
 from collections.abc import Mapping
@@ -205,6 +206,13 @@ _SHARES = {
 _SMALLEST_PERCEPTUAL_SIDE = 16
 
 
+def _validate_paths(config: Config) -> None:
+    """Refuses addresses of buckets where files are opened on a disk."""
+    for key in ("compilation_cache_dir", "loss.vgg16_file", "evaluation.weights_file", "evaluation.cache_dir"):
+        value = operator.attrgetter(key)(config)
+        _require("://" not in value, key, value, "a path on a disk")
+
+
 def _validate(config: Config) -> None:
     """Refuses values and combinations that no run can have."""
     for bounds, low, expected in (
@@ -242,6 +250,7 @@ def _validate(config: Config) -> None:
     _validate_discriminator(config)
     _validate_evaluation(config)
     _validate_losses(config)
+    _validate_paths(config)
     _validate_batches(config)
     guard = config.guard
     _require(guard.metric_factor > 1, "guard.metric_factor", guard.metric_factor, "more than 1")

@@ -8,6 +8,7 @@ from etils import epath
 
 from inr_gan_jax.command_line import define_config_flag, run, set_cpu_threads
 from inr_gan_jax.config import Config
+from inr_gan_jax.remote_paths import check_reachable
 
 _CONFIG = define_config_flag()
 flags.declare_key_flag("config")
@@ -31,6 +32,7 @@ def main(arguments: Sequence[str]) -> None:
     """Entry point."""
     del arguments
     config = Config.from_config_dict(_CONFIG.value)
+    check_reachable(_WORKDIR.value or "", "--workdir")
     workdir = epath.Path(_WORKDIR.value or f"runs/{config.name}").expanduser()
     set_cpu_threads(one_an_operation=config.one_cpu_thread)
     # Imported here, after the threads are set and a wrong configuration has been refused in no time.
@@ -55,4 +57,4 @@ def main(arguments: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    run(main, when_stopped="; the same command resumes from the last checkpoint")
+    run(main, when_stopped="; the same command resumes from the last checkpoint", may_be_remote=("--workdir",))

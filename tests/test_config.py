@@ -210,6 +210,20 @@ def test_raw_coordinates_can_stand_alone() -> None:
     assert paper.use_raw_coordinates
 
 
+@pytest.mark.parametrize(
+    ("section", "key"), [("loss", "vgg16_file"), ("evaluation", "weights_file"), ("evaluation", "cache_dir")]
+)
+def test_files_of_a_disk_are_not_addresses(section: str, key: str) -> None:
+    with pytest.raises(ConfigError, match=rf"config.{section}.{key} is 'gs://b/x', expected a path on a disk"):
+        tiny_config(**{section: {key: "gs://b/x"}})
+
+
+def test_only_sets_of_others_are_mirrored() -> None:
+    assert not folder.get_config("32").data.x_flip
+    assert not digits.get_config().data.x_flip
+    assert lsun.get_config().data.x_flip
+
+
 def test_batch_must_divide_by_the_devices_asked_for() -> None:
     values = json.loads(tiny_config().to_json())
     with pytest.raises(ConfigError, match=r"multiple of config.num_devices = 3"):

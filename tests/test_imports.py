@@ -18,8 +18,9 @@ ALLOWED = {
     "config_sections": set(),
     "config": {"errors", "config_sections"},
     "checked_flags": {"errors"},
+    "remote_paths": {"errors"},
     "config_file": {"config", "errors"},
-    "command_line": {"config", "config_file", "errors"},
+    "command_line": {"config", "config_file", "errors", "remote_paths"},
     "ops": BASE,
     "storage": set(),
     "process_watch": set(),
@@ -31,16 +32,16 @@ ALLOWED = {
     "augment": BASE | {"ops"},
     "losses": BASE | {"ops"},
     "metrics": BASE | {"ops"},
-    "data": BASE | {"config"},
+    "data": BASE | {"config", "remote_paths", "checked_flags"},
     "models": BASE | {"ops"},
     "training": BASE
     | {"ops", "config", "augment", "losses", "metrics", "data", "models", "checkpoint"}
-    | {"processes", "process_watch", "storage"},
+    | {"processes", "process_watch", "storage", "remote_paths"},
     "importers": BASE | {"config", "models", "checkpoint", "command_line", "storage"},
     "inference": BASE
     | {"config", "data", "ops", "models", "metrics", "checkpoint", "importers", "command_line", "checked_flags"},
     "viewer": BASE | {"ops", "models", "metrics", "inference", "command_line", "checked_flags"},
-    "main": {"config", "training", "command_line", "errors", "processes", "found_devices"},
+    "main": {"config", "training", "command_line", "errors", "processes", "found_devices", "remote_paths"},
     "plan": {"config", "training", "command_line", "checked_flags", "errors"},
     "evaluate": BASE | {"config", "data", "metrics", "inference", "training", "command_line", "checked_flags"},
 }

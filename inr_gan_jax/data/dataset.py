@@ -14,14 +14,30 @@ from inr_gan_jax.config import DataConfig, nearest
 from inr_gan_jax.data.builders import lsun
 from inr_gan_jax.data.builders.digits import Digits
 from inr_gan_jax.data.errors import DatasetError
-from inr_gan_jax.data.preparation import INFO_FILE, PREPARATION_FORMAT, UNFINISHED, preparation, version_directory
+from inr_gan_jax.data.preparation import (
+    INFO_FILE,
+    PREPARATION_FORMAT,
+    UNFINISHED,
+    SetIdentity,
+    preparation,
+    set_identity,
+    version_directory,
+)
 from inr_gan_jax.data.records import Element, records_of
+from inr_gan_jax.remote_paths import check_reachable, is_address
 
 # Sets that travel inside a package and are prepared on first use.
 _EMBEDDED = {"digits": Digits}
 # Sets of tfds that are known to be prepared by name.
 _OF_TFDS = ("celeb_a", "celeb_a_hq/256", "cifar10", "tf_flowers")
+# The sizes that configs/folder.py makes networks for.
+_SIDES_OF_FOLDER = {2**power for power in range(4, 13)}
+_ROOT_VARIABLE = "TFDS_DATA_DIR"
 _PREPARE = "python -m inr_gan_jax.data.prepare"
+
+
+class NotPreparedError(DatasetError):
+    """A data set that is not there."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,12 +49,14 @@ class Dataset:
         source: random access; each element holds `image`, uint8 [height, width, channels], and maybe `label`.
         num_classes: of the labels, 0 without any.
         directory: of the prepared version, for `preparation` and `dataset_fingerprint`; None for a set in memory.
+        identity: what the set is told from others by; None for sets that never change.
     """
 
     name: str
     source: Sequence[Element]
     num_classes: int
     directory: epath.Path | None = None
+    identity: SetIdentity | None = None
 
     def __len__(self) -> int:
         return len(self.source)
@@ -46,17 +64,24 @@ class Dataset:
 
 def data_root(data_dir: str) -> epath.Path:
     """Where prepared sets lie, also in a bucket: the argument, else $TFDS_DATA_DIR, else ~/tensorflow_datasets."""
-    return epath.Path(data_dir or os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")).expanduser()
+    return epath.Path(data_dir or os.environ.get(_ROOT_VARIABLE, "~/tensorflow_datasets")).expanduser()
 
 
-def check_available(config: DataConfig) -> None:
+def check_available(config: DataConfig) -> SetIdentity | None:
     """Checks, without reading an image or writing a file, that the set is prepared and is what the configuration says.
+
+    Returns:
+        What the set is told from others by; None for an embedded set, which is always the same.
 
     Raises:
         DatasetError: one sentence that says what is wrong and what to do.
     """
-    if config.name not in _EMBEDDED:
-        _check_builder(_builder_on_disk(config), config)
+    _check_place(config.name, config.data_dir)
+    if config.name in _EMBEDDED:
+        return None
+    builder = _builder_on_disk(config)
+    _check_builder(builder, config)
+    return set_identity(builder.data_dir, builder.info.splits[config.split].num_examples)
 
 
 def open_dataset(config: DataConfig) -> Dataset:
@@ -71,31 +96,65 @@ def open_dataset(config: DataConfig) -> Dataset:
     Raises:
         DatasetError: if the set, the split or the labels are not there, or the images are of another size.
     """
-    builder = _embedded_builder(config) if config.name in _EMBEDDED else _builder_on_disk(config)
+    _check_place(config.name, config.data_dir)
+    builder = _embedded_builder(config.name, config.data_dir) if config.name in _EMBEDDED else _builder_on_disk(config)
     num_classes = _check_builder(builder, config)
     source = records_of(builder, config.split)
     try:
         source[0]
     except Exception as error:  # array_record and the decoders raise many kinds
         raise DatasetError(f"data set {config.name} cannot be read ({error}), prepare it anew") from error
-    return Dataset(config.name, source, num_classes, epath.Path(builder.data_dir))
+    # The images of an embedded set never change, but its files may with the version of tfds that writes them.
+    identity = None if config.name in _EMBEDDED else set_identity(builder.data_dir, len(source))
+    return Dataset(config.name, source, num_classes, epath.Path(builder.data_dir), identity)
 
 
-def _embedded_builder(config: DataConfig) -> tfds.core.DatasetBuilder:
-    root = data_root(config.data_dir)
+def prepared_directory(name: str, data_dir: str) -> epath.Path:
+    """The newest version of a set by the name that `config.data.name` takes; embedded sets are prepared on first use.
+
+    Args:
+        name: below the folder of prepared sets, or a path.
+        data_dir: as for `data_root`.
+
+    Raises:
+        DatasetError: if the set is not there.
+    """
+    _check_place(name, data_dir)
+    if name in _EMBEDDED:
+        return epath.Path(_embedded_builder(name, data_dir).data_dir)
+    return _prepared_directory(name, data_dir)
+
+
+def _check_place(name: str, data_dir: str) -> None:
+    """Checks that the place of a set answers, if it is in a bucket."""
+    if is_address(name):
+        check_reachable(name, "config.data.name")
+    elif data_dir:
+        check_reachable(data_dir, "config.data.data_dir")
+    else:
+        check_reachable(os.environ.get(_ROOT_VARIABLE, ""), f"${_ROOT_VARIABLE}")
+
+
+def _embedded_builder(name: str, data_dir: str) -> tfds.core.DatasetBuilder:
+    root = data_root(data_dir)
     tfds.disable_progress_bar()
     try:
-        builder = _EMBEDDED[config.name](data_dir=str(root), file_format="array_record")
+        builder = _EMBEDDED[name](data_dir=str(root), file_format="array_record")
         # tfds would print that it downloads something of unknown size.
         with contextlib.redirect_stdout(io.StringIO()):
             builder.download_and_prepare()
-    except Exception as error:  # tfds raises many kinds for a damaged or unwritable folder
-        raise DatasetError(f"data set {config.name} cannot be prepared in {root} ({error}), delete it there") from error
+    except OSError as error:
+        raise DatasetError(
+            f"data set {name} cannot be prepared in {root} ({error.strerror or error}); choose another folder "
+            "with config.data.data_dir"
+        ) from error
+    except Exception as error:  # tfds raises many kinds for a damaged folder
+        raise DatasetError(f"data set {name} cannot be prepared in {root} ({error}), delete it there") from error
     return builder
 
 
 def _builder_on_disk(config: DataConfig) -> tfds.core.DatasetBuilder:
-    directory = _prepared_directory(config)
+    directory = _prepared_directory(config.name, config.data_dir)
     made = preparation(directory)
     if made and made.get("format") != PREPARATION_FORMAT:
         raise DatasetError(
@@ -108,23 +167,23 @@ def _builder_on_disk(config: DataConfig) -> tfds.core.DatasetBuilder:
         raise DatasetError(f"{directory} cannot be read as a tfds data set ({error}), prepare it anew") from error
 
 
-def _prepared_directory(config: DataConfig) -> epath.Path:
+def _prepared_directory(name: str, data_dir: str) -> epath.Path:
     """The newest prepared version of a set."""
-    root = data_root(config.data_dir)
-    directory = root / epath.Path(config.name).expanduser()
+    root = data_root(data_dir)
+    directory = root / epath.Path(name).expanduser()
     with contextlib.suppress(DatasetError):
         return version_directory(directory)
     if (directory / UNFINISHED).is_dir():
-        raise DatasetError(
-            f"data set {config.name!r} is half-written, because its preparation in {directory} was not finished; run "
+        raise NotPreparedError(
+            f"data set {name!r} is half-written, because its preparation in {directory} was not finished; run "
             f"the same {_PREPARE} command again, it goes on where it stopped"
         )
     if any(directory.glob("*incomplete*")):
-        raise DatasetError(
-            f"data set {config.name!r} is half-written, because tfds did not finish in {directory}; delete that folder "
+        raise NotPreparedError(
+            f"data set {name!r} is half-written, because tfds did not finish in {directory}; delete that folder "
             "and prepare the set anew"
         )
-    raise DatasetError(_missing(config.name, root, directory))
+    raise NotPreparedError(_missing(name, root, directory))
 
 
 def _missing(name: str, root: epath.Path, directory: epath.Path) -> str:
@@ -177,10 +236,12 @@ def _check_size(size: tuple[int | None, int | None], config: DataConfig, directo
     is_resized = bool(preparation(directory).get("filter"))
     is_smaller = any(side is not None and side < goal for side, goal in zip(size, wanted, strict=True))
     if size != wanted and (is_resized or is_smaller):
+        is_of_folder = size[0] == size[1] and size[0] in _SIDES_OF_FOLDER
+        fitting = f"--config=configs/folder.py:{size[0]} fits; otherwise " if is_of_folder else ""
         raise DatasetError(
             f"images of {config.name} are {size[0]}x{size[1]}, but config.data asks for {wanted[0]}x{wanted[1]}; "
-            f"prepare the set at that size, or set config.data.height={size[0]} and config.data.width={size[1]} with "
-            "networks that are made for it"
+            f"{fitting}prepare the set at that size, or set config.data.height={size[0]} and "
+            f"config.data.width={size[1]} with networks for that size"
         )
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 from imagecodecs import Jpeg8Error, PngError, WebpError, jpeg8_decode, png_decode, webp_decode
 
+from inr_gan_jax.data.deep_colours import decode_deep
 from inr_gan_jax.data.fit_image import open_picture, to_mode
 
 _PNG, _JPEG, _WEBP = b"\x89PNG", b"\xff\xd8\xff", b"RIFF"
@@ -31,8 +32,9 @@ def decode_image(data: bytes, out: np.ndarray | None = None) -> np.ndarray:
     image = _decode_fast(data)
     if image is None:
         with open_picture(data) as picture:
-            is_grey = picture.mode in ("1", "L") or picture.mode.startswith("I;16")
-            image = np.asarray(to_mode(picture, 1 if is_grey else 3))
+            shallow = decode_deep(data, picture) or picture
+            is_grey = shallow.mode in ("1", "L") or shallow.mode.startswith("I;16")
+            image = np.asarray(to_mode(shallow, 1 if is_grey else 3))
     return image[..., None] if image.ndim == 2 else image
 
 

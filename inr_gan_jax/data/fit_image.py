@@ -1,4 +1,4 @@
-"""One encoded image of any kind to one of the wanted size, mode and format. Needs Pillow and NumPy only.
+"""One encoded image of any kind to one of the wanted size, mode and format. Needs Pillow, NumPy and imagecodecs only.
 
 Grey, RGBA, palette, 16-bit, CMYK and rotated images (EXIF) are converted; what cannot be read is refused with a reason.
 """
@@ -11,6 +11,8 @@ from typing import Literal, get_args
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
+
+from inr_gan_jax.data.deep_colours import decode_deep, to_8_bits
 
 Crop = Literal["center", "none"]
 ResizeFilter = Literal["box", "lanczos", "bicubic"]
@@ -25,7 +27,7 @@ MAX_PIXELS = 100_000_000
 # A larger file is refused before it is read.
 MAX_FILE_BYTES = 2**29
 # Readers that need no other program and that no file can talk into running one. JPEG takes the pairs of phones in, too.
-_READABLE = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
+READABLE = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF")
 _RESAMPLING = {
     "box": Image.Resampling.BOX,
     "lanczos": Image.Resampling.LANCZOS,
@@ -42,8 +44,6 @@ _EXIF_ORIENTATION = 0x0112
 _MODES = {1: "L", 3: "RGB"}
 _PNG_COLOUR_TYPES = {1: 0, 3: 2}
 _PNG_SIGNATURE_BYTES = 8
-# To 8 bits, rounded: 65535 / 255 = 257.
-_FROM_16_BITS = ((np.arange(2**16) + 128) // 257).astype(np.uint8)
 
 
 class BadImageError(Exception):
@@ -125,7 +125,7 @@ def open_picture(data: bytes) -> Image.Image:
         with warnings.catch_warnings():
             # Pillow warns of a size that is allowed here, and of oddities that it can read.
             warnings.simplefilter("ignore")
-            picture = Image.open(io.BytesIO(data), formats=_READABLE)
+            picture = Image.open(io.BytesIO(data), formats=READABLE)
     except (UnidentifiedImageError, Image.DecompressionBombError) as error:
         raise BadImageError(reason_of(error)) from error
     if picture.width * picture.height > MAX_PIXELS:
@@ -164,7 +164,7 @@ def to_mode(picture: Image.Image, channels: int) -> Image.Image:
     if picture.mode == mode and not picture.has_transparency_data:
         return picture
     if picture.mode.startswith("I;16"):
-        return Image.fromarray(_FROM_16_BITS[np.asarray(picture)]).convert(mode)
+        return Image.fromarray(to_8_bits(np.asarray(picture))).convert(mode)
     if picture.mode in ("F", "I"):
         raise BadImageError(f"pixels of mode {picture.mode} (32 bits), expected 8 or 16 bits")
     if picture.has_transparency_data:
@@ -193,10 +193,10 @@ def crop_and_resize(
 
 def _fit(data: bytes, picture: Image.Image, settings: FitSettings) -> FittedImage:
     copied = _as_it_is(data, picture, settings)
-    picture.load()
     if copied is not None:
+        picture.load()
         return FittedImage(copied, is_copied=True)
-    picture = to_mode(ImageOps.exif_transpose(picture), settings.channels)
+    picture = to_mode(_upright(data, picture), settings.channels)
     is_enlarged = picture.height < settings.height or picture.width < settings.width
     picture = crop_and_resize(picture, (settings.height, settings.width), settings.crop, settings.resize_filter)
     encoded = io.BytesIO()
@@ -204,6 +204,14 @@ def _fit(data: bytes, picture: Image.Image, settings: FitSettings) -> FittedImag
     pixels = Image.fromarray(np.asarray(picture))
     pixels.save(encoded, settings.image_format.upper(), **ENCODER_OPTIONS[settings.image_format])
     return FittedImage(encoded.getvalue(), is_enlarged=is_enlarged)
+
+
+def _upright(data: bytes, picture: Image.Image) -> Image.Image:
+    """The decoded picture, turned as EXIF says."""
+    deep = decode_deep(data, picture)
+    if deep is None:
+        picture.load()
+    return ImageOps.exif_transpose(deep or picture)
 
 
 def _as_it_is(data: bytes, picture: Image.Image, settings: FitSettings) -> bytes | None:

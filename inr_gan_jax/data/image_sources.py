@@ -6,27 +6,25 @@ The readers are small and picklable, and import no more than they need: they tra
 import dataclasses
 import functools
 import hashlib
-import json
 import os
 import zipfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, Protocol
 
 from inr_gan_jax.data.errors import DatasetError
 from inr_gan_jax.data.fit_image import MAX_FILE_BYTES, BadImageError
+from inr_gan_jax.data.labels import LABEL_FILE, LabelRule, labels_of_folders, labels_of_json, normal_name
 
-LabelRule = Literal["json", "folders", "none"]
-LABEL_RULES: tuple[LabelRule, ...] = get_args(LabelRule)
-
-LABEL_FILE = "dataset.json"
-_SUFFIXES = {
-    ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm",
+# All that Pillow knows for the formats that `fit_image` reads.
+SUFFIXES = {
+    ".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".webp", ".avif", ".avifs", ".bmp", ".gif", ".tif",
+    ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".pfm",
 }  # fmt: skip
 _LMDB_FILE = "data.mdb"
-# More are a mistake: one-hot labels would not fit a batch.
-_MAX_CLASSES = 100_000
-_LABEL_ADVICE = 'expected {"labels": [["name.png", 0], ...]} as in StyleGAN2-ADA, or --labels=none'
+# In the names of the files that tfds keeps records in.
+_PREPARED_MARKS = (".array_record", ".tfrecord")
+_LINK_BACK = "link to a folder that holds it"
 _NEEDS_LMDB = "reading LSUN needs the package lmdb: pip install 'inr_gan_jax[lsun]' (or pip install lmdb)"
 
 
@@ -126,48 +124,90 @@ class PreparedReader:
         return open_records(self.directory, self.split)
 
 
-def list_folder(root: Path, label_rule: LabelRule) -> Contents:
-    """Lists a folder and its sub-folders; hidden ones are passed over.
+def list_folder(root: Path, label_rule: LabelRule, label_level: int | None = None) -> Contents:
+    """Lists a folder and its sub-folders, links to folders too; hidden ones are passed over.
+
+    Args:
+        root: of the images.
+        label_rule: where labels come from.
+        label_level: as for `labels_of_folders`.
 
     Raises:
-        DatasetError: if its labels cannot be understood.
+        DatasetError: if a folder cannot be read, it is no source of images, or its labels cannot be understood.
     """
     names, ignored, digest = [], {}, hashlib.sha256()
-    for folder, subfolders, files in os.walk(root):
-        subfolders[:] = sorted(name for name in subfolders if _is_wanted(name))
-        for file in files:
-            path = Path(folder, file)
-            name = path.relative_to(root).as_posix()
-            if _is_image(name, ignored):
-                names.append(name)
-    names.sort()
+    for path in _files_below(root, ignored):
+        name = path.relative_to(root).as_posix()
+        if _is_image(name, ignored, root):
+            names.append(name)
+    names.sort(key=normal_name)
     for name in names:
         digest.update(f"{name!r} {_version_of(root / name)}\n".encode("utf-8", "surrogateescape"))
     label_file = root / LABEL_FILE
     text = label_file.read_bytes() if label_rule == "json" and label_file.is_file() else None
-    return _contents(FolderReader(root), names, ignored, digest, (label_rule, text, label_file))
+    source = _LabelSource(label_rule, label_level, text, label_file)
+    return _contents(FolderReader(root), names, ignored, digest, source)
 
 
-def list_zip(path: Path, label_rule: LabelRule) -> Contents:
+def _files_below(root: Path, ignored: dict[str, int]) -> Iterator[Path]:
+    """All files that are not in hidden folders. A link to a folder that holds the link is counted and not followed."""
+    waiting: list[tuple[Path, tuple[str, ...]]] = [(root, ())]
+    while waiting:
+        folder, above = waiting.pop()
+        real = os.path.realpath(folder)
+        if real in above:
+            ignored[_LINK_BACK] = ignored.get(_LINK_BACK, 0) + 1
+            continue
+        try:
+            with os.scandir(folder) as entries:
+                found = [(entry.name, entry.is_dir()) for entry in entries]
+        except OSError as error:
+            raise DatasetError(f"folder {folder} cannot be read ({error.strerror})") from error
+        for name, is_folder in found:
+            if not is_folder:
+                yield folder / name
+            elif _is_wanted(name):
+                waiting.append((folder / name, (*above, real)))
+
+
+def list_zip(path: Path, label_rule: LabelRule, label_level: int | None = None) -> Contents:
     """Lists a zip, such as those of StyleGAN2-ADA.
 
+    Args:
+        path: of the zip.
+        label_rule: where labels come from.
+        label_level: as for `labels_of_folders`.
+
     Raises:
-        DatasetError: if it is no whole zip, or its labels cannot be understood.
+        DatasetError: if it is not a whole zip, or its labels cannot be understood.
     """
-    names, ignored, digest, text = [], {}, hashlib.sha256(), None
+    entries, ignored, digest, text = {}, {}, hashlib.sha256(), None
     try:
         with zipfile.ZipFile(path) as archive:
             for entry in archive.infolist():
-                if entry.is_dir() or not all(map(_is_wanted, PurePosixPath(entry.filename).parts)):
+                name = normal_name(entry.filename)
+                if name == LABEL_FILE and label_rule == "json":
+                    text = archive.read(entry)
+                if entry.filename.endswith(("/", "\\")) or not all(map(_is_wanted, name.split("/"))):
                     continue
-                if _is_image(entry.filename, ignored):
-                    names.append(entry.filename)
+                if _is_image(name, ignored, path):
                     digest.update(f"{entry.filename!r} {entry.file_size} {entry.CRC}\n".encode())
-            if label_rule == "json" and LABEL_FILE in archive.namelist():
-                text = archive.read(LABEL_FILE)
+                    if entries.setdefault(entry.filename, entry).CRC != entry.CRC:
+                        raise DatasetError(f"{path} holds two different files named {name!r}; remove one of them")
     except zipfile.BadZipFile as error:
-        raise DatasetError(f"{path} is not a whole zip ({error}), copy or download it again") from error
-    return _contents(ZipReader(path), sorted(set(names)), ignored, digest, (label_rule, text, path / LABEL_FILE))
+        raise DatasetError(f"{path} {_reason_of_no_zip(path)} ({error})") from error
+    source = _LabelSource(label_rule, label_level, text, path / LABEL_FILE)
+    return _contents(ZipReader(path), sorted(entries, key=normal_name), ignored, digest, source)
+
+
+def _reason_of_no_zip(path: Path) -> str:
+    """What is wrong with a file that cannot be opened as a zip, and what to do."""
+    with path.open("rb") as file:
+        start = file.read(4)
+    if start.startswith(b"PK"):
+        return "is not a whole zip, copy or download it again"
+    kind = "one image" if path.suffix.lower() in SUFFIXES else "a file, but not a zip"
+    return f"is {kind}, expected a folder or a zip of images"
 
 
 def list_lmdb(path: Path) -> Contents:
@@ -202,68 +242,36 @@ def is_lmdb(path: Path) -> bool:
     return (path / _LMDB_FILE).is_file()
 
 
+@dataclasses.dataclass(frozen=True)
+class _LabelSource:
+    """Where the labels of a source come from: the rule, and the content and the path of its `dataset.json`."""
+
+    rule: LabelRule
+    level: int | None
+    text: bytes | None
+    path: Path
+
+
 def _contents(
-    reader: ImageReader,
-    names: list[str],
-    ignored: dict[str, int],
-    digest: Any,
-    label_source: tuple[LabelRule, bytes | None, Path],
+    reader: ImageReader, names: list[str], ignored: dict[str, int], digest: Any, source: _LabelSource
 ) -> Contents:
-    rule, text, label_path = label_source
+    by_normal_name: dict[str, str] = {}
+    for name in names:
+        if by_normal_name.setdefault(normal_name(name), name) != name:
+            same = by_normal_name[normal_name(name)]
+            raise DatasetError(f"{source.path.parent} holds {same!r} and {name!r}, which are one name; rename one")
     labels: dict[str, int | None] = {}
     class_names: tuple[str, ...] = ()
     absent: tuple[str, ...] = ()
-    if rule == "folders":
-        labels, class_names = _labels_of_folders(names)
-    elif text is not None:
-        digest.update(text)
-        found, class_names = _labels_of_json(text, label_path)
+    if source.rule == "folders":
+        labels, class_names = labels_of_folders(names, source.level, source.path.parent)
+    elif source.text is not None:
+        digest.update(source.text)
+        found, class_names = labels_of_json(source.text, source.path)
         if found:
-            labels = {name: found.pop(name, None) for name in names}
+            labels = {name: found.pop(normal, None) for normal, name in by_normal_name.items()}
             absent = tuple(sorted(found))
     return Contents(reader, names, labels, class_names, absent, ignored, digest.hexdigest())
-
-
-def _labels_of_folders(names: Iterable[str]) -> tuple[dict[str, int | None], tuple[str, ...]]:
-    """The first folder of each name as its class; a file outside of any has none."""
-    folders = {name: name.split("/")[0] if "/" in name else None for name in names}
-    class_names = tuple(sorted({folder for folder in folders.values() if folder is not None}))
-    numbers = {folder: number for number, folder in enumerate(class_names)}
-    return {name: None if folder is None else numbers[folder] for name, folder in folders.items()}, class_names
-
-
-def _labels_of_json(text: bytes, path: Path) -> tuple[dict[str, int], tuple[str, ...]]:
-    """Labels by name, and the names of the classes, from StyleGAN2-ADA's dataset.json.
-
-    Raises:
-        DatasetError: if it holds anything else.
-    """
-    try:
-        values = json.loads(text)
-        pairs = values["labels"] if isinstance(values, dict) else None
-    except (ValueError, KeyError) as error:
-        raise DatasetError(f"{path} is no list of labels ({type(error).__name__}: {error}); {_LABEL_ADVICE}") from error
-    if pairs is None:
-        return {}, ()
-    labels: dict[str, int] = {}
-    for pair in pairs.items() if isinstance(pairs, dict) else _listed(pairs, path):
-        if not (isinstance(pair, (list, tuple)) and len(pair) == 2 and isinstance(pair[0], str)):
-            raise DatasetError(f"{path} has the entry {str(pair)[:80]}, which is no pair; {_LABEL_ADVICE}")
-        name, label = pair
-        if type(label) is not int or not 0 <= label < _MAX_CLASSES:
-            raise DatasetError(f"{path} gives {name!r} the label {str(label)[:80]}, expected a class number from 0 on")
-        labels[name.replace("\\", "/")] = label
-    num_classes = max(labels.values(), default=-1) + 1
-    names = values.get("classes")
-    if isinstance(names, list) and len({str(name) for name in names}) == len(names) >= num_classes:
-        return labels, tuple(map(str, names))
-    return labels, tuple(map(str, range(num_classes)))
-
-
-def _listed(pairs: Any, path: Path) -> list[Any]:
-    if not isinstance(pairs, list):
-        raise DatasetError(f"{path} has the labels {str(pairs)[:80]}, which are no list; {_LABEL_ADVICE}")
-    return pairs
 
 
 def _is_wanted(name: str) -> bool:
@@ -271,15 +279,29 @@ def _is_wanted(name: str) -> bool:
     return not name.startswith(".") and name != "__MACOSX"
 
 
-def _is_image(name: str, ignored: dict[str, int]) -> bool:
-    """Whether a file is taken for an image; others are counted."""
-    path = PurePosixPath(name)
-    if not _is_wanted(path.name) or name == LABEL_FILE:
+def _is_image(name: str, ignored: dict[str, int], source: Path) -> bool:
+    """Whether a file is taken for an image; others are counted.
+
+    Args:
+        name: normal or as it lies in a folder.
+        ignored: where others are counted.
+        source: for the message.
+
+    Raises:
+        DatasetError: if the file is a part of a prepared set, whose only pictures show it to people.
+    """
+    path = PurePosixPath(normal_name(name))
+    if any(mark in path.name for mark in _PREPARED_MARKS):
+        raise DatasetError(
+            f"{source} holds a prepared data set ({name}), expected the folder or the zip of images that it was made "
+            "from; python -m inr_gan_jax.data.inspect shows what is in a prepared set"
+        )
+    if not _is_wanted(path.name) or path.as_posix() == LABEL_FILE:
         return False
     suffix = path.suffix.lower()
-    if suffix not in _SUFFIXES:
+    if suffix not in SUFFIXES:
         ignored[suffix or "no suffix"] = ignored.get(suffix or "no suffix", 0) + 1
-    return suffix in _SUFFIXES
+    return suffix in SUFFIXES
 
 
 def _version_of(path: Path) -> str:

@@ -17,6 +17,7 @@ from inr_gan_jax.config import DataConfig
 from inr_gan_jax.data.batches import Batch, CachedImages, EpochOrder, FitImage, FittedImages, LoadBatch
 from inr_gan_jax.data.dataset import Dataset
 from inr_gan_jax.data.errors import DatasetError
+from inr_gan_jax.data.preparation import changed_size
 
 # More batches than any run shows.
 _ENDLESS = 2**48
@@ -54,11 +55,16 @@ class BatchIterator(grain.DatasetIterator):
         Raises:
             DatasetError: if it was saved with another set, batch size or seed.
         """
+        # A position without these numbers is not one: that is a KeyError, and no fault of the data.
+        saved = {name: int(state[name]) for name in self._identity}
+        before, now = saved["num_images"], self._identity["num_images"]
+        if before != now:
+            raise changed_size(self._config.name, before, now)
         for name, value in self._identity.items():
-            if state.get(name) != value:
+            if saved[name] != value:
                 raise DatasetError(
-                    f"the saved position in the data has {name} = {state.get(name)} and this run has {value}; go on "
-                    "with the data and the configuration of the saved run"
+                    f"the saved position in the data is of {name} = {saved[name]} and this run has {value}; continue "
+                    "with the configuration of the saved run"
                 )
         with self._lock:
             self._stop()
@@ -103,6 +109,16 @@ def all_images(dataset: Dataset, config: DataConfig) -> np.ndarray:
     return images.astype(np.float32) / 127.5 - 1
 
 
+def describe_data(dataset: Dataset, config: DataConfig, batch_size: int) -> str:
+    """How many images a run has, and what is done to them, in a clause for its opening line."""
+    count = len(dataset)
+    clause = f"{count:,} image{'s' if count > 1 else ''} of {dataset.name}"
+    if count < batch_size:
+        clause += f", repeated within each batch of {batch_size}"
+    mirrored = "each mirrored half of the time (config.data.x_flip)" if config.x_flip else "not mirrored"
+    return f"{clause}, {mirrored}"
+
+
 def make_iterator(
     dataset: Dataset,
     config: DataConfig,
@@ -112,10 +128,10 @@ def make_iterator(
 ) -> BatchIterator:
     """Builds an endless iterator over shuffled batches.
 
-    Every image comes once an epoch; an epoch that does not divide into batches ends within one. Batch t of the whole
-    run does not depend on the processes that its rows are spread over. The state is small and exact: saved and
-    restored, with any number of threads, worker processes and processes, it yields the very batches that would have
-    come.
+    Every image comes once an epoch; an epoch that does not divide into batches ends within one. A batch of more images
+    than the set has holds several epochs, so that images repeat in it. Batch t of the whole run does not depend on the
+    processes that its rows are spread over. The state is small and exact: saved and restored, with any number of
+    threads, worker processes and processes, it yields the very batches that would have come.
 
     Args:
         dataset: opened split.
@@ -128,13 +144,10 @@ def make_iterator(
         Iterator over {"image": uint8 [rows, height, width, channels], "label": int32 [rows]}.
 
     Raises:
-        DatasetError: if the set is smaller than one batch.
+        DatasetError: if the set is empty.
     """
-    if len(dataset) < batch_size:
-        raise DatasetError(
-            f"data set {dataset.name} has {len(dataset)} images, expected at least config.training.batch_size = "
-            f"{batch_size}; choose a smaller batch or prepare more images"
-        )
+    if not len(dataset):
+        raise DatasetError(f"data set {dataset.name} is empty, expected at least one image")
     own = np.arange(batch_size) if rows is None else np.asarray(rows)
     image_shape = (config.height, config.width, config.channels)
     fits = len(dataset) * int(np.prod(image_shape)) <= config.cache_mib * 2**20

@@ -1,6 +1,7 @@
 """Shows what is in a prepared set: numbers, labels, duplicates, and a sheet of pictures to look at.
 
 python -m inr_gan_jax.data.inspect ~/tensorflow_datasets/photos
+python -m inr_gan_jax.data.inspect --name=photos
 """
 
 from __future__ import annotations
@@ -20,10 +21,12 @@ from etils import epath
 from PIL import Image
 
 from inr_gan_jax.command_line import run
+from inr_gan_jax.data.dataset import prepared_directory
 from inr_gan_jax.data.errors import DatasetError
-from inr_gan_jax.data.preparation import dataset_fingerprint, preparation, version_directory
+from inr_gan_jax.data.preparation import INFO_FILE, dataset_fingerprint, preparation, version_directory
 from inr_gan_jax.data.progress import ImageProgress
 from inr_gan_jax.ops.image_grid import magnify, tile
+from inr_gan_jax.remote_paths import is_address
 
 if TYPE_CHECKING:
     from inr_gan_jax.data.records import RecordSource
@@ -120,7 +123,7 @@ def contact_sheet(source: RecordSource, rows: int, columns: int) -> np.ndarray:
     return tile(magnify(images, factor), min(columns, count), gap=2)
 
 
-def describe(directory: Path, split: str, num_threads: int) -> tuple[str, np.ndarray]:
+def describe(directory: epath.PathLike, split: str, num_threads: int) -> tuple[str, np.ndarray]:
     """The report and the contact sheet of a split.
 
     Args:
@@ -209,10 +212,24 @@ def _look_at(source: RecordSource, index: int) -> _Seen:
     )  # fmt: skip
 
 
+def _asked_for(arguments: Sequence[str]) -> epath.Path:
+    """The folder of the set that the command line names, by a path or as `config.data.name` does."""
+    given, name = arguments[1] if len(arguments) > 1 else "", flags.FLAGS.name or ""
+    if bool(given) == bool(name):
+        raise DatasetError("expected either the folder of a prepared set or --name=NAME, as config.data.name takes it")
+    folder = epath.Path(given).expanduser()
+    if given and folder.is_dir():
+        return folder
+    return prepared_directory(name or given, flags.FLAGS.data_dir)
+
+
 def main(arguments: Sequence[str]) -> None:
     """Entry point."""
-    directory = Path(arguments[1]).expanduser()
-    output = Path(flags.FLAGS.output).expanduser() if flags.FLAGS.output else directory / _SHEET_FILE
+    directory = _asked_for(arguments)
+    of_set = directory.parent if (directory / INFO_FILE).is_file() else directory
+    # Pillow writes to a disk only.
+    default = Path(_SHEET_FILE) if is_address(str(directory)) else Path(of_set) / _SHEET_FILE
+    output = Path(flags.FLAGS.output).expanduser() if flags.FLAGS.output else default
     report, sheet = describe(directory, flags.FLAGS.split, len(os.sched_getaffinity(0)))
     print(report)
     try:
@@ -223,6 +240,8 @@ def main(arguments: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
+    flags.DEFINE_string("name", None, "Instead of a folder: name of a set, as config.data.name of a run takes it.")
+    flags.DEFINE_string("data_dir", "", "Where --name lies; $TFDS_DATA_DIR or ~/tensorflow_datasets if empty.")
     flags.DEFINE_string("split", "train", "Split to look at.")
     flags.DEFINE_string("output", None, f"File of the contact sheet; {_SHEET_FILE} in the set's folder if not given.")
-    run(main, argument="the folder of a prepared set")
+    run(main, argument="the folder of a prepared set", needs_argument=False)

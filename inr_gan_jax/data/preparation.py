@@ -1,5 +1,6 @@
 """What a prepared set tells of itself: how it was made, and a fingerprint of what is in it. Reads small files only."""
 
+import dataclasses
 import hashlib
 import json
 from typing import Any
@@ -14,9 +15,51 @@ PREPARATION_FORMAT = 1
 INFO_FILE = "dataset_info.json"
 # The file that tfds keeps `DatasetInfo.metadata` in.
 METADATA_FILE = "metadata.json"
+_RESTORE_SET = "prepare it again from the images of then to continue, or choose another --workdir for a new run"
 # A folder of work that has not been finished, beside the versions of a set.
 UNFINISHED = ".unfinished"
 _ENDS_BYTES = 2**16
+# Shards whose ends are read where an answer must come at once, also from a bucket.
+_FEW_SHARDS = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class SetIdentity:
+    """What a set of images is told from others by.
+
+    Attributes:
+        num_images: in the split.
+        fingerprint: 64 hexadecimal digits; the same for the same files.
+    """
+
+    num_images: int
+    fingerprint: str
+
+    def check_same(self, now: "SetIdentity", name: str, advice: str) -> None:
+        """Compares the set that a run began with to the set that is there now.
+
+        Args:
+            now: of the set that is there.
+            name: of the set.
+            advice: what to do if the sets hold the same images all the same.
+
+        Raises:
+            DatasetError: if they differ.
+        """
+        if now.num_images != self.num_images:
+            raise changed_size(name, self.num_images, now.num_images)
+        if now.fingerprint != self.fingerprint:
+            raise DatasetError(
+                f"data set {name} holds other images than when the run began, {now.num_images:,} as before "
+                f"(fingerprint {self.fingerprint[:12]} then, {now.fingerprint[:12]} now); {_RESTORE_SET}; {advice}"
+            )
+
+
+def changed_size(name: str, before: int, now: int) -> DatasetError:
+    """The error of a set that has got another number of images since a run began."""
+    return DatasetError(
+        f"data set {name} has changed since the run began: {before:,} images then, {now:,} now; {_RESTORE_SET}"
+    )
 
 
 def version_directory(directory: epath.PathLike) -> epath.Path:
@@ -74,13 +117,47 @@ def dataset_fingerprint(directory: epath.PathLike) -> str:
     if "content" in made:
         text = json.dumps(made["content"], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
+    return _digest_of_files(directory)
+
+
+def set_identity(directory: epath.PathLike, num_images: int) -> SetIdentity:
+    """What a set is told from others by, from little reading: for large sets, and sets in buckets.
+
+    For sets of `inr_gan_jax.data.prepare` the fingerprint is that of `dataset_fingerprint`; for others it is made of
+    the names and sizes of all shards and of both ends of a few.
+
+    Args:
+        directory: of the set or of one of its versions.
+        num_images: in the split.
+
+    Raises:
+        DatasetError: if no prepared set is there.
+    """
+    has_content = "content" in preparation(directory)
+    return SetIdentity(
+        num_images, dataset_fingerprint(directory) if has_content else _digest_of_files(directory, _FEW_SHARDS)
+    )
+
+
+def _digest_of_files(directory: epath.PathLike, num_read: int | None = None) -> str:
+    """A digest of names, sizes and ends of shards.
+
+    Args:
+        directory: of the set or of one of its versions.
+        num_read: shards whose ends have a part in it, spread evenly; None for all.
+    """
+    paths = sorted(version_directory(directory).glob("*.array_record*"))
+    count = len(paths) if num_read is None else min(num_read, len(paths))
+    read = {place * len(paths) // count for place in range(count)}
     digest = hashlib.sha256()
-    for path in sorted(version_directory(directory).glob("*.array_record*")):
+    for number, path in enumerate(paths):
         size = path.stat().length
-        with path.open("rb") as file:
-            start = file.read(_ENDS_BYTES)
-            file.seek(max(0, size - _ENDS_BYTES))
-            digest.update(f"{path.name} {size} ".encode() + start + file.read())
+        digest.update(f"{path.name} {size} ".encode())
+        if number in read:
+            with path.open("rb") as file:
+                start = file.read(_ENDS_BYTES)
+                file.seek(max(0, size - _ENDS_BYTES))
+                digest.update(start + file.read())
     return digest.hexdigest()
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 from inr_gan_jax.data.builders.lsun import VERSION, find_lsun
 from inr_gan_jax.data.builders.tfds_own import prepare_own
 from inr_gan_jax.data.errors import DatasetError
-from inr_gan_jax.data.image_sources import Contents, LabelRule, is_lmdb, list_folder, list_lmdb, list_zip
+from inr_gan_jax.data.image_sources import Contents, is_lmdb, list_folder, list_lmdb, list_zip
 from inr_gan_jax.data.records import list_prepared
-from inr_gan_jax.data.set_writer import Options, Prepared, SetWriter
+from inr_gan_jax.data.set_writer import Options, Prepared, SetWriter, count_by_kind
 
 _TFDS_NAME = re.compile(r"[a-z][a-z0-9_]*(/[\w.+-]+)?")
 
@@ -19,24 +19,32 @@ def prepare_set(options: Options) -> Prepared:
     Raises:
         DatasetError: for whatever is wrong with the source, the options or too many of the images.
     """
+    if "://" in options.source:
+        raise DatasetError(f"--source={options.source} is not on a disk; copy it to one first, images are read there")
+    if options.label_level is not None and options.labels != "folders":
+        raise DatasetError(
+            f"--label_level={options.label_level} needs --labels=folders, but --labels is {options.labels}"
+        )
     path = Path(options.source).expanduser()
     if not path.exists() and _TFDS_NAME.fullmatch(options.source):
         return _prepare_of_tfds(options)
     if not path.exists():
-        raise DatasetError(f"source {path} does not exist, expected a folder, a zip, an LSUN folder or a name of tfds")
+        raise DatasetError(
+            f"source {options.source} does not exist, expected a folder, a zip, an LSUN folder or a name of tfds"
+        )
     found = find_lsun(path.absolute()) if path.is_dir() else None
     if found and options.settings is None:
         category, folders = found
         contents = {split: list_lmdb(folder) for split, folder in folders.items()}
         output = options.output or options.root / "lsun" / category
         return SetWriter(options, output, contents, VERSION, category).run()
-    return _prepare_images(options, _list(path, options.labels))
+    return _prepare_images(options, _list(path, options))
 
 
-def _list(path: Path, labels: LabelRule) -> Contents:
+def _list(path: Path, options: Options) -> Contents:
     if path.is_dir():
-        return list_lmdb(path) if is_lmdb(path) else list_folder(path, labels)
-    return list_zip(path, labels)
+        return list_lmdb(path) if is_lmdb(path) else list_folder(path, options.labels, options.label_level)
+    return list_zip(path, options.labels, options.label_level)
 
 
 def _prepare_of_tfds(options: Options) -> Prepared:
@@ -60,10 +68,13 @@ def _prepare_images(options: Options, contents: Contents) -> Prepared:
     if options.output is None:
         raise DatasetError(f"--output is missing, expected a folder for the set, such as {options.root / 'photos'}")
     if not contents.names:
-        others = ", ".join(f"{count} {suffix}" for suffix, count in sorted(contents.ignored.items()))
+        others = count_by_kind(contents.ignored)
         raise DatasetError(
             f"{options.source} holds no images ({others or 'it is empty'}), expected PNG, JPEG, WebP ..."
         )
     if options.labels == "folders" and not contents.class_names:
-        raise DatasetError(f"{options.source} has no sub-folders, expected one for each class with --labels=folders")
+        depth = f", {options.label_level} deep," if (options.label_level or 1) > 1 else ""
+        raise DatasetError(
+            f"{options.source} has no sub-folders{depth} with images, expected one for each class with --labels=folders"
+        )
     return SetWriter(options, options.output, {"train": contents}, "1.0.0", None).run()

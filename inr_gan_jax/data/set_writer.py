@@ -1,5 +1,6 @@
 """One prepared set on its way to the disk: begun, gone on with after a kill, and put in its place in one step."""
 
+import collections
 import contextlib
 import dataclasses
 import fcntl
@@ -18,12 +19,14 @@ from inr_gan_jax.data.builders.lsun import Lsun
 from inr_gan_jax.data.builders.record_builder import RecordBuilder
 from inr_gan_jax.data.errors import DatasetError
 from inr_gan_jax.data.fit_image import ENCODER_OPTIONS, FitSettings
-from inr_gan_jax.data.image_sources import Contents, LabelRule
+from inr_gan_jax.data.image_sources import Contents
+from inr_gan_jax.data.labels import LabelRule
 from inr_gan_jax.data.preparation import PREPARATION_FORMAT, UNFINISHED, preparation
 from inr_gan_jax.data.shards import Conversion, TooManyBadError
 
 _REPORT = "report.json"
 _SHOWN_BAD = 5
+_SHOWN_CLASSES = 10
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +41,7 @@ class Options:
         labels: where labels come from.
         max_bad: share of the images that may be left out.
         num_processes: worker processes.
+        label_level: with `folders`, which folder of a path is the class; None as for `labels_of_folders`.
     """
 
     source: str
@@ -47,6 +51,7 @@ class Options:
     labels: LabelRule = "json"
     max_bad: float = 0.001
     num_processes: int = 1
+    label_level: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,6 +65,12 @@ class Prepared:
 
     directory: Path
     lines: tuple[str, ...]
+
+
+def count_by_kind(ignored: Mapping[str, int]) -> str:
+    """How many files there were of each kind, most first."""
+    kinds = sorted(ignored.items(), key=lambda item: (-item[1], item[0]))
+    return ", ".join(f"{count:,} {kind}" for kind, count in kinds)
 
 
 class SetWriter:
@@ -111,7 +122,7 @@ class SetWriter:
             "format": PREPARATION_FORMAT,
             "source": Path(self._options.source).name,
             "signature": {split: contents.signature for split, contents in self._contents.items()},
-            "labels": self._options.labels,
+            "labels": self._options.labels + (f":{level}" if (level := self._options.label_level or 1) > 1 else ""),
             "pillow": PIL.__version__,
         }
         names = ("height", "width", "channels", "crop", "image_format")
@@ -179,7 +190,9 @@ class SetWriter:
             name: sum(getattr(shard, name) for shard in flat)
             for name in ("num_images", "num_copied", "num_enlarged", "image_bytes", "file_bytes")
         }
-        ignored = {suffix: count for contents in self._contents.values() for suffix, count in contents.ignored.items()}
+        ignored = collections.Counter[str]()
+        for contents in self._contents.values():
+            ignored.update(contents.ignored)
         self._write_report({**counts, "ignored_files": ignored, "bad": bad})
         os.replace(builder.data_dir, self._final)
         shutil.rmtree(self._work, ignore_errors=True)
@@ -191,7 +204,24 @@ class SetWriter:
             f"{len(bad):,}" + (f", see {self._output / _REPORT}" if bad else ""),
         ]
         lines += [f"  {name}: {reason}" for name, reason in bad[:_SHOWN_BAD]]
+        if ignored:
+            lines.append(f"files of other kinds, not looked at: {count_by_kind(ignored)}")
+        lines += self._lines_of_classes({name for name, _ in bad})
         return tuple(lines)
+
+    def _lines_of_classes(self, bad: set[str]) -> list[str]:
+        """The number of images of each class, so that wrong classes are seen at once."""
+        contents = self._contents.get("train")
+        if contents is None or not contents.class_names:
+            return []
+        counts = collections.Counter(label for name, label in contents.labels.items() if name not in bad)
+        classes = [f"{name} {counts[number]:,}" for number, name in enumerate(contents.class_names)]
+        others = f" and {len(classes) - _SHOWN_CLASSES:,} more" if len(classes) > _SHOWN_CLASSES else ""
+        lines = [f"{len(classes):,} classes: {', '.join(classes[:_SHOWN_CLASSES])}{others}"]
+        empty = [name for number, name in enumerate(contents.class_names) if not counts[number]]
+        if empty:
+            lines.append(f"classes without an image: {', '.join(empty[:_SHOWN_CLASSES])} ({len(empty):,} in all)")
+        return lines
 
     def _write_report(self, report: dict[str, Any]) -> None:
         text = json.dumps(report, indent=1, ensure_ascii=False)

@@ -14,7 +14,7 @@ from PIL import Image
 
 import inr_gan_jax
 from inr_gan_jax.checked_flags import define_float, define_integer, define_text
-from inr_gan_jax.command_line import is_own_module
+from inr_gan_jax.command_line import own_flags
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.inference.codes import (
     MAX_PSI,
@@ -271,16 +271,13 @@ def save_record(folder: Path, tool: str, loaded: LoadedGenerator, values: Mappin
         "device": jax.devices()[0].device_kind,
         "unix_time": round(time.time()),
         "checkpoint": {"source": loaded.source, "kimg": loaded.kimg, "native_size": list(loaded.generator.size)},
-        "flags": _own_flags(),
+        "flags": _given_flags(),
         **values,
     }
     save_text(folder / RECORD_FILE, json.dumps(record, indent=2) + "\n")
 
 
-def _own_flags() -> dict[str, Any]:
+def _given_flags() -> dict[str, Any]:
     """The flags of the running command; none in a notebook."""
-    if not flags.FLAGS.is_parsed():
-        return {}
-    modules = flags.FLAGS.flags_by_module_dict().items()
-    own = (each for name, each in modules if is_own_module(name))
-    return {flag.name: flag.value for each in own for flag in each if flag.name != _CHECKPOINT_ALIAS}
+    values = own_flags(flags.FLAGS) if flags.FLAGS.is_parsed() else {}
+    return {name: value for name, value in values.items() if name != _CHECKPOINT_ALIAS}

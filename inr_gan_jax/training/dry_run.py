@@ -11,14 +11,14 @@ from etils import epath
 
 from inr_gan_jax.array_types import Params
 from inr_gan_jax.config import Config
-from inr_gan_jax.data.dataset import check_available, data_root
+from inr_gan_jax.data.dataset import NotPreparedError, check_available, data_root
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.models.build import build_discriminator, build_generator
 from inr_gan_jax.training.evaluation import check_metric
 from inr_gan_jax.training.optimizers import build_optimizers
 from inr_gan_jax.training.perceptual import load_perceptual, vgg16_distance
 from inr_gan_jax.training.phase_inputs import draw_inputs
-from inr_gan_jax.training.run_folder import check_run_folder
+from inr_gan_jax.training.run_folder import check_data, check_run_folder
 from inr_gan_jax.training.state import TrainState, init_state
 from inr_gan_jax.training.steps import TrainStep
 
@@ -116,10 +116,15 @@ def _memory_table(state: TrainState, batch: Any, step: TrainStep, features: Any)
 def _plan(config: Config, workdir: epath.Path) -> str:
     settings = config.training
     try:
-        check_available(config.data)
+        check_data(workdir, check_available(config.data), config.data.name)
         data = f"{config.data.name} in {data_root(config.data.data_dir)}"
-    except UserError as error:
+        data += (
+            ", each image mirrored half of the time (config.data.x_flip)" if config.data.x_flip else ", not mirrored"
+        )
+    except NotPreparedError as error:
         data = f"NOT THERE: {error}"
+    except UserError as error:
+        data = f"DOES NOT FIT: {error}"
     rows = {
         "run folder": str(workdir),
         "data": data,

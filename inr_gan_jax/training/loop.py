@@ -22,7 +22,7 @@ from inr_gan_jax.checkpoint import Checkpointer, CheckpointNotWrittenError
 from inr_gan_jax.config import Config
 from inr_gan_jax.data.dataset import Dataset, open_dataset
 from inr_gan_jax.data.device_prefetch import device_prefetch, rows_of_process
-from inr_gan_jax.data.input_pipeline import make_iterator
+from inr_gan_jax.data.input_pipeline import describe_data, make_iterator
 from inr_gan_jax.errors import MachineError, UserError
 from inr_gan_jax.models.build import build_discriminator, build_generator
 from inr_gan_jax.processes import Processes
@@ -36,7 +36,15 @@ from inr_gan_jax.training.optimizers import build_optimizers
 from inr_gan_jax.training.perceptual import load_perceptual
 from inr_gan_jax.training.progress import Progress, ScalarLog
 from inr_gan_jax.training.progress_plot import write_training_plot
-from inr_gan_jax.training.run_folder import CHECKPOINTS, check_run_folder, make_run_folder, occupied, record_start
+from inr_gan_jax.training.run_folder import (
+    CHECKPOINTS,
+    check_data,
+    check_run_folder,
+    make_run_folder,
+    note_data,
+    occupied,
+    record_start,
+)
 from inr_gan_jax.training.sharding import Shardings, make_shardings
 from inr_gan_jax.training.state import TrainState, init_state
 from inr_gan_jax.training.steps import TrainStep
@@ -69,6 +77,7 @@ class _Parts:
     evaluation: Evaluation | None
     checkpoints: Checkpointer
     stop: StopRequest
+    dataset: Dataset
 
 
 def train(
@@ -137,6 +146,7 @@ class _Run:
         self._first_position = parts.iterator.get_state()
         self._record = GuardRecord(parts.workdir)
         self.state, self._step = self._start()
+        self._processes.from_first("note the data set", lambda: note_data(parts.workdir, parts.dataset.identity))
         self._saved_step = self._step
         self._writer = make_writer(parts.workdir, self._step, is_first=self._processes.is_first)
         self._progress = Progress(self._config, self._step, is_first=self._processes.is_first)
@@ -375,6 +385,7 @@ def _open_parts(
     if len(shardings.mesh.local_devices) < jax.local_device_count() and processes.count > 1:
         raise UserError(f"config.num_devices is {config.num_devices}, expected 0 (all) with several processes")
     dataset = _open_dataset(config, processes)
+    processes.from_first("compare data sets", lambda: check_data(workdir, dataset.identity, dataset.name))
     batch_size = config.training.batch_size
     rows = rows_of_process(shardings.batch, batch_size)
     iterator = device_prefetch(make_iterator(dataset, config.data, batch_size, config.seed, rows), shardings.batch)
@@ -416,6 +427,7 @@ def _open_parts(
         evaluation=evaluation,
         checkpoints=checkpoints,
         stop=stop,
+        dataset=dataset,
     )
 
 
@@ -472,4 +484,5 @@ def _opening_line(parts: _Parts, first_step: int) -> str:
     where += f" of {processes} processes" if processes > 1 else ""
     kimg = first_step * parts.config.training.batch_size / 1000
     start = f"resuming from {kimg:.1f} kimg" if first_step else "starting"
-    return f"{parts.config.name}: {start} on {where}, into {parts.workdir}"
+    data = describe_data(parts.dataset, parts.config.data, parts.config.training.batch_size)
+    return f"{parts.config.name}: {start} on {where}, into {parts.workdir}; {data}"

@@ -18,12 +18,15 @@ import jax
 from etils import epath
 
 from inr_gan_jax.config import Config
+from inr_gan_jax.data.preparation import SetIdentity
 from inr_gan_jax.errors import UserError
+from inr_gan_jax.remote_paths import check_reachable
 from inr_gan_jax.storage import append_line, is_remote, write_whole
 
 CONFIG_FILE = "config.json"
 CHECKPOINTS = "checkpoints"
 SAMPLES = "samples"
+DATA_FILE = "data.json"
 STARTS_FILE = "starts.jsonl"
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
@@ -51,10 +54,9 @@ def check_run_folder(workdir: epath.Path, config: Config) -> None:
     Raises:
         UserError: if it is a file, holds something else, or belongs to another configuration.
     """
+    check_reachable(str(workdir), "--workdir")
     try:
         _check_run_folder(workdir, config)
-    except ImportError as error:
-        raise UserError(f"workdir {workdir} needs a package that is missing: pip install gcsfs ({error})") from error
     except OSError as error:
         raise UserError(f"workdir {workdir} cannot be looked into ({error.strerror})") from error
 
@@ -85,6 +87,33 @@ def _check_run_folder(workdir: epath.Path, config: Config) -> None:
     difference = _first_difference(_identity(previous), _identity(dataclasses.asdict(config)), "config")
     if difference:
         raise UserError(f"workdir {workdir} belongs to another configuration: {difference}; choose another --workdir")
+
+
+def check_data(workdir: epath.Path, identity: SetIdentity | None, name: str) -> None:
+    """Checks, without writing, that the images are those that the run in a folder began with.
+
+    Args:
+        workdir: run folder; it need not exist, and a run without a checkpoint may begin with other images.
+        identity: of the set as it is now; None for a set that never changes.
+        name: of the set.
+
+    Raises:
+        UserError: if they are others.
+    """
+    noted, checkpoints = workdir / DATA_FILE, workdir / CHECKPOINTS
+    if identity is None or not (noted.exists() and checkpoints.is_dir() and any(checkpoints.iterdir())):
+        return
+    try:
+        before = SetIdentity(**json.loads(noted.read_text()))
+    except (OSError, ValueError, TypeError) as error:
+        raise UserError(f"{noted} cannot be read ({error}); delete it to continue with the set as it is") from error
+    before.check_same(identity, name, f"delete {noted} if you know that the images are the same")
+
+
+def note_data(workdir: epath.Path, identity: SetIdentity | None) -> None:
+    """Notes which images the run in a folder has, for `check_data`."""
+    if identity is not None:
+        write_whole(workdir / DATA_FILE, json.dumps(dataclasses.asdict(identity)) + "\n")
 
 
 def make_run_folder(workdir: epath.Path, config: Config) -> None:

@@ -39,6 +39,50 @@ def png(width: int, height: int, bits_and_type: tuple[int, int], rows: bytes, le
     return b"\x89PNG\r\n\x1a\n" + b"".join(png_chunk(kind, data) for kind, data in chunks)
 
 
+def deep_png(pixels: np.ndarray, key: Sequence[int] = ()) -> bytes:
+    """A PNG of 16 bits of grey, grey and alpha, RGB or RGBA, perhaps with a colour that is transparent.
+
+    Args:
+        pixels: [height, width, 1 to 4], uint16.
+        key: the transparent colour, one number a channel.
+    """
+    height, width, channels = pixels.shape
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
+    data = png(width, height, (16, (0, 4, 2, 6)[channels - 1]), rows)
+    header_end = 33
+    chunk = png_chunk(b"tRNS", np.array(key, ">u2").tobytes()) if key else b""
+    return data[:header_end] + chunk + data[header_end:]
+
+
+def deep_tiff(pixels: np.ndarray, photometric: int, *, is_zipped: bool = False, order: str = "<", **tags: int) -> bytes:
+    """A TIFF of 16 bits a sample.
+
+    Args:
+        pixels: [height, width, 3 or 4], uint16.
+        photometric: 2 for RGB, 5 for CMYK.
+        is_zipped: compressed by deflate.
+        order: of the bytes, `<` or `>`.
+        tags: `extra`: what a fourth sample of RGB is: 0 nothing, 1 premultiplied alpha, 2 alpha; `orientation`: how to
+            turn it, as in EXIF.
+    """
+    height, width, channels = pixels.shape
+    content = pixels.astype(f"{order}u2").tobytes()
+    content = zlib.compress(content) if is_zipped else content
+    content += bytes(len(content) % 2)
+    bits_at = 8 + len(content)
+    short, long = 3, 4
+    values = [(256, short, 1, width), (257, short, 1, height), (258, short, channels, bits_at)]
+    values += [(259, short, 1, 8 if is_zipped else 1), (262, short, 1, photometric), (273, long, 1, 8)]
+    values += [(274, short, 1, tags.get("orientation", 1)), (277, short, 1, channels), (278, short, 1, height)]
+    values += [(279, long, 1, len(content)), *([(338, short, 1, tags["extra"])] if "extra" in tags else [])]
+    directory = struct.pack(f"{order}H", len(values))
+    for tag, kind, count, value in values:
+        field = f"{order}HHIH2x" if kind == short and count == 1 else f"{order}HHII"
+        directory += struct.pack(field, tag, kind, count, value)
+    start = struct.pack(f"{order}2sHI", b"II" if order == "<" else b"MM", 42, bits_at + 2 * channels)
+    return start + content + struct.pack(f"{order}H", 16) * channels + directory + bytes(4)
+
+
 def bomb(side: int) -> bytes:
     """A black one-bit PNG of side x side: some kilobytes that decode to a great many."""
     return png(side, side, (1, 0), bytes((1 + -(-side // 8)) * side), level=1)
@@ -76,6 +120,9 @@ def convertible() -> dict[str, bytes]:
         ),
         "lossy.webp": encoded(picture, "WEBP", quality=95),
         "windows.bmp": encoded(picture, "BMP"),
+        "phone.avif": encoded(picture, "AVIF", quality=95),
+        "bits16_grey.pgm": encoded(grey.astype(np.uint16) * 257, "PPM"),
+        "bits16_colour.tif": deep_tiff(picture.astype(np.uint16) * 257, 2),
         "with spaces and ünïcödé 花.png": encoded(picture),
     }
 

@@ -7,15 +7,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from etils.epath import backend
 
 from inr_gan_jax.data.builders.lsun import VERSION
 from inr_gan_jax.data.dataset import check_available, open_dataset
 from inr_gan_jax.data.errors import DatasetError
 from inr_gan_jax.data.fit_image import FitSettings
-from inr_gan_jax.data.input_pipeline import make_iterator
-from inr_gan_jax.data.preparation import METADATA_FILE, UNFINISHED, dataset_fingerprint, preparation
+from inr_gan_jax.data.preparation import (
+    METADATA_FILE,
+    UNFINISHED,
+    SetIdentity,
+    dataset_fingerprint,
+    preparation,
+    set_identity,
+)
 from inr_gan_jax.data.prepare_set import prepare_set
 from inr_gan_jax.data.set_writer import Options
+from inr_gan_jax.errors import UserError
 from tests.conftest import tiny_config
 from tests.data.odd_images import SIDE, colours, encoded, write_folder
 
@@ -31,12 +39,12 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def refusal(root: Path, **keys: Any) -> str:
+def refusal(root: Path | str, **keys: Any) -> str:
     """What opening says, which must be what the check before any work says."""
     config = dataclasses.replace(tiny_config().data, data_dir=str(root), height=SIDE, width=SIDE, **keys)
     sentences = set()
     for function in (check_available, open_dataset):
-        with pytest.raises(DatasetError) as caught:
+        with pytest.raises(UserError) as caught:
             function(config)
         sentences.add(str(caught.value))
     (sentence,) = sentences
@@ -95,7 +103,8 @@ def test_wrong_resolution_is_refused(prepared: Path, size: tuple[int, int]) -> N
         tiny_config().data, name="plain", data_dir=str(prepared), height=size[0], width=size[1]
     )
     message = (
-        rf"images of plain are 16x16, but config.data asks for {size[0]}x{size[1]}; prepare the set at that size, or"
+        rf"images of plain are 16x16, but config.data asks for {size[0]}x{size[1]}; --config=configs/folder.py:16 fits"
+        "; otherwise prepare the set at that size, or set config.data.height=16"
     )
     with pytest.raises(DatasetError, match=message):
         check_available(config)
@@ -107,10 +116,56 @@ def test_labels_missing_for_a_conditional_configuration_are_refused(prepared: Pa
     assert "num_classes is 5, but pictures has 2" in refusal(prepared, name="pictures", num_classes=5)
 
 
-def test_a_set_smaller_than_a_batch_is_refused(prepared: Path) -> None:
-    config = dataclasses.replace(tiny_config().data, name="plain", data_dir=str(prepared), height=SIDE, width=SIDE)
-    with pytest.raises(DatasetError, match=r"plain has 6 images, expected at least config.training.batch_size = 8"):
-        make_iterator(open_dataset(config), config, 8, 0)
+@pytest.mark.parametrize("name", ["digits", "photos"])
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [
+        ("gs://bucket/sets", "data_dir=gs://bucket/sets needs the package gcsfs, which is missing: pip install gcsfs"),
+        ("s3://bucket/sets", "data_dir=s3://bucket/sets needs the package s3fs, which is missing: pip install s3fs"),
+        ("http://host/sets", "data_dir=http://host/sets begins with http://, expected a path on a disk or gs://"),
+    ],
+)
+def test_places_that_cannot_be_reached_say_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, place: str, message: str
+) -> None:
+    def missing(self: Any, path: Any) -> Any:
+        raise ImportError("the package is missing")
+
+    monkeypatch.setattr(backend._FileSystemSpecBackend, "fs", missing)
+    sentence = refusal(place, name=name)
+    assert message in sentence
+    assert message.replace("data_dir", "name") in refusal(tmp_path, name=place)
+
+
+def test_a_bucket_that_does_not_answer_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: Any, path: Any) -> Any:
+        raise PermissionError("Anonymous caller does not have storage.objects.list access\nmore")
+
+    monkeypatch.setattr(backend._FileSystemSpecBackend, "fs", refuse)
+    sentence = refusal("gs://bucket/sets", name="digits")
+    assert "config.data.data_dir=gs://bucket/sets cannot be reached (Anonymous caller does" in sentence
+    monkeypatch.setenv("TFDS_DATA_DIR", "gs://bucket/others")
+    assert refusal("", name="digits").startswith("$TFDS_DATA_DIR=gs://bucket/others cannot be reached")
+
+
+def test_identity_tells_sets_apart(prepared: Path, digits_root: Path) -> None:
+    directory = digits_root / "digits"
+    assert set_identity(directory, 3) == set_identity(directory / "1.0.0", 3)
+    first, second = (set_identity(prepared / name, 6) for name in ("pictures", "plain"))
+    first.check_same(first, "pictures", "advice")
+    with pytest.raises(DatasetError, match=rf"other images .* {first.fingerprint[:12]} then, .*; advice"):
+        first.check_same(second, "pictures", "advice")
+    with pytest.raises(DatasetError, match="20 images then, 30 now"):
+        SetIdentity(20, "a").check_same(SetIdentity(30, "a"), "pictures", "advice")
+
+
+def test_identity_follows_the_shards_of_sets_of_others(digits_root: Path, tmp_path: Path) -> None:
+    shutil.copytree(digits_root / "digits", tmp_path / "digits")
+    assert set_identity(tmp_path / "digits", 1) == set_identity(digits_root / "digits", 1)
+    shard = next((tmp_path / "digits" / "1.0.0").glob("*.array_record*"))
+    data = shard.read_bytes()
+    shard.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    assert set_identity(tmp_path / "digits", 1) != set_identity(digits_root / "digits", 1)
 
 
 @pytest.mark.parametrize("version", [0, 2, None])

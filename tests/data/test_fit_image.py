@@ -7,8 +7,20 @@ import pytest
 from PIL import Image
 
 from inr_gan_jax.data.decode import decode_image
-from inr_gan_jax.data.fit_image import MAX_PIXELS, BadImageError, FitSettings, fit_encoded
-from tests.data.odd_images import SIDE, bomb, broken, colours, convertible, encoded, png_chunk, rotated_jpeg
+from inr_gan_jax.data.fit_image import MAX_PIXELS, READABLE, BadImageError, FitSettings, fit_encoded
+from inr_gan_jax.data.image_sources import SUFFIXES
+from tests.data.odd_images import (
+    SIDE,
+    bomb,
+    broken,
+    colours,
+    convertible,
+    deep_png,
+    deep_tiff,
+    encoded,
+    png_chunk,
+    rotated_jpeg,
+)
 
 EXACT = FitSettings(SIDE, SIDE)
 HALF = SIDE // 2
@@ -25,7 +37,9 @@ def test_odd_kinds_become_8_bit_rgb(name: str) -> None:
         assert (image.format, image.mode, image.size) == ("PNG", "RGB", (SIDE, SIDE))
 
 
-@pytest.mark.parametrize("name", ["bits16_colour.png", "windows.bmp", "with spaces and ünïcödé 花.png"])
+@pytest.mark.parametrize(
+    "name", ["bits16_colour.png", "bits16_colour.tif", "windows.bmp", "with spaces and ünïcödé 花.png"]
+)
 def test_lossless_kinds_keep_their_pixels(name: str) -> None:
     np.testing.assert_array_equal(fitted(convertible()[name]), colours())
 
@@ -34,6 +48,7 @@ def test_lossless_kinds_keep_their_pixels(name: str) -> None:
     ("name", "tolerance"),
     [
         ("lossy.webp", 12),
+        ("phone.avif", 12),
         ("rotated.jpg", 6),
         ("lab.tif", 6),
         ("cmyk.jpg", 6),
@@ -49,7 +64,79 @@ def test_lossy_kinds_keep_their_colours(name: str, tolerance: int) -> None:
 def test_16_bit_grey_is_scaled_not_clipped() -> None:
     grey = np.asarray(Image.fromarray(colours()).convert("L"))
     np.testing.assert_array_equal(fitted(convertible()["bits16_grey.png"]), np.repeat(grey[..., None], 3, axis=2))
+    np.testing.assert_array_equal(fitted(convertible()["bits16_grey.pgm"]), fitted(convertible()["bits16_grey.png"]))
     np.testing.assert_array_equal(fitted(convertible()["grey.png"]), np.repeat(grey[..., None], 3, axis=2))
+
+
+def deep_pixels(channels: int) -> np.ndarray:
+    """Every 16-bit remainder of a division by 257, with opaque alpha."""
+    pixels = np.random.default_rng(channels).integers(0, 2**16, (SIDE, SIDE, channels), dtype=np.uint16)
+    if channels in (2, 4):
+        pixels[..., -1] = 65535
+    return pixels
+
+
+def rounded(pixels: np.ndarray) -> np.ndarray:
+    return np.round(pixels / 257).astype(np.uint8)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_16_bit_png_is_rounded(channels: int) -> None:
+    pixels = deep_pixels(channels)
+    expected = np.broadcast_to(rounded(pixels)[..., : 1 if channels < 3 else 3], (SIDE, SIDE, 3))
+    np.testing.assert_array_equal(fitted(deep_png(pixels)), expected)
+    decoded = decode_image(deep_png(pixels))
+    np.testing.assert_array_equal(np.broadcast_to(decoded, (SIDE, SIDE, 3)), expected)
+
+
+@pytest.mark.parametrize("tags", [{}, {"extra": 0}, {"extra": 2}])
+@pytest.mark.parametrize("is_zipped", [False, True])
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_16_bit_tiff_is_rounded(tags: dict, is_zipped: bool, order: str) -> None:
+    pixels = deep_pixels(4 if tags else 3)
+    data = deep_tiff(pixels, 2, is_zipped=is_zipped, order=order, **tags)
+    np.testing.assert_array_equal(fitted(data), rounded(pixels)[..., :3])
+
+
+def test_16_bit_cmyk_and_premultiplied_tiff_are_those_of_8_bits() -> None:
+    cmyk = deep_pixels(4)
+    expected = Image.frombytes("CMYK", (SIDE, SIDE), rounded(cmyk).tobytes()).convert("RGB")
+    np.testing.assert_array_equal(fitted(deep_tiff(cmyk, 5)), np.asarray(expected))
+    faded = np.full((SIDE, SIDE, 4), 32896, np.uint16)  # half of white, premultiplied
+    image = fitted(deep_tiff(faded, 2, extra=1))
+    assert (image == 255).all()
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_16_bit_tiff_is_turned_upright(orientation: int) -> None:
+    picture = colours(1, SIDE, 2 * SIDE)
+    turns = {1: None, 3: Image.Transpose.ROTATE_180, 6: Image.Transpose.ROTATE_90, 8: Image.Transpose.ROTATE_270}
+    turn = turns[orientation]
+    stored = picture if turn is None else np.asarray(Image.fromarray(picture).transpose(turn))
+    data = deep_tiff(stored.astype(np.uint16) * 257, 2, orientation=orientation)
+    np.testing.assert_array_equal(fitted(data, FitSettings(SIDE, 2 * SIDE)), picture)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_16_bit_colour_key_shows_white(channels: int) -> None:
+    # Two colours that are one in 8 bits: only the one that is meant is transparent.
+    pixels = np.full((SIDE, SIDE, channels), 2570, np.uint16)
+    pixels[:, HALF:] += 1
+    image = fitted(deep_png(pixels, key=[2570] * channels))
+    assert (image[:, :HALF] == 255).all()
+    assert (image[:, HALF:] == 10).all()
+
+
+def test_every_suffix_of_a_readable_format_is_taken_for_an_image() -> None:
+    expected = {suffix for suffix, kind in Image.registered_extensions().items() if kind in READABLE}
+    # A JPEG with a second picture behind the first; it is read as a JPEG.
+    assert expected | {".mpo"} == SUFFIXES
+
+
+@pytest.mark.parametrize("kind", READABLE)
+def test_every_readable_format_is_read(kind: str) -> None:
+    difference = fitted(encoded(colours(), kind)).astype(int) - colours()
+    assert np.abs(difference).mean() < 24
 
 
 @pytest.mark.parametrize("name", ["rgba.png", "grey_alpha.png"])

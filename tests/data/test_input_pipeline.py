@@ -15,7 +15,7 @@ from inr_gan_jax.config import DataConfig
 from inr_gan_jax.data.batches import FitImage, mirror, mirroring
 from inr_gan_jax.data.dataset import Dataset
 from inr_gan_jax.data.errors import DatasetError
-from inr_gan_jax.data.input_pipeline import all_images, make_iterator
+from inr_gan_jax.data.input_pipeline import all_images, describe_data, make_iterator
 from tests.conftest import tiny_config
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -142,8 +142,8 @@ def test_state_is_the_number_of_the_next_batch_on_every_process() -> None:
 
 @pytest.mark.parametrize(
     ("count", "batch_size", "seed", "message"),
-    [(17, 8, 0, "num_images = 16 and this run has 17"), (16, 4, 0, "batch_size = 8 and this run has 4"),
-     (16, 8, 1, "seed = 0 and this run has 1")],
+    [(17, 8, 0, "16 images then, 17 now"), (16, 4, 0, "of batch_size = 8 and this run has 4"),
+     (16, 8, 1, "of seed = 0 and this run has 1")],
 )  # fmt: skip
 def test_states_of_other_runs_are_refused(count: int, batch_size: int, seed: int, message: str) -> None:
     state = make_iterator(numbered(16), tiny_config().data, 8, 0).get_state()
@@ -193,9 +193,41 @@ def test_mirroring_turns_left_and_right() -> None:
     np.testing.assert_array_equal(turned, image[:, ::-1])
 
 
-def test_a_set_smaller_than_a_batch_is_refused() -> None:
-    with pytest.raises(DatasetError, match="numbered has 4 images, expected at least"):
-        make_iterator(numbered(4), tiny_config().data, 8, 0)
+@pytest.mark.parametrize("count", [1, 3, 7])
+def test_a_set_smaller_than_a_batch_repeats_within_it(count: int) -> None:
+    config, dataset = settings(x_flip=True), numbered(count)
+    whole = make_iterator(dataset, config, 8, 0)
+    parts = [make_iterator(dataset, config, 8, 0, own) for own in ([0, 1, 2, 3], [4, 5, 6, 7])]
+    batches = [next(whole) for _ in range(2 * count)]
+    order = np.concatenate([batch["label"] for batch in batches])
+    epochs = order.reshape(16, count)
+    np.testing.assert_array_equal(np.sort(epochs), np.broadcast_to(np.arange(count), (16, count)))
+    halves = [[next(part) for part in parts] for _ in batches]
+    assert_same(batches, [{name: np.concatenate([half[name] for half in pair]) for name in pair[0]} for pair in halves])
+    resumed = make_iterator(dataset, config, 8, 0)
+    resumed.set_state({**resumed.get_state(), "next_batch": count})
+    assert_same(batches[count:], [next(resumed) for _ in range(count)])
+
+
+def test_an_empty_set_is_refused() -> None:
+    with pytest.raises(DatasetError, match="numbered is empty"):
+        make_iterator(numbered(0), tiny_config().data, 8, 0)
+
+
+@pytest.mark.parametrize(
+    ("count", "is_mirrored", "clause"),
+    [
+        (
+            1,
+            True,
+            "1 image of numbered, repeated within each batch of 8, each mirrored half of the time (config.data.x",
+        ),
+        (7, False, "7 images of numbered, repeated within each batch of 8, not mirrored"),
+        (1300, False, "1,300 images of numbered, not mirrored"),
+    ],
+)
+def test_description_tells_numbers_and_mirroring(count: int, is_mirrored: bool, clause: str) -> None:
+    assert describe_data(numbered(count), settings(x_flip=is_mirrored), 8).startswith(clause)
 
 
 def test_fit_crops_the_centre_resizes_and_converts() -> None:

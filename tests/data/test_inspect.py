@@ -2,12 +2,16 @@
 
 import subprocess
 import sys
+import types
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from etils import epath
 from PIL import Image
 
+from inr_gan_jax.data import inspect
 from inr_gan_jax.data.errors import DatasetError
 from inr_gan_jax.data.fit_image import FitSettings
 from inr_gan_jax.data.inspect import contact_sheet, describe, summarise
@@ -65,6 +69,34 @@ def test_report_tells_labels_duplicates_and_preparation(pictures: Path) -> None:
         assert text in report
 
 
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> Callable[..., epath.Path]:
+    """Which folder a command line names."""
+
+    def ask(*arguments: str, **given: str) -> epath.Path:
+        values = types.SimpleNamespace(**{"name": None, "data_dir": "", **given})
+        monkeypatch.setattr(inspect.flags, "FLAGS", values)
+        return inspect._asked_for(["inspect", *arguments])
+
+    return ask
+
+
+def test_a_set_is_named_by_a_folder_or_as_main_names_it(
+    pictures: Path, digits_root: Path, asked: Callable[..., epath.Path]
+) -> None:
+    root = str(pictures.parent)
+    assert asked(str(pictures)) == epath.Path(pictures)
+    for found in (asked(name="flowers", data_dir=root), asked("flowers", data_dir=root), asked(name=str(pictures))):
+        assert found == epath.Path(pictures / "1.0.0")
+    assert asked(name="flowers/1.0.0", data_dir=root) == epath.Path(pictures / "1.0.0")
+    assert asked(name="digits", data_dir=str(digits_root)) == epath.Path(digits_root / "digits" / "1.0.0")
+    with pytest.raises(DatasetError, match=r"'flower' is not prepared.*nearest: flowers"):
+        asked(name="flower", data_dir=root)
+    for arguments, given in (((), {}), ((str(pictures),), {"name": "flowers"})):
+        with pytest.raises(DatasetError, match="either the folder of a prepared set or --name=NAME"):
+            asked(*arguments, **given)
+
+
 def test_sheet_shows_the_images_in_order(source: RecordSource) -> None:
     sheet = contact_sheet(source, 1, 4)
     side = 64  # small pictures are magnified
@@ -79,6 +111,10 @@ def test_command_writes_the_sheet_and_refuses_other_folders(pictures: Path, tmp_
     assert done.returncode == 0, done.stderr
     with Image.open(pictures / "contact_sheet.png") as sheet:
         assert sheet.size == (4 * 66 + 2, 68)
+    by_name = [*command, "--name=flowers", f"--data_dir={pictures.parent}", f"--output={tmp_path / 'sheet.png'}"]
+    named = subprocess.run(by_name, capture_output=True, text=True, check=False, cwd=ROOT)
+    assert named.returncode == 0, named.stderr
+    assert named.stdout.splitlines()[:-1] == done.stdout.splitlines()[:-1]
     with pytest.raises(DatasetError, match="holds no prepared data set, expected"):
         describe(tmp_path, "train", 1)
     with pytest.raises(DatasetError, match="has no split 'test', expected one of train"):

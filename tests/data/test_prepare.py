@@ -100,7 +100,7 @@ def test_folder_and_zip_give_the_same_set(tmp_path: Path) -> None:
 
 def test_tfds_reads_what_was_written(tmp_path: Path) -> None:
     files = numbered(5)
-    path = write_zip(tmp_path / "set.zip", files, [[name, 1] for name in files])
+    path = write_zip(tmp_path / "set.zip", files, [[name, int(name > "0002.png")] for name in files])
     prepare_set(options(path, tmp_path / "my_photos"))
     source: Any = tfds.data_source("my_photos", split="train", data_dir=tmp_path)
     assert len(source) == 5
@@ -177,7 +177,10 @@ def test_done_again_it_says_so_and_otherwise_it_refuses(tmp_path: Path) -> None:
         ),
         ({"source": "lsun/tower"}, "lsun/tower is not downloaded by itself: get its folder"),
         ({"source": "cifar10", "settings": None}, "needs --resolution; without it cifar10 keeps its place"),
-        ({"labels": "folders"}, "has no sub-folders, expected one for each class"),
+        ({"labels": "folders"}, "has no sub-folders with images, expected one for each class"),
+        ({"labels": "folders", "label_level": 2}, "has no sub-folders, 2 deep, with images"),
+        ({"label_level": 2}, "--label_level=2 needs --labels=folders, but --labels is json"),
+        ({"source": "gs://bucket/photos"}, "--source=gs://bucket/photos is not on a disk; copy it to one first"),
     ],
 )
 def test_impossible_options_are_one_sentence(tmp_path: Path, keys: dict, message: str) -> None:
@@ -195,6 +198,31 @@ def test_folders_without_images_are_refused(tmp_path: Path) -> None:
     write_folder(tmp_path / "texts", {"a.txt": b"", "b.heic": b""})
     with pytest.raises(DatasetError, match=r"texts holds no images \(1 .heic, 1 .txt\), expected PNG"):
         prepare_set(options(tmp_path / "texts", tmp_path / "set"))
+
+
+def test_closing_lines_tell_what_was_not_looked_at_and_the_classes(tmp_path: Path) -> None:
+    files = {f"{'ab'[index % 2]}/{name}": data for index, (name, data) in enumerate(numbered(5).items())}
+    path = write_folder(tmp_path / "photos", files | {"a/1.HEIC": b"", "b/2.heic": b"", "notes.txt": b""})
+    lines = prepare_set(options(path, tmp_path / "set", labels="folders")).lines
+    assert "files of other kinds, not looked at: 2 .heic, 1 .txt" in lines
+    assert "2 classes: a 3, b 2" in lines
+
+
+def test_named_classes_without_an_image_are_told(tmp_path: Path) -> None:
+    path = write_folder(tmp_path / "photos", numbered(2))
+    labels = {"labels": {"0000.png": 0, "0001.png": 2}, "classes": ["rose", "tulip", "lily"]}
+    (path / "dataset.json").write_text(json.dumps(labels))
+    lines = prepare_set(options(path, tmp_path / "set")).lines
+    assert "3 classes: rose 1, tulip 0, lily 1" in lines
+    assert "classes without an image: tulip (1 in all)" in lines
+
+
+def test_labels_of_another_level_are_another_set(tmp_path: Path) -> None:
+    path = write_folder(tmp_path / "photos", {f"train/{name[:4]}/x.png": data for name, data in numbered(2).items()})
+    prepare_set(options(path, tmp_path / "set", labels="folders", label_level=2))
+    assert preparation(tmp_path / "set")["labels"] == "folders:2"
+    with pytest.raises(DatasetError, match="its labels is folders:2, not folders"):
+        prepare_set(options(path, tmp_path / "set", labels="folders", label_level=1))
 
 
 def test_output_inside_the_source_is_refused(tmp_path: Path) -> None:
@@ -272,3 +300,11 @@ def test_no_part_of_it_loads_tensorflow_or_jax_in_workers() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout.strip() == "[]"
+
+
+def test_sides_that_are_no_numbers_are_refused_in_one_sentence() -> None:
+    command = [sys.executable, "-m", "inr_gan_jax.data.prepare", "--source=photos", "--resolution=32x32"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: --resolution is 32x32, expected a whole number from 4 to 10,000; --height")
+    assert done.stderr.count("\n") == 1

@@ -1,0 +1,69 @@
+"""Paths in buckets (`gs://bucket/folder`): which a program can use, and one sentence where it cannot reach one."""
+
+from collections.abc import Iterable, Mapping
+
+from etils import epath
+
+from inr_gan_jax.errors import UserError
+
+# What etils opens each kind with.
+_PACKAGES = {"gs": "gcsfs", "s3": "s3fs"}
+# Flags that take the name or the place of a prepared set; `data.dataset` checks them.
+_OF_DATA = {"--data_dir", "--data_name", "--dense_data_name", "--name"}
+
+
+def is_address(path: str) -> bool:
+    """Whether a path, as it was typed, names a place on a server."""
+    return "://" in path
+
+
+def check_reachable(path: str, option: str) -> None:
+    """Checks that an address is one of a bucket and that the bucket answers; paths on a disk pass.
+
+    Args:
+        path: as it was typed.
+        option: flag or key that it was given to.
+
+    Raises:
+        UserError: if nothing here can read it, the package for it is missing, or it does not answer.
+    """
+    if not is_address(path):
+        return
+    scheme = path.split("://", maxsplit=1)[0]
+    if scheme not in _PACKAGES:
+        kinds = " or ".join(f"{known}://bucket/folder" for known in _PACKAGES)
+        raise UserError(f"{option}={path} begins with {scheme}://, expected a path on a disk or {kinds}")
+    try:
+        epath.Path(path).exists()
+    except ImportError as error:
+        package = _PACKAGES[scheme]
+        raise UserError(
+            f"{option}={path} needs the package {package}, which is missing: pip install {package}"
+        ) from error
+    except Exception as error:  # the libraries of buckets, networks and credentials raise many kinds
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise UserError(
+            f"{option}={path} cannot be reached ({lines[0][:200]}); check its name, the network and your credentials"
+        ) from error
+
+
+def check_local(values: Mapping[str, object], may_be_remote: Iterable[str] = ()) -> None:
+    """Refuses addresses in flags of a program that reads and writes on a disk only.
+
+    Args:
+        values: of the flags by their names; lists are looked through.
+        may_be_remote: names of the flags whose values may lie in a bucket.
+
+    Raises:
+        UserError: for the first such value.
+    """
+    for name, value in values.items():
+        if name in _OF_DATA or name in set(may_be_remote):
+            continue
+        for item in value if isinstance(value, list) else [value]:
+            if isinstance(item, str) and is_address(item):
+                shown = f"{name}={item}" if name.startswith("-") else item
+                raise UserError(
+                    f"{shown} is not on a disk, where this program reads and writes; copy it to a disk first, or "
+                    "write to a disk and copy it later"
+                )
