@@ -49,13 +49,23 @@ def data_root(data_dir: str) -> epath.Path:
     return epath.Path(data_dir or os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")).expanduser()
 
 
+def is_embedded(config: DataConfig) -> bool:
+    """Whether the set travels inside a package, so that any machine with the package has it."""
+    return config.name in _EMBEDDED
+
+
+def data_location(config: DataConfig) -> epath.Path:
+    """The folder that a set is looked for in, whether it is there or not."""
+    return data_root(config.data_dir) / epath.Path(config.name).expanduser()
+
+
 def check_available(config: DataConfig) -> None:
     """Checks, without reading an image or writing a file, that the set is prepared and is what the configuration says.
 
     Raises:
         DatasetError: one sentence that says what is wrong and what to do.
     """
-    if config.name not in _EMBEDDED:
+    if not is_embedded(config):
         _check_builder(_builder_on_disk(config), config)
 
 
@@ -110,8 +120,7 @@ def _builder_on_disk(config: DataConfig) -> tfds.core.DatasetBuilder:
 
 def _prepared_directory(config: DataConfig) -> epath.Path:
     """The newest prepared version of a set."""
-    root = data_root(config.data_dir)
-    directory = root / epath.Path(config.name).expanduser()
+    root, directory = data_root(config.data_dir), data_location(config)
     with contextlib.suppress(DatasetError):
         return version_directory(directory)
     if (directory / UNFINISHED).is_dir():

@@ -45,18 +45,25 @@ _FREE_TRAINING_KEYS = {
 _FREE_DATA_KEYS = {"data_dir", "num_threads", "num_workers", "prefetch", "cache_mib"}
 
 
+class RunFolderUnreachableError(UserError):
+    """The run folder cannot be looked into from this machine, so nothing is known about it."""
+
+
 def check_run_folder(workdir: epath.Path, config: Config) -> None:
     """Checks, without writing, that a run of this configuration may use the folder.
 
     Raises:
         UserError: if it is a file, holds something else, or belongs to another configuration.
+        RunFolderUnreachableError: if it cannot be looked into.
     """
     try:
         _check_run_folder(workdir, config)
     except ImportError as error:
-        raise UserError(f"workdir {workdir} needs a package that is missing: pip install gcsfs ({error})") from error
+        raise RunFolderUnreachableError(
+            f"workdir {workdir} needs a package that is missing: pip install gcsfs ({error})"
+        ) from error
     except OSError as error:
-        raise UserError(f"workdir {workdir} cannot be looked into ({error.strerror})") from error
+        raise RunFolderUnreachableError(f"workdir {workdir} cannot be looked into ({error.strerror})") from error
 
 
 def _check_run_folder(workdir: epath.Path, config: Config) -> None:
