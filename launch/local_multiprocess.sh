@@ -20,9 +20,12 @@ PYTHON=${PYTHON:-}                              # interpreter that has inr_gan_j
 # shellcheck source=launch/steps.sh
 source "$(dirname "${BASH_SOURCE[0]}")/steps.sh"
 
-CONFIG=''
+CONFIG='' WORKDIR='' # of the command line alone
 take_flags "$@"
 take_main_flags '' ${words[@]+"${words[@]}"}
+job=("--config=$CONFIG")
+[[ -z $WORKDIR ]] || job+=("--workdir=$WORKDIR")
+job+=(${main_flags[@]+"${main_flags[@]}"})
 
 check_variables() {
   need NUM_PROCESSES '[1-9][0-9]{0,2}' "a number of processes, 1 to 999"
@@ -57,7 +60,7 @@ command_of() {
   else
     process+=("CUDA_VISIBLE_DEVICES=$1")
   fi
-  process+=("$PYTHON" -m inr_gan_jax.main "${words[@]}" --multiprocess)
+  process+=("$PYTHON" -m inr_gan_jax.main "${job[@]}" --multiprocess)
   process+=("--coordinator=127.0.0.1:$PORT" "--num_processes=$NUM_PROCESSES" "--process_id=$1" "--expect=$PLATFORM")
 }
 
@@ -171,7 +174,7 @@ check_variables
 find_python
 devices=$NUM_PROCESSES
 [[ $PLATFORM == cuda ]] || devices=$((NUM_PROCESSES * DEVICES_PER_PROCESS))
-check_job "$devices" "$NUM_PROCESSES" "${words[@]}"
+check_job "$devices" "$NUM_PROCESSES" "${job[@]}"
 if [[ $dry_run == yes ]]; then
   PORT=${PORT:-20000}
   for ((each = 0; each < NUM_PROCESSES; each++)); do

@@ -74,7 +74,7 @@ def check_job(config: Config, workdir: epath.Path, machines: Machines, seconds: 
         "run folder": _check_workdir(config, workdir, machines, seconds),
         "data": _check_data(config.data, machines, seconds),
     }
-    rows = {**_size_rows(config, count), **places, **plan_rows(config)}
+    rows = {**_size_rows(config, count), **places, **_weights_row(config, machines), **plan_rows(config)}
     images = config.training.batch_size / num_data
     title = (
         f"{config.name} fits {count} {_plural('device', count)} of {machines.num_processes} "
@@ -113,6 +113,13 @@ def _size_rows(config: Config, num_devices: int) -> dict[str, str]:
     if rounds > 1 and part % num_data:
         rows["microbatches"] = f"{rounds} of {part} images, which leave some of {num_devices} devices without work"
     return rows
+
+
+def _weights_row(config: Config, machines: Machines) -> dict[str, str]:
+    """Files of weights, which are only ever read from a disk, and which other machines must have as well."""
+    named = [config.loss.vgg16_file if config.loss.perceptual_weight else "", config.evaluation.weights_file]
+    files = ", ".join(filter(None, named))
+    return {} if machines.shares_disk or not files else {"weights": f"{files}, needed at this place on every machine"}
 
 
 def _check_workdir(config: Config, workdir: epath.Path, machines: Machines, seconds: float) -> str:

@@ -211,14 +211,15 @@ def test_no_check_acts_without_a_check(machine: Machine, call: Call, tmp_path: P
 MISTAKES = {
     "typo": (["--config.training.batchsize=8"], "config.training.batchsize"),
     "batch": (["--config.training.batch_size=7", "--config.discriminator.mbstd_group_size=1"], "batch_size is 7"),
-    "set": (["--config.data.name=phots"], "'phots'"),
+    "set": (["--config.data.name=phots", "--config.training.batch_size=16"], "'phots'"),
 }
 
 
 def refused_by_main(machine: Machine, call: Call, mistake: str) -> None:
     """Launches a job with a mistake, which the real main is to find."""
     added, words = MISTAKES[mistake]
-    variables = {"PYTHON": sys.executable, "TFDS_DATA_DIR": machine.home, "PYTHONPATH": ROOT}
+    # Libraries keep caches in the home.
+    variables = {"PYTHON": sys.executable, "TFDS_DATA_DIR": machine.home, "PYTHONPATH": ROOT, "HOME": Path.home()}
     result = machine.launch(call, *call.words, CONFIG, *added, **variables)
     assert_refused(result, words)
     machine.assert_untouched()

@@ -33,6 +33,7 @@ def test_job_that_fits_is_described(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_job_tells_parameters_and_memory_of_each_device(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.undo()
     config = tiny_config(training={"batch_size": 8, "num_microbatches": 2})
@@ -74,6 +75,16 @@ def test_job_whose_run_folder_lies_on_this_disk_is_refused_where_machines_do_not
     assert str(folder) in check_job(tiny_config(), folder, Machines(1))
     with pytest.raises(UserError, match="do not see"):
         check_job(tiny_config(), folder, Machines(1, shares_disk=False))
+
+
+def test_weights_on_a_disk_are_named_where_machines_do_not_see_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_fake_bucket(tmp_path, monkeypatch)
+    config = tiny_config(evaluation={"weights_file": "weights/inception.pt"})
+    told = "weights/inception.pt, needed at this place on every machine"
+    assert told in check_job(config, RUN, Machines(1, shares_disk=False))
+    assert told not in check_job(config, RUN, Machines(1))
 
 
 def test_bucket_that_is_reached_is_looked_into(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
