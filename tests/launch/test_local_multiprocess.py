@@ -4,6 +4,7 @@ import json
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -142,7 +143,7 @@ def test_local_multiprocess_dry_run_starts_nothing(tmp_path: Path) -> None:
     ],
     ids=["word", "zero", "platform", "port", "python"],
 )
-def test_local_multiprocess_refuses_mistakes(variables: dict[str, str], words: list[str]) -> None:
+def test_local_multiprocess_refuses_mistakes(variables: dict[str, Any], words: list[str]) -> None:
     assert_refused(launch(SCRIPT, CONFIG, **variables), *words)
 
 

@@ -254,6 +254,13 @@ def test_tpu_vm_asks_before_it_stops_or_deletes_and_names_what(make_cloud: MakeC
     cloud.slice.take_away()
 
 
+def test_tpu_vm_deletes_without_a_terminal_where_it_is_told_to(make_cloud: MakeCloud) -> None:
+    cloud = make_cloud()
+    assert cloud.launch("create").code == 0
+    assert cloud.launch("--yes", "delete").code == 0
+    assert cloud.slice.states == []
+
+
 def test_tpu_vm_does_not_ask_about_what_is_not_there(make_cloud: MakeCloud) -> None:
     cloud = make_cloud()
     result = at_a_terminal(cloud, "delete", "y")
