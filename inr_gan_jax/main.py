@@ -8,6 +8,7 @@ from etils import epath
 
 from inr_gan_jax.command_line import define_config_flag, run, set_cpu_threads
 from inr_gan_jax.config import Config
+from inr_gan_jax.errors import UserError
 from inr_gan_jax.remote_paths import check_reachable
 
 _CONFIG = define_config_flag()
@@ -16,6 +17,15 @@ _WORKDIR = flags.DEFINE_string(
     "workdir", None, "Run folder, also gs://bucket/folder; runs/<name of the configuration> when not given."
 )
 _DRY_RUN = flags.DEFINE_boolean("dry_run", False, "Print shapes, counts, memory and the plan; touch no disk.")
+_FOR_DEVICES = flags.DEFINE_integer(
+    "for_devices", None, "With --dry_run: check that the job fits so many devices in all, data included.", lower_bound=1
+)
+_FOR_PROCESSES = flags.DEFINE_integer(
+    "for_processes", None, "With --for_devices: processes that the devices are divided among.", lower_bound=1
+)
+_SHARED_DISK = flags.DEFINE_boolean(
+    "shared_disk", True, "With --for_devices: whether the job's machines see the folders of this one."
+)
 _EXPECT = flags.DEFINE_enum("expect", None, ["tpu", "cuda", "cpu"], "Stop if JAX finds devices of another platform.")
 _MULTIPROCESS = flags.DEFINE_boolean(
     "multiprocess", False, "Train together with other processes, found by the environment: TPU, Slurm, Open MPI."
@@ -31,17 +41,23 @@ _JOIN_SECONDS = flags.DEFINE_integer(
 def main(arguments: Sequence[str]) -> None:
     """Entry point."""
     del arguments
+    _check_flags()
     config = Config.from_config_dict(_CONFIG.value)
-    check_reachable(_WORKDIR.value or "", "--workdir")
+    if not _FOR_DEVICES.value:
+        check_reachable(_WORKDIR.value or "", "--workdir")
     workdir = epath.Path(_WORKDIR.value or f"runs/{config.name}").expanduser()
     set_cpu_threads(one_an_operation=config.one_cpu_thread)
     # Imported here, after the threads are set and a wrong configuration has been refused in no time.
     from inr_gan_jax import found_devices, processes
-    from inr_gan_jax.training import dry_run, loop
+    from inr_gan_jax.training import dry_run, job_check, loop
     from inr_gan_jax.training.interruption import StopRequest
 
     by_hand = processes.Membership(_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value)
     by_hand.check()
+    if _FOR_DEVICES.value:
+        machines = job_check.Machines(_FOR_DEVICES.value, _FOR_PROCESSES.value or 1, _SHARED_DISK.value)
+        print(job_check.check_job(config, workdir, machines))
+        return
     if _DRY_RUN.value:
         print(dry_run.describe(config, workdir))
         return
@@ -54,6 +70,16 @@ def main(arguments: Sequence[str]) -> None:
         stop = StopRequest(group)
         loop.train(config, workdir, group, stop)
     sys.exit(stop.exit_code)
+
+
+def _check_flags() -> None:
+    """Refuses flags without those that they belong to."""
+    if _FOR_DEVICES.value and not _DRY_RUN.value:
+        raise UserError("--for_devices needs --dry_run: it checks a job, and starts none")
+    if _FOR_PROCESSES.value and not _FOR_DEVICES.value:
+        raise UserError("--for_processes needs --for_devices, the number of devices that they have together")
+    if not _SHARED_DISK.value and not _FOR_DEVICES.value:
+        raise UserError("--noshared_disk needs --for_devices, the number of devices of the job")
 
 
 if __name__ == "__main__":

@@ -12,6 +12,10 @@ _PACKAGES = {"gs": "gcsfs", "s3": "s3fs"}
 _OF_DATA = {"--data_dir", "--data_name", "--dense_data_name", "--name"}
 
 
+class UnreachableError(UserError):
+    """A place cannot be looked into from this machine, so nothing is known about it."""
+
+
 def is_address(path: str) -> bool:
     """Whether a path, as it was typed, names a place on a server."""
     return "://" in path
@@ -25,7 +29,8 @@ def check_reachable(path: str, option: str) -> None:
         option: flag or key that it was given to.
 
     Raises:
-        UserError: if nothing here can read it, the package for it is missing, or it does not answer.
+        UserError: if nothing here can read it.
+        UnreachableError: if the package for it is missing, or it does not answer.
     """
     if not is_address(path):
         return
@@ -37,12 +42,12 @@ def check_reachable(path: str, option: str) -> None:
         epath.Path(path).exists()
     except ImportError as error:
         package = _PACKAGES[scheme]
-        raise UserError(
+        raise UnreachableError(
             f"{option}={path} needs the package {package}, which is missing: pip install {package}"
         ) from error
     except Exception as error:  # the libraries of buckets, networks and credentials raise many kinds
         lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise UserError(
+        raise UnreachableError(
             f"{option}={path} cannot be reached ({lines[0][:200]}); check its name, the network and your credentials"
         ) from error
 

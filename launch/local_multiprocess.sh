@@ -2,10 +2,10 @@
 # Trains with several processes on this machine: a rehearsal of several hosts, or one process a GPU.
 #
 #   NUM_PROCESSES=2 launch/local_multiprocess.sh --config=configs/digits.py --workdir=runs/two
-#   launch/local_multiprocess.sh --dry_run --config=configs/digits.py
+#   launch/local_multiprocess.sh --config=configs/digits.py --dry_run     # shows the commands and runs none
 #
-# Flags behind --dry_run go to `python -m inr_gan_jax.main`, once in each process. Lines are marked with the number of their
-# process. When one process dies, the others are ended and it is named; SIGTERM and Ctrl-C save and leave.
+# The job is checked once, then all flags go to `python -m inr_gan_jax.main` in each process. Lines are marked with the
+# number of their process. When one process dies, the others are ended and it is named; SIGTERM and Ctrl-C save and leave.
 set -uo pipefail
 
 # --- Variables: change them here or in the environment --------------------------------------------------------------
@@ -14,17 +14,18 @@ DEVICES_PER_PROCESS=${DEVICES_PER_PROCESS:-4}   # devices that each CPU process 
 PLATFORM=${PLATFORM:-cpu}                       # cpu, or cuda: process i gets GPU i
 PORT=${PORT:-}                                  # of the coordinator, process 0; a free one when empty
 GRACE_SECONDS=${GRACE_SECONDS:-30}              # from asking a process to end until it is killed
-PYTHON=${PYTHON:-python}                        # interpreter that has inr_gan_jax installed
+PYTHON=${PYTHON:-}                              # interpreter that has inr_gan_jax; .venv/bin/python or python when empty
 # ---------------------------------------------------------------------------------------------------------------------
 
 # shellcheck source=launch/steps.sh
 source "$(dirname "${BASH_SOURCE[0]}")/steps.sh"
 
-if [[ ${1-} == --dry_run ]]; then
-  dry_run=yes
-  shift
-fi
-main_flags=("$@")
+CONFIG='' WORKDIR='' # of the command line alone
+take_flags "$@"
+take_main_flags '' ${words[@]+"${words[@]}"}
+job=("--config=$CONFIG")
+[[ -z $WORKDIR ]] || job+=("--workdir=$WORKDIR")
+job+=(${main_flags[@]+"${main_flags[@]}"})
 
 check_variables() {
   need NUM_PROCESSES '[1-9][0-9]{0,2}' "a number of processes, 1 to 999"
@@ -32,14 +33,10 @@ check_variables() {
   need PLATFORM 'cpu|cuda' "cpu or cuda"
   need PORT '([1-9][0-9]{3,4})?' "a port such as 8476, or nothing"
   need GRACE_SECONDS '[1-9][0-9]{0,4}' "whole seconds"
-  need_program "$PYTHON" "set PYTHON to the interpreter that has inr_gan_jax"
   if ((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] < 501)); then
     refuse "this is bash $BASH_VERSION, expected 5.1 or newer, which can tell which process ended"
   fi
-  case " ${main_flags[*]-} " in
-    *" --config="*) ;;
-    *) refuse "--config is missing; the flags of inr_gan_jax.main stand behind $0" ;;
-  esac
+  [[ -n $CONFIG ]] || refuse "--config is missing; the flags of inr_gan_jax.main stand behind $0"
 }
 
 # A port that nobody listens on at the moment.
@@ -63,7 +60,7 @@ command_of() {
   else
     process+=("CUDA_VISIBLE_DEVICES=$1")
   fi
-  process+=("$PYTHON" -m inr_gan_jax.main ${main_flags[@]+"${main_flags[@]}"} --multiprocess)
+  process+=("$PYTHON" -m inr_gan_jax.main "${job[@]}" --multiprocess)
   process+=("--coordinator=127.0.0.1:$PORT" "--num_processes=$NUM_PROCESSES" "--process_id=$1" "--expect=$PLATFORM")
 }
 
@@ -174,6 +171,10 @@ watch_all() {
 }
 
 check_variables
+find_python
+devices=$NUM_PROCESSES
+[[ $PLATFORM == cuda ]] || devices=$((NUM_PROCESSES * DEVICES_PER_PROCESS))
+check_job "$devices" "$NUM_PROCESSES" "${job[@]}"
 if [[ $dry_run == yes ]]; then
   PORT=${PORT:-20000}
   for ((each = 0; each < NUM_PROCESSES; each++)); do

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # What launch/tpu_vm.sh does on each host of a slice; it is not called by hand.
 #
-#   on_host.sh install PYTHON_VERSION | start DATA_DIR [flags of inr_gan_jax.main] | status | stop
+#   on_host.sh [--dry_run] install PYTHON_VERSION | start DATA_DIR [flags of inr_gan_jax.main] | status | stop
 set -euo pipefail
 
 # --- Variables ------------------------------------------------------------------------------------------------------
@@ -12,9 +12,8 @@ ENDED=${ENDED:-$HOME/inr_gan_jax.ended} # its exit code, once it has ended
 STOP_SECONDS=${STOP_SECONDS:-120}       # for a checkpoint, before a run that is stopped is killed
 # ---------------------------------------------------------------------------------------------------------------------
 
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 # shellcheck source=launch/steps.sh
-source "$root/launch/steps.sh"
+source "$(dirname "${BASH_SOURCE[0]}")/steps.sh"
 
 runs() {
   # A host that was started anew may have given the number to another program.
@@ -39,6 +38,10 @@ start() {
     return
   fi
   [[ -z $data_dir ]] || export TFDS_DATA_DIR=$data_dir
+  if [[ $dry_run == yes ]]; then
+    show nohup setsid bash "$root/launch/on_host.sh" attend "$@"
+    return
+  fi
   rm -f "$ENDED" "$PID"
   # Detached from the connection, which ends at once.
   nohup setsid bash "$root/launch/on_host.sh" attend "$@" >>"$LOG" 2>&1 </dev/null &
@@ -54,6 +57,10 @@ start() {
 attend() {
   local code=0
   cd "$root"
+  if [[ $dry_run == yes ]]; then
+    show env "PYTHON=$VENV/bin/python" bash launch/train.sh "$@"
+    return
+  fi
   PYTHON=$VENV/bin/python bash launch/train.sh "$@" &
   echo $! >"$PID"
   wait $! || code=$?
@@ -81,7 +88,8 @@ stop() {
     say "nothing runs"
     return
   fi
-  kill -TERM "$(cat "$PID")"
+  step "stopping" kill -TERM "$(cat "$PID")"
+  [[ $dry_run == no ]] || return 0
   while runs && ((SECONDS < deadline)); do
     sleep 0.2
   done
@@ -94,7 +102,13 @@ stop() {
   fi
 }
 
-case ${1-} in
-  install | start | attend | status | stop) "$@" ;;
-  *) refuse "command '${1-}' is unknown, expected install, start, status or stop" ;;
+take_flags "$@"
+count=${#words[@]}
+case ${words[0]-} in
+  install) ((count == 2)) || refuse "install takes a version of Python, but '${words[*]:1}' is given" ;;
+  status | stop) ((count == 1)) || refuse "${words[0]} stands alone, but '${words[1]}' is given" ;;
+  start) take_main_flags '--expect=.*|--multiprocess' ${words[@]+"${words[@]:2}"} ;;
+  attend) ;;
+  *) refuse "command '${words[0]-}' is unknown, expected install, start, status or stop" ;;
 esac
+"${words[@]}"

@@ -2,13 +2,16 @@
 # Trains on a slice of Cloud TPU VMs that is asked for as a queued resource, and asks again after a preemption.
 #
 #   PROJECT=my-project WORKDIR=gs://my-bucket/runs/church launch/tpu_vm.sh run
-#   launch/tpu_vm.sh [--dry_run] COMMAND [flags of inr_gan_jax.main]
+#   launch/tpu_vm.sh COMMAND [flags of inr_gan_jax.main]
+#   launch/tpu_vm.sh COMMAND --dry_run      # shows the commands and runs none
 #
 #   run      create, wait, install and start, then watch until the end; after a preemption begin again (main goes on
 #            from WORKDIR). Stopping this script with Ctrl-C stops nothing else: run it again and it watches on.
 #   create   ask for the slice          wait    until it is there       install  this commit and its packages, on all hosts
 #   start    training, on all hosts     status  of the slice, each host's run and its last line
 #   logs     follow those of a host     stop    save a checkpoint and end the run     delete   give the slice back
+#
+# run, create and start check the job on this machine before anything else. stop and delete say what they act on, and ask.
 #
 # Source: https://cloud.google.com/tpu/docs/queued-resources
 set -euo pipefail
@@ -31,16 +34,16 @@ WAIT_HOURS=${WAIT_HOURS:-72}                        # how long a request may sta
 MAX_PREEMPTIONS=${MAX_PREEMPTIONS:-100}             # after so many, give up
 MAX_CRASHES=${MAX_CRASHES:-3}                       # starts again on a sound slice after main failed
 DELETE_WHEN_DONE=${DELETE_WHEN_DONE:-yes}           # yes, or no: keep (and pay for) the slice after a finished run
+PYTHON=${PYTHON:-}                                  # checks the job; .venv/bin/python or python when empty
 # ---------------------------------------------------------------------------------------------------------------------
 
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 # shellcheck source=launch/steps.sh
-source "$root/launch/steps.sh"
+source "$(dirname "${BASH_SOURCE[0]}")/steps.sh"
 
 remote=inr_gan_jax # folder of the code in the home of each host
 # What a host answers when nothing has been sent to it yet: the same as when nothing was started.
 ask="if [ -e $remote/launch/on_host.sh ]; then bash $remote/launch/on_host.sh status; else echo 'run: none'; fi"
-main_flags=()      # what is given behind the command
+commands='run, create, wait, install, start, status, logs, stop or delete'
 
 set_runtime() {
   # Source: https://cloud.google.com/tpu/docs/runtimes
@@ -74,6 +77,69 @@ check_variables() {
   need_program gcloud "see https://cloud.google.com/sdk/docs/install"
   need_program git "it packs the commit that is sent to the hosts"
   set_runtime
+}
+
+# set_size: sets num_devices of the slice, as JAX counts them, num_hosts, and its topology for plan; 0 when not known.
+# Source: https://cloud.google.com/tpu/docs/v5e, .../v6e, .../v5p, .../v4
+set_size() {
+  local number=${ACCELERATOR##*-} version=${ACCELERATOR%-*}
+  num_devices=0 num_hosts=0 topology=
+  case $version in
+    v5litepod | v6e)
+      # Up to eight chips are one host; hosts of larger slices have four.
+      num_devices=$number
+      num_hosts=$((number <= 8 ? 1 : number / 4))
+      ;;
+    v4 | v5p)
+      # The name counts cores; both cores of a chip are one device, and a host has four chips.
+      num_devices=$((number / 2))
+      num_hosts=$((number <= 8 ? 1 : number / 8))
+      ;;
+    v2 | v3)
+      # A core is a device; a host has eight.
+      num_devices=$number
+      num_hosts=$((number <= 8 ? 1 : number / 8))
+      ;;
+  esac
+  [[ $version != v5litepod ]] || version=v5e
+  if [[ $version == v5e || $version == v6e ]]; then
+    # As square as it gets: 2x2, 2x4, 4x4, 4x8 ...
+    local side=1
+    while ((4 * side * side <= num_devices)); do
+      side=$((2 * side))
+    done
+    topology=$version:${side}x$((num_devices / side))
+  fi
+}
+
+# check: has main look at the job as the hosts would be given it.
+check() {
+  [[ $checking == yes ]] || return 0
+  set_size
+  ((num_devices)) ||
+    refuse "the devices of ACCELERATOR '$ACCELERATOR' are not known here, so the job cannot be checked; --no_check skips it"
+  # What the hosts get of DATA_DIR, and nothing of this machine.
+  job_env=(-u TFDS_DATA_DIR)
+  [[ -z $DATA_DIR ]] || job_env=("TFDS_DATA_DIR=$DATA_DIR")
+  check_job "$num_devices" "$num_hosts" --noshared_disk "${training_flags[@]}"
+  [[ -z $topology ]] || name_plan "$topology"
+}
+
+# ask_first COMMAND: says what it will act on, and asks; without a terminal --yes must have been given.
+ask_first() {
+  local about answer=
+  must_ask "$1" "$NAME" || return 0
+  about=$(tpus queued-resources describe "$NAME" '--format=value(state.state,createTime)') ||
+    give_up "nothing is known of $NAME in $ZONE of project $PROJECT, so nothing is done; the lines above say why"
+  # shellcheck disable=SC2086 # two words: its state, and since when it is there
+  set -- "$1" $about
+  say "$NAME in $ZONE of project $PROJECT: ${2-unknown}, asked for at ${3-an unknown time}"
+  [[ ${2-} != ACTIVE ]] || tpus tpu-vm ssh "$NAME" --worker=all "--command=$ask" || say "its hosts do not answer"
+  read -r -p "$1 $NAME? [y/N] " answer || true
+  case $answer in
+    y | Y | yes) ;;
+    *) give_up "nothing was done to $NAME" ;;
+  esac
 }
 
 place=() # flags that every gcloud command ends with
@@ -161,8 +227,7 @@ install() {
 }
 
 start() {
-  local flags=("--config=$CONFIG" "--workdir=$WORKDIR" --multiprocess --expect=tpu)
-  on_hosts "starting" all bash "$remote/launch/on_host.sh" start "$DATA_DIR" "${flags[@]}" ${main_flags[@]+"${main_flags[@]}"}
+  on_hosts "starting" all bash "$remote/launch/on_host.sh" start "$DATA_DIR" "${training_flags[@]}"
 }
 
 status() {
@@ -311,21 +376,46 @@ run_to_the_end() {
   [[ $DELETE_WHEN_DONE == no ]] || delete
 }
 
-if [[ ${1-} == --dry_run ]]; then
-  dry_run=yes
-  shift
-fi
-command=${1-}
-[[ $# == 0 ]] || shift
-main_flags=("$@")
+# take_command: sets command, and refuses flags before it, or flags of main where they have no effect.
+take_command() {
+  command=${words[0]-}
+  case $command in
+    run | create | start | wait | install | status | logs | stop | delete) ;;
+    '') refuse "a command is missing, expected $commands" ;;
+    --*) refuse "'$command' stands where the command is expected, $commands; flags of inr_gan_jax.main stand behind it" ;;
+    *) refuse "command '$command' is unknown, expected $commands" ;;
+  esac
+  take_main_flags '' ${words[@]+"${words[@]:1}"}
+  case $command in
+    run | create | start) ;;
+    *) ((${#words[@]} == 1)) || refuse "$command takes no flags of inr_gan_jax.main, but '${words[1]}' is given" ;;
+  esac
+}
+
+take_flags "$@"
+take_command
 check_variables
+cd "$root"
 place=("--zone=$ZONE" "--project=$PROJECT" --quiet)
+training_flags=("--config=$CONFIG" "--workdir=$WORKDIR" --multiprocess --expect=tpu ${main_flags[@]+"${main_flags[@]}"})
 case $command in
-  create | install | start | status | delete) "$command" ;;
+  run)
+    check
+    run_to_the_end
+    ;;
+  create | start)
+    check
+    "$command"
+    ;;
   wait) await_slice ;;
-  run) run_to_the_end ;;
+  install | status) "$command" ;;
   logs) on_hosts "following the log" "$LOG_WORKER" tail -n 100 -F inr_gan_jax.log ;;
-  stop) on_hosts "stopping" all bash "$remote/launch/on_host.sh" stop ;;
-  '') refuse "a command is missing, expected run, create, wait, install, start, status, logs, stop or delete" ;;
-  *) refuse "command '$command' is unknown, expected run, create, wait, install, start, status, logs, stop or delete" ;;
+  stop)
+    ask_first stop
+    on_hosts "stopping" all bash "$remote/launch/on_host.sh" stop
+    ;;
+  delete)
+    ask_first delete
+    delete
+    ;;
 esac

@@ -67,6 +67,16 @@ def data_root(data_dir: str) -> epath.Path:
     return epath.Path(data_dir or os.environ.get(_ROOT_VARIABLE, "~/tensorflow_datasets")).expanduser()
 
 
+def is_embedded(config: DataConfig) -> bool:
+    """Whether the set travels inside a package, so that any machine with the package has it."""
+    return config.name in _EMBEDDED
+
+
+def data_location(name: str, data_dir: str) -> epath.Path:
+    """The folder that a set is looked for in, whether it is there or not."""
+    return data_root(data_dir) / epath.Path(name).expanduser()
+
+
 def check_available(config: DataConfig) -> SetIdentity | None:
     """Checks, without reading an image or writing a file, that the set is prepared and is what the configuration says.
 
@@ -77,7 +87,7 @@ def check_available(config: DataConfig) -> SetIdentity | None:
         DatasetError: one sentence that says what is wrong and what to do.
     """
     _check_place(config.name, config.data_dir)
-    if config.name in _EMBEDDED:
+    if is_embedded(config):
         return None
     builder = _builder_on_disk(config)
     _check_builder(builder, config)
@@ -169,8 +179,7 @@ def _builder_on_disk(config: DataConfig) -> tfds.core.DatasetBuilder:
 
 def _prepared_directory(name: str, data_dir: str) -> epath.Path:
     """The newest prepared version of a set."""
-    root = data_root(data_dir)
-    directory = root / epath.Path(name).expanduser()
+    root, directory = data_root(data_dir), data_location(name, data_dir)
     with contextlib.suppress(DatasetError):
         return version_directory(directory)
     if (directory / UNFINISHED).is_dir():

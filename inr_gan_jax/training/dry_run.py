@@ -2,7 +2,7 @@
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -21,6 +21,10 @@ from inr_gan_jax.training.phase_inputs import draw_inputs
 from inr_gan_jax.training.run_folder import check_data, check_run_folder
 from inr_gan_jax.training.state import TrainState, init_state
 from inr_gan_jax.training.steps import TrainStep
+
+# Rows of the memory that devices share; all others each device holds whole.
+ACTIVATIONS = "activations kept (larger phase, before fusion)"
+BATCH = "batch"
 
 
 def abstract_step(
@@ -61,12 +65,26 @@ def describe(config: Config, workdir: epath.Path) -> str:
     sections = [config.to_json().rstrip()]
     for name, params in (("generator", state.generator_params), ("discriminator", state.discriminator_params)):
         sections.append(_parameter_table(name, params))
-    sections.append(_memory_table(state, batch, step, features))
-    sections.append(_plan(config, workdir))
+    sections.append(_memory_table(memory_rows(state, batch, step, features)))
+    rows = {"run folder": str(workdir), "data": _data_row(config, workdir), **plan_rows(config)}
+    sections.append("\n".join(["plan:", *(f"  {name:<14} {value}" for name, value in rows.items())]))
     return "\n\n".join(sections)
 
 
-def _num_parameters(params: Params) -> int:
+def _data_row(config: Config, workdir: epath.Path) -> str:
+    """Where the images are and how they are used, or what is wrong with them."""
+    try:
+        check_data(workdir, check_available(config.data), config.data.name)
+    except NotPreparedError as error:
+        return f"NOT THERE: {error}"
+    except UserError as error:
+        return f"DOES NOT FIT: {error}"
+    mirrored = "each image mirrored half of the time (config.data.x_flip)" if config.data.x_flip else "not mirrored"
+    return f"{config.data.name} in {data_root(config.data.data_dir)}, {mirrored}"
+
+
+def num_parameters(params: Params) -> int:
+    """How many numbers a network has."""
     return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(params))
 
 
@@ -75,14 +93,15 @@ def _num_bytes(tree: Any) -> int:
 
 
 def _parameter_table(name: str, params: Params) -> str:
-    rows = [f"{name}: {_num_parameters(params):,} parameters"]
+    rows = [f"{name}: {num_parameters(params):,} parameters"]
     for path, leaf in jax.tree_util.tree_flatten_with_path(params)[0]:
         key = "/".join(str(entry.key) for entry in path)
         rows.append(f"  {key:<44} {tuple(leaf.shape)!s:>20} {math.prod(leaf.shape):>13,}")
     return "\n".join(rows)
 
 
-def _memory_table(state: TrainState, batch: Any, step: TrainStep, features: Any) -> str:
+def memory_rows(state: TrainState, batch: Any, step: TrainStep, features: Any) -> dict[str, int]:
+    """Bytes of a step by their use, on one device that takes the whole batch, before operations are fused."""
     images = jax.eval_shape(step.prepare, batch)
     draw = functools.partial(draw_inputs, step.config, step.generator, step.losses.augmentation)
     part = step.config.training.batch_size // step.config.training.num_microbatches
@@ -99,42 +118,33 @@ def _memory_table(state: TrainState, batch: Any, step: TrainStep, features: Any)
         residuals(step.losses.generator_loss, state.generator_params),
         residuals(step.losses.discriminator_loss, state.discriminator_params),
     )
-    rows = {
+    return {
         "parameters": _num_bytes((state.generator_params, state.discriminator_params)),
         "optimizer states": _num_bytes((state.generator_opt, state.discriminator_opt)),
         "averaged generator": _num_bytes(state.ema_params),
         "gradients (larger network)": max(_num_bytes(state.generator_params), _num_bytes(state.discriminator_params)),
-        "activations kept (larger phase, before fusion)": activations,
-        "batch": _num_bytes(batch),
+        ACTIVATIONS: activations,
+        BATCH: _num_bytes(batch),
     }
+
+
+def _memory_table(rows: Mapping[str, int]) -> str:
     lines = [f"  {name:<48} {size / 2**20:>10,.1f} MiB" for name, size in rows.items()]
     total = sum(rows.values())
     title = "memory, on one device that takes the whole batch:"
     return "\n".join([title, *lines, f"  {'sum':<48} {total / 2**20:>10,.1f} MiB"])
 
 
-def _plan(config: Config, workdir: epath.Path) -> str:
+def plan_rows(config: Config) -> dict[str, str]:
+    """What a run does and how often, by name."""
     settings = config.training
-    try:
-        check_data(workdir, check_available(config.data), config.data.name)
-        data = f"{config.data.name} in {data_root(config.data.data_dir)}"
-        data += (
-            ", each image mirrored half of the time (config.data.x_flip)" if config.data.x_flip else ", not mirrored"
-        )
-    except NotPreparedError as error:
-        data = f"NOT THERE: {error}"
-    except UserError as error:
-        data = f"DOES NOT FIT: {error}"
-    rows = {
-        "run folder": str(workdir),
-        "data": data,
+    return {
         "steps": f"{settings.total_steps:,} of {settings.batch_size} images, {settings.total_kimg:g} kimg",
         "numbers": f"every {settings.steps(settings.log_kimg):,} steps",
         "sample grids": _period(settings.steps(settings.sample_kimg)),
         "evaluations": f"{config.evaluation.metric}, {_period(settings.steps(settings.evaluate_kimg))}",
         "checkpoints": f"every {settings.steps(settings.checkpoint_kimg):,} steps, {settings.keep_checkpoints} kept",
     }
-    return "\n".join(["plan:", *(f"  {name:<14} {value}" for name, value in rows.items())])
 
 
 def _period(steps: int) -> str:

@@ -20,7 +20,7 @@ from etils import epath
 from inr_gan_jax.config import Config
 from inr_gan_jax.data.preparation import SetIdentity
 from inr_gan_jax.errors import UserError
-from inr_gan_jax.remote_paths import check_reachable
+from inr_gan_jax.remote_paths import UnreachableError, check_reachable
 from inr_gan_jax.storage import append_line, is_remote, write_whole
 
 CONFIG_FILE = "config.json"
@@ -53,12 +53,13 @@ def check_run_folder(workdir: epath.Path, config: Config) -> None:
 
     Raises:
         UserError: if it is a file, holds something else, or belongs to another configuration.
+        UnreachableError: if it cannot be looked into.
     """
     check_reachable(str(workdir), "--workdir")
     try:
         _check_run_folder(workdir, config)
     except OSError as error:
-        raise UserError(f"workdir {workdir} cannot be looked into ({error.strerror})") from error
+        raise UnreachableError(f"workdir {workdir} cannot be looked into ({error.strerror})") from error
 
 
 def _check_run_folder(workdir: epath.Path, config: Config) -> None:

@@ -111,14 +111,29 @@ def shardings_of(devices: Sequence[Any], batch_size: int, settings: ShardingConf
         UserError: if the batch does not divide by them.
     """
     settings = settings or ShardingConfig()
-    count, num_spatial = len(devices), settings.spatial
+    shape = mesh_shape(len(devices), batch_size, settings)
+    # Arguments by position: the keyword names changed between jax 0.10 and 0.12.
+    axes = (AxisType.Auto, AxisType.Auto)
+    mesh = jax.make_mesh(shape, ("data", "spatial"), axes, devices=devices)
+    return Shardings(mesh, settings.optimizer)
+
+
+def mesh_shape(count: int, batch_size: int, settings: ShardingConfig) -> tuple[int, int]:
+    """The lengths of the axes `data` and `spatial` of a mesh.
+
+    Args:
+        count: of the devices in use.
+        batch_size: images per batch.
+        settings: how a run is sharded.
+
+    Raises:
+        UserError: if the batch does not divide by the devices.
+    """
+    num_spatial = settings.spatial
     if count % num_spatial:
         raise UserError(f"config.sharding.spatial is {num_spatial}, expected a divisor of the {count} devices in use")
     num_data = count // num_spatial
     if batch_size % num_data:
         what = f"{num_data} groups of {num_spatial} devices" if num_spatial > 1 else f"{count} devices"
         raise UserError(f"config.training.batch_size is {batch_size}, expected a multiple of the {what} in use")
-    # Arguments by position: the keyword names changed between jax 0.10 and 0.12.
-    axes = (AxisType.Auto, AxisType.Auto)
-    mesh = jax.make_mesh((num_data, num_spatial), ("data", "spatial"), axes, devices=devices)
-    return Shardings(mesh, settings.optimizer)
+    return num_data, num_spatial

@@ -82,6 +82,8 @@ COMMANDS: dict[str, Command] = {
     "gcloud compute tpus queued-resources list": Command((), {"--zone": ".+", "--filter": ".+", **_GCLOUD_WIDE}),
     # https://cloud.google.com/sdk/gcloud/reference/auth/login
     "gcloud auth login": Command((), _GCLOUD_WIDE),
+    # https://cloud.google.com/sdk/gcloud/reference/auth/application-default/login
+    "gcloud auth application-default login": Command((), {"--scopes": ".+", **_GCLOUD_WIDE}),
     # https://cloud.google.com/sdk/gcloud/reference/storage/buckets/add-iam-policy-binding
     "gcloud storage buckets add-iam-policy-binding": Command(
         ("gs://[a-z0-9._-]+",),
@@ -133,16 +135,6 @@ COMMANDS: dict[str, Command] = {
     "gcluster job logs": Command((_NAME,), {"--project": ".+", "--cluster": ".+", "--location": ".+"}),
     "gcluster job list": Command((), {"--project": ".+", "--cluster": ".+", "--location": ".+"}),
     "gcluster job cancel": Command((_NAME,), {"--project": ".+", "--cluster": ".+", "--location": ".+"}),
-    # https://kubernetes.io/docs/reference/kubectl/generated/kubectl_apply/
-    "kubectl apply": Command(
-        (), {"--filename": ".+", "--namespace": _NAME, "--dry-run": "none|server|client"}, ("--filename",)
-    ),
-    # https://kubernetes.io/docs/reference/kubectl/generated/kubectl_logs/
-    "kubectl logs": Command(
-        (), {"--follow": None, "--selector": ".+=.+", "--tail": r"-?\d+", "--max-log-requests": r"\d+"}
-    ),
-    # https://kubernetes.io/docs/reference/kubectl/generated/kubectl_delete/
-    "kubectl delete": Command(("jobset", _NAME), {"--namespace": _NAME}),
     # https://slurm.schedmd.com/sbatch.html
     "sbatch": Command(
         (r".+",),

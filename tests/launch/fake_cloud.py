@@ -12,6 +12,7 @@ from tests.launch.documented_arguments import command_name
 from tests.launch.fake_programs import Answer
 from tests.launch.launchers import flags_of
 
+MADE_AT = "2026-01-02T03:04:05.678Z"
 _NOT_FOUND = Answer(err="ERROR: NOT_FOUND: Resource was not found.\n", code=1)
 _NOT_READY = Answer(err="ERROR: the TPU is not READY\n", code=1)
 
@@ -91,10 +92,12 @@ class Slice:
             host.mkdir(parents=True)
         return Answer()
 
-    def _describe(self, _: list[str]) -> Answer:
+    def _describe(self, arguments: list[str]) -> Answer:
         if not self.states:
             return _NOT_FOUND
-        return Answer((self.states.pop(0) if len(self.states) > 1 else self.states[0]) + "\n")
+        state = self.states.pop(0) if len(self.states) > 1 else self.states[0]
+        since = f"\t{MADE_AT}" if "createTime" in flags_of(arguments)["format"] else ""
+        return Answer(f"{state}{since}\n")
 
     def _delete(self, _: list[str]) -> Answer:
         if self.states[:1] == ["SUSPENDING"]:

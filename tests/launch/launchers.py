@@ -48,7 +48,12 @@ def environment(programs: Path | None = None, **variables: Any) -> dict[str, str
 
 
 def launch(
-    script: str, *arguments: str, programs: Path | None = None, root: Path = ROOT, **variables: object
+    script: str,
+    *arguments: str,
+    programs: Path | None = None,
+    root: Path = ROOT,
+    stdin: int = subprocess.DEVNULL,
+    **variables: object,
 ) -> Result:
     """Runs a launcher to its end.
 
@@ -57,11 +62,15 @@ def launch(
         arguments: behind it.
         programs: folder of fake programs, found before the real ones.
         root: checkout it is started in.
+        stdin: a descriptor; no terminal by default.
         variables: of its environment.
     """
     command = ["bash", str(root / "launch" / script), *arguments]
     env = environment(programs, **variables)
-    done = subprocess.run(command, cwd=root, env=env, capture_output=True, text=True, timeout=60, check=False)
+    pipe = subprocess.PIPE
+    done = subprocess.run(
+        command, cwd=root, env=env, stdin=stdin, stdout=pipe, stderr=pipe, text=True, timeout=60, check=False
+    )
     return Result(done.returncode, done.stdout, done.stderr)
 
 
@@ -103,6 +112,34 @@ def write_program(path: Path, text: str) -> Path:
     path.write_text(text if text.startswith("#!") else f"#!{sys.executable} -ES\n{text}")
     path.chmod(0o755)
     return path
+
+
+# What launchers ask an interpreter before they run it: whether it has the package, and to check the job.
+_ASKED = """
+import sys
+if sys.argv[1:2] == ["-c"]:
+    sys.exit(0)
+if "--dry_run" in sys.argv:
+    with open(sys.argv[0] + ".checks", "a") as file:
+        print(*sys.argv[1:], file=file)
+    sys.exit(0)
+"""
+
+
+def write_python(path: Path, text: str = "raise SystemExit(9)") -> Path:
+    """Writes a program for the variable PYTHON of a launcher, which stands for inr_gan_jax.main.
+
+    Args:
+        path: of the program.
+        text: what it does where main would train; it finds the package, and every job good, without it.
+    """
+    return write_program(path, _ASKED + text)
+
+
+def checks_of(python: Path) -> list[list[str]]:
+    """The arguments of each check of a job that such a program was asked for."""
+    record = Path(f"{python}.checks")
+    return [line.split() for line in record.read_text().splitlines()] if record.exists() else []
 
 
 def assert_refused(result: Result, *words: str) -> None:

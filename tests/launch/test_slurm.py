@@ -13,7 +13,7 @@ import pytest
 
 from tests.launch.documented_arguments import faults
 from tests.launch.fake_programs import Answer, FakePrograms
-from tests.launch.launchers import LAUNCH, ROOT, Result, assert_refused, environment, flags_of, launch, write_program
+from tests.launch.launchers import LAUNCH, ROOT, Result, assert_refused, environment, flags_of, launch, write_python
 from tests.launch.test_train import STOPPABLE
 
 SCRIPT = "slurm.sbatch"
@@ -29,7 +29,7 @@ class Slurm:
     """
 
     def __init__(self, folder: Path, training: str) -> None:
-        self.python = write_program(folder / "python", training)
+        self.python = write_python(folder / "python", training)
         self.fails = ""
         self.tasks: list[subprocess.Popen[str]] = []
         self.started = threading.Event()
@@ -83,7 +83,7 @@ def slurm(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Slurm]:
 
 
 def submit(slurm: Slurm, *arguments: str, **variables: Any) -> Result:
-    given = {"WORKDIR": "/shared/runs/church", "PYTHON": "/shared/venv/bin/python", **variables}
+    given = {"WORKDIR": "/shared/runs/church", "PYTHON": slurm.python, **variables}
     return launch(SCRIPT, *arguments, programs=slurm.programs.folder, **given)
 
 
@@ -100,7 +100,7 @@ def test_slurm_submits_itself_with_the_variables(slurm: Slurm) -> None:
     # JAX takes one process a GPU for granted under Slurm.
     assert (flags["nodes"], flags["ntasks-per-node"], flags["gpus-per-node"]) == ("3", "4", "4")
     assert (flags["partition"], flags["signal"]) == ("gpu", "B:USR1@300")
-    assert flags["export"] == "ALL,PYTHON=/shared/venv/bin/python,TFDS_DATA_DIR=/shared/sets"
+    assert flags["export"] == f"ALL,PYTHON={slurm.python},TFDS_DATA_DIR=/shared/sets"
     script = words.index("launch/slurm.sbatch")
     assert words[script + 1 :] == [
         "--config=configs/lsun.py:church,release", "--workdir=/shared/runs/church", "--config.name=it's",
@@ -121,11 +121,11 @@ def test_slurm_directives_are_documented_and_agree_with_the_variables(slurm: Slu
 
 
 def test_slurm_dry_run_shows_documented_commands_and_calls_none(slurm: Slurm) -> None:
-    result = submit(slurm, "--dry_run", "--config.seed=1")
+    result = submit(slurm, "--config.seed=1", "--dry_run")
     assert result.code == 0
     assert slurm.programs.calls == []
-    assert [words[0] for words in result.commands] == ["sbatch", "srun"]
-    assert [fault for words in result.commands for fault in faults(words)] == []
+    assert [words[0] for words in result.commands] == ["env", "sbatch", "srun"]
+    assert [fault for words in result.commands[1:] for fault in faults(words)] == []
 
 
 @pytest.mark.parametrize("slurm", ["print('done')"], indirect=True)

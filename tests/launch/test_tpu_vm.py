@@ -2,6 +2,8 @@
 
 import atexit
 import functools
+import os
+import pty
 import shlex
 import shutil
 import subprocess
@@ -13,9 +15,18 @@ from typing import Any
 import pytest
 
 from tests.launch.documented_arguments import faults
-from tests.launch.fake_cloud import Plan, Slice
+from tests.launch.fake_cloud import MADE_AT, Plan, Slice
 from tests.launch.fake_programs import FakePrograms
-from tests.launch.launchers import LAUNCH, Result, assert_refused, flags_of, launch, write_program
+from tests.launch.launchers import (
+    LAUNCH,
+    Result,
+    assert_refused,
+    checks_of,
+    flags_of,
+    launch,
+    write_program,
+    write_python,
+)
 
 SCRIPT = "tpu_vm.sh"
 VARIABLES: dict[str, Any] = {
@@ -66,7 +77,8 @@ class Cloud:
 
     def __init__(self, folder: Path, end: str = "pass", **plan: Any) -> None:
         self.folder = folder
-        write_program(folder / "training", TRAINING.replace("{end}", end))
+        write_python(folder / "training", TRAINING.replace("{end}", end))
+        self.python = write_python(folder / "python")
         write_program(folder / "uv", UV)
         write_program(folder / "host_programs" / "python3", PIP)
         self.slice = Slice(folder, Plan(**plan))
@@ -74,7 +86,9 @@ class Cloud:
 
     def launch(self, *arguments: str, **variables: Any) -> Result:
         programs = self._programs.folder
-        return launch(SCRIPT, *arguments, programs=programs, root=checkout(), **{**VARIABLES, **variables})
+        return launch(
+            SCRIPT, *arguments, programs=programs, root=checkout(), **{**VARIABLES, "PYTHON": self.python, **variables}
+        )
 
     @property
     def calls(self) -> list[list[str]]:
@@ -202,10 +216,88 @@ def test_tpu_vm_run_that_is_given_again_watches_on(make_cloud: MakeCloud) -> Non
 def test_tpu_vm_stop_saves_and_says_that_it_is_not_finished(make_cloud: MakeCloud) -> None:
     cloud = make_cloud(end="import signal; signal.signal(signal.SIGTERM, lambda *_: sys.exit(0)); time.sleep(60)")
     for command in ("create", "wait", "install", "start", "stop", "status"):
-        result = cloud.launch(command)
+        result = cloud.launch(command, "--yes")
         assert result.code == 0, result
     assert result.out.count("run: ended 143") == 2
     assert result.out.count("last line: start 1") == 2
+
+
+def at_a_terminal(cloud: Cloud, command: str, answer: str) -> Result:
+    """Launches with a terminal, at which a question is answered."""
+    ours, theirs = pty.openpty()
+    os.write(ours, f"{answer}\n".encode())
+    try:
+        return cloud.launch(command, stdin=theirs)
+    finally:
+        os.close(ours)
+        os.close(theirs)
+
+
+@pytest.mark.parametrize("command", ["stop", "delete"])
+def test_tpu_vm_asks_before_it_stops_or_deletes_and_names_what(make_cloud: MakeCloud, command: str) -> None:
+    cloud = make_cloud(end="import signal; signal.signal(signal.SIGTERM, lambda *_: sys.exit(0)); time.sleep(60)")
+    for each in ("create", "wait", "install", "start"):
+        assert cloud.launch(each).code == 0
+    refused = at_a_terminal(cloud, command, "n")
+    assert refused.code == 1
+    for words in ("inr-gan in us-west4-a of project my-project: ACTIVE", MADE_AT, "last line: start 1"):
+        assert words in refused.out
+    assert "nothing was done to inr-gan" in refused.error
+    assert cloud.slice.states == ["ACTIVE"]
+    assert "run: running" in cloud.launch("status").out
+    agreed = at_a_terminal(cloud, command, "y")
+    assert agreed.code == 0, agreed
+    if command == "delete":
+        assert cloud.slice.states == []
+    else:
+        assert "run: ended 143" in cloud.launch("status").out
+    cloud.slice.take_away()
+
+
+def test_tpu_vm_deletes_without_a_terminal_where_it_is_told_to(make_cloud: MakeCloud) -> None:
+    cloud = make_cloud()
+    assert cloud.launch("create").code == 0
+    assert cloud.launch("--yes", "delete").code == 0
+    assert cloud.slice.states == []
+
+
+def test_tpu_vm_does_not_ask_about_what_is_not_there(make_cloud: MakeCloud) -> None:
+    cloud = make_cloud()
+    result = at_a_terminal(cloud, "delete", "y")
+    assert result.code == 1
+    assert "nothing is known of inr-gan" in result.error
+    assert cloud.num_calls("queued-resources delete") == 0
+
+
+@pytest.mark.parametrize(
+    ("accelerator", "devices", "hosts"),
+    [("v5litepod-1", 1, 1), ("v5litepod-8", 8, 1), ("v6e-16", 16, 4), ("v5litepod-256", 256, 64), ("v5p-8", 4, 1),
+     ("v4-32", 16, 4), ("v3-8", 8, 1), ("v2-32", 32, 4)],
+)  # fmt: skip
+def test_tpu_vm_checks_the_job_for_the_devices_and_hosts_of_the_slice(
+    make_cloud: MakeCloud, accelerator: str, devices: int, hosts: int
+) -> None:
+    cloud = make_cloud()
+    assert cloud.launch("create", ACCELERATOR=accelerator).code == 0
+    (words,) = checks_of(cloud.python)
+    assert f"--for_devices={devices}" in words
+    assert f"--for_processes={hosts}" in words
+    # The very flags of the job.
+    (shown,) = (words for words in cloud.launch("start", "--dry_run").commands if words[0] == "gcloud")
+    flags = shlex.split(flags_of(shown)["command"])[4:]
+    assert words[-len(flags) :] == flags
+
+
+@pytest.mark.parametrize(("accelerator", "topology"), [("v5litepod-8", "v5e:2x4"), ("v6e-64", "v6e:8x8")])
+def test_tpu_vm_names_the_plan_of_a_slice(make_cloud: MakeCloud, accelerator: str, topology: str) -> None:
+    out = make_cloud().launch("create", "-n", ACCELERATOR=accelerator).out
+    assert f"-m inr_gan_jax.plan --topology={topology} " in out
+
+
+def test_tpu_vm_refuses_to_check_for_a_slice_it_does_not_know(make_cloud: MakeCloud) -> None:
+    cloud = make_cloud()
+    assert_refused(cloud.launch("create", ACCELERATOR="v9x-8"), "v9x-8", "--no_check")
+    assert cloud.calls == []
 
 
 @pytest.mark.parametrize(
@@ -244,11 +336,12 @@ def test_tpu_vm_gives_up_on_a_request_that_failed(make_cloud: MakeCloud) -> None
 @pytest.mark.parametrize("command", ["run", "create", "wait", "install", "start", "status", "logs", "stop", "delete"])
 def test_tpu_vm_dry_run_shows_documented_commands_and_calls_none(make_cloud: MakeCloud, command: str) -> None:
     cloud = make_cloud()
-    result = cloud.launch("--dry_run", command, "--config.name=it's a run")
+    result = cloud.launch(command, "--dry_run")
     assert result.code == 0, result
     assert cloud.calls == []
-    assert result.commands
-    assert [fault for words in result.commands for fault in faults(words)] == []
+    commands = [words for words in result.commands if words[0] != "env"]
+    assert commands
+    assert [fault for words in commands for fault in faults(words)] == []
 
 
 @pytest.mark.parametrize(
@@ -256,7 +349,7 @@ def test_tpu_vm_dry_run_shows_documented_commands_and_calls_none(make_cloud: Mak
 )
 def test_tpu_vm_asks_for_the_wanted_kind_of_slice(make_cloud: MakeCloud, provisioning: str, flag: str | None) -> None:
     result = make_cloud().launch("--dry_run", "create", PROVISIONING=provisioning, SERVICE_ACCOUNT="a@b.example")
-    (words,) = result.commands
+    words = result.commands[-1]
     assert {"--spot", "--reserved"} & set(words) == ({flag} if flag else set())
     assert flags_of(words)["service-account"] == "a@b.example"
 
@@ -269,13 +362,13 @@ def test_tpu_vm_asks_for_the_wanted_kind_of_slice(make_cloud: MakeCloud, provisi
 def test_tpu_vm_takes_the_documented_software_of_an_accelerator(
     make_cloud: MakeCloud, accelerator: str, runtime: str
 ) -> None:
-    (words,) = make_cloud().launch("--dry_run", "create", ACCELERATOR=accelerator).commands
+    words = make_cloud().launch("--dry_run", "create", ACCELERATOR=accelerator).commands[-1]
     assert flags_of(words)["runtime-version"] == runtime
 
 
 def test_tpu_vm_quotes_flags_for_the_shell_of_the_host(make_cloud: MakeCloud) -> None:
     name = "$(touch pwned); `x` 'a' \"b\" *"
-    (words,) = make_cloud().launch("--dry_run", "start", f"--config.name={name}").commands
+    words = make_cloud().launch("--dry_run", "start", f"--config.name={name}").commands[-1]
     assert shlex.split(flags_of(words)["command"])[-1] == f"--config.name={name}"
 
 
