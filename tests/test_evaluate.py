@@ -23,7 +23,8 @@ from inr_gan_jax.metrics.devices import batch_devices
 from inr_gan_jax.metrics.settings import MetricResult, MetricSettings
 from inr_gan_jax.models.build import build_generator
 from tests.conftest import tiny_config
-from tests.golden_release import golden_file
+from tests.golden.official_pickles import official_pickle
+from tests.golden.records import load
 
 NAMES = ("frechet_digits40_full", "kernel_digits40_full")
 
@@ -148,8 +149,7 @@ def test_command_ends_in_one_sentence(run_folder: Path) -> None:
 
 
 def test_official_pickle_is_loaded_with_its_averaged_generator() -> None:
-    loaded = load_generator(golden_file("tiny-inr-gan-32.pkl"))
-    with np.load(golden_file("tiny-inr-gan-32.npz")) as arrays:
-        np.testing.assert_array_equal(loaded.w_avg, arrays["G/mapping.w_avg"])
+    loaded = load_generator(official_pickle("tiny-inr-gan-32"))
+    np.testing.assert_array_equal(loaded.w_avg, load("tiny-inr-gan-32")["G/mapping.w_avg"])
     assert loaded.generator.size == (32, 32)
     assert loaded.config.data.name == "tiny-inr-gan-32"

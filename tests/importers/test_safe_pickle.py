@@ -1,6 +1,5 @@
 import builtins
 import hashlib
-import os
 import pathlib
 import tracemalloc
 import zipfile
@@ -12,10 +11,9 @@ import numpy as np
 import pytest
 
 from inr_gan_jax.importers import safe_pickle
+from tests.golden import official_pickles
 from tests.importers import official_format
 
-SHARED = pathlib.Path(os.environ.get("INR_GAN_SHARED", pathlib.Path(__file__).resolve().parents[2].parent / "shared"))
-GOLDEN = SHARED / "golden"
 VARIANTS = [
     "misc-sigmoid-32",
     "tiny-cips-16",
@@ -25,16 +23,8 @@ VARIANTS = [
     "tiny-inr-gan-bil-32",
     "tiny-stylegan2-16",
 ]
-needs_golden = pytest.mark.skipif(not GOLDEN.is_dir(), reason="the recorded tensors of ../shared/golden are absent")
 
 DTYPES = [np.float32, np.float64, np.float16, ml_dtypes.bfloat16, np.int64, np.int32, np.int16, np.int8, np.uint8]
-
-
-def recorded_arrays(variant: str, network: str) -> dict[str, np.ndarray]:
-    base = variant.removesuffix("-aug").removesuffix("-cudacache")
-    with np.load(GOLDEN / f"{base}.npz") as archive:
-        prefix = f"{network.removesuffix('_ema')}/"
-        return {name.removeprefix(prefix): archive[name] for name in archive.files if name.startswith(prefix)}
 
 
 def assert_same_bits(got: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> None:
@@ -73,18 +63,17 @@ def network_of_tensors(**buffers: official_format.Call) -> official_format.Call:
     return official_format.persistent_object("Generator", state)
 
 
-@needs_golden
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_golden_checkpoint_is_bit_exact(variant: str) -> None:
-    checkpoint = safe_pickle.read_official_checkpoint(GOLDEN / f"{variant}.pkl")
-    assert_same_bits(checkpoint.networks["G_ema"].arrays, recorded_arrays(variant, "G_ema"))
-    assert_same_bits(checkpoint.networks["D"].arrays, recorded_arrays(variant, "D"))
+    checkpoint = safe_pickle.read_official_checkpoint(official_pickles.official_pickle(variant))
+    base = variant.removesuffix("-aug").removesuffix("-cudacache")
+    assert_same_bits(checkpoint.networks["G_ema"].arrays, official_pickles.recorded_arrays(base, "G/"))
+    assert_same_bits(checkpoint.networks["D"].arrays, official_pickles.recorded_arrays(base, "D/"))
 
 
-@needs_golden
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_golden_checkpoint_metadata_is_plain(variant: str) -> None:
-    path = GOLDEN / f"{variant}.pkl"
+    path = official_pickles.official_pickle(variant)
     checkpoint = safe_pickle.read_official_checkpoint(path)
     generator = checkpoint.networks["G_ema"]
     assert generator.class_name == "Generator"
@@ -93,9 +82,8 @@ def test_golden_checkpoint_metadata_is_plain(variant: str) -> None:
     assert checkpoint.training_set_kwargs["resolution"] == generator.init_kwargs["img_resolution"]
 
 
-@needs_golden
 def test_golden_aug_checkpoint_has_augmentation_and_a_distinct_g() -> None:
-    checkpoint = safe_pickle.read_official_checkpoint(GOLDEN / "tiny-inr-gan-32-aug.pkl")
+    checkpoint = safe_pickle.read_official_checkpoint(official_pickles.official_pickle("tiny-inr-gan-32-aug"))
     assert checkpoint.augment_p == 0.125
     average, generator = checkpoint.networks["G_ema"], checkpoint.networks["G"]
     assert average.parameter_names == generator.parameter_names
@@ -104,9 +92,9 @@ def test_golden_aug_checkpoint_has_augmentation_and_a_distinct_g() -> None:
     assert not np.array_equal(generator.arrays["mapping.fc0.weight"], average.arrays["mapping.fc0.weight"])
 
 
-@needs_golden
 def test_golden_parameters_are_told_from_buffers() -> None:
-    generator = safe_pickle.read_official_checkpoint(GOLDEN / "tiny-inr-gan-32.pkl").networks["G_ema"]
+    path = official_pickles.official_pickle("tiny-inr-gan-32")
+    generator = safe_pickle.read_official_checkpoint(path).networks["G_ema"]
     assert "mapping.fc0.weight" in generator.parameter_names
     assert "mapping.w_avg" not in generator.parameter_names
     assert generator.parameter_names < generator.arrays.keys()
