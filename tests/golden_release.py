@@ -1,7 +1,8 @@
 """The recorded tensors of the official INR-GAN code, laid out as our variables."""
 
+import copy
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -13,14 +14,15 @@ from inr_gan_jax.importers.official_settings import discriminator_network, gener
 from inr_gan_jax.models.release_inr import ReleaseNetwork
 from inr_gan_jax.models.release_layers import NoiseMode
 from inr_gan_jax.models.variable_shapes import discriminator_shapes, generator_shapes
-from tests.golden.records import channels_last, load, load_json, rearranged
+from tests.golden.records import load, load_json, rearranged
 
+INPUTS = ("z", "c", "ws_mixed", "pl_noise", "pl_mean_in", "real", "real8", "img", "G/mapping.w_avg")
 VARIANTS = ("tiny-inr-gan-32", "tiny-inr-gan-bil-32", "tiny-cips-16", "tiny-stylegan2-16", "misc-sigmoid-32")
 
 
-def compiled(function: Any) -> Any:
-    """jax.jit without the costly passes of the compiler: these programs run once."""
-    return jax.jit(function, compiler_options={"xla_backend_optimization_level": 0})
+def compiled(function: Any, level: int = 0) -> Any:
+    """jax.jit without the costly passes of the compiler, for programs that run once; level 1 for twenty times."""
+    return jax.jit(function, compiler_options={"xla_backend_optimization_level": level})
 
 
 class Recording:
@@ -38,18 +40,39 @@ class Recording:
         self.slots = generator_slots(generator_shapes(self.network))
         self.variables = self.weights("G/", self.slots)
         self.variables.setdefault("constants", {})
-        self.w_avg = self.input("G/mapping.w_avg")
         self.discriminator = discriminator_network(arguments["D_kwargs"])
         shapes = discriminator_shapes(self.discriminator, self.settings.channels)
         self.discriminator_slots = discriminator_slots(shapes, self.settings.resolution)
         self.discriminator_params = self.weights("D/", self.discriminator_slots)["params"]
-        self.c = self.input("c") if self.settings.c_dim else None
+
+    @property
+    def w_avg(self) -> jax.Array:
+        return self.input("G/mapping.w_avg")
+
+    @property
+    def c(self) -> jax.Array | None:
+        return self.input("c") if self.settings.c_dim else None
 
     def input(self, name: str) -> jax.Array:
         return jnp.asarray(self.arrays[name], self.dtype)
 
     def images(self, name: str) -> jax.Array:
-        return jnp.asarray(channels_last(self.arrays[name]), self.dtype)
+        return jnp.moveaxis(self.input(name), 1, -1)
+
+    def run(self, function: Callable[["Recording", Any], Any], params: Any) -> Any:
+        """function(this recording, params), compiled.
+
+        Recorded inputs are arguments of the program: the compiler folds no constants, and discriminators of equal shape
+        share a program.
+        """
+
+        def program(params: Any, inputs: Any, variables: Any, discriminator_params: Any) -> Any:
+            golden = copy.copy(self)
+            golden.arrays, golden.variables, golden.discriminator_params = inputs, variables, discriminator_params
+            return function(golden, params)
+
+        inputs = {name: self.input(name) for name in INPUTS if name in self.arrays}
+        return compiled(program)(params, inputs, self.variables, self.discriminator_params)
 
     def weights(self, prefix: str, slots: Sequence[ArraySlot]) -> dict[str, Any]:
         """Recorded weights as our variables."""

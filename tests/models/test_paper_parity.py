@@ -15,7 +15,7 @@ from inr_gan_jax.models.paper_modulation import unflatten_modulation
 from inr_gan_jax.ops.viewport import Viewport
 from tests import golden_original
 from tests.golden.records import assert_matches, channels_last, load, relative_error
-from tests.golden_release import float32_bar, noise_floors
+from tests.golden_release import compiled, float32_bar, noise_floors
 
 VARIANT, SIDE = "original-32", 32
 TOLERANCE = 1e-9
@@ -49,15 +49,18 @@ class Recorded:
         def one(network: PaperNetwork, z: jnp.ndarray) -> jnp.ndarray:
             return network.hypernetwork.emit(network.mapping(z)[0])
 
-        return jax.vmap(lambda z: self.network.apply({"params": self.params}, z, method=one))(z)
+        return compiled(jax.vmap(lambda z: self.network.apply({"params": self.params}, z, method=one)))(z)
 
-    def render(self, emitted: jnp.ndarray, side: int, params: dict | None = None) -> jnp.ndarray:
-        def one(vector: jnp.ndarray) -> jnp.ndarray:
+    @functools.cached_property
+    def render(self) -> Any:
+        """From emitted vectors and, static, a side to images."""
+
+        def one(vector: jnp.ndarray, params: dict, side: int) -> jnp.ndarray:
             modulation = unflatten_modulation(vector, self.settings)
-            variables = {"params": params or self.params}
-            return self.network.apply(variables, modulation, Viewport(side, side), method="render")
+            return self.network.apply({"params": params}, modulation, Viewport(side, side), method="render")
 
-        return jax.vmap(one)(emitted)
+        program = jax.jit(jax.vmap(one, in_axes=(0, None, None)), static_argnums=2)
+        return lambda emitted, side: program(emitted, self.params, side)
 
     def score(self, params: dict, images: jnp.ndarray) -> jnp.ndarray:
         return self.discriminator.apply({"params": params}, images)
@@ -123,7 +126,7 @@ def test_activations_match() -> None:
         )  # fmt: skip
         return kept["intermediates"]
 
-    ours = jax.vmap(activations)(vectors)
+    ours = compiled(jax.vmap(activations))(vectors)
     for index in range(len(golden.settings.blocks)):
         features = ours[f"blocks_{index}"]["__call__"][0]
         flat = features.reshape(*features.shape[:1], -1, features.shape[-1]).transpose(0, 2, 1)
@@ -132,37 +135,44 @@ def test_activations_match() -> None:
 
 def test_logits_match() -> None:
     golden = recorded()
-    fake = golden.images("img")
-    params = golden.discriminator_params
-    assert_equals(golden.score(params, fake), golden.arrays["logits_fake"][:, 0])
-    assert_equals(golden.score(params, golden.real), golden.arrays["logits_real"][:, 0])
-    eight = jnp.concatenate([golden.real, fake])
-    assert_equals(golden.score(params, eight), golden.arrays["logits_real8"][:, 0])
+    eight = jnp.concatenate([golden.real, golden.images("img")])
+
+    @compiled
+    def program(params: dict, eight: jnp.ndarray) -> Any:
+        real, fake = jnp.split(eight, 2)
+        return {
+            "logits_real8": golden.score(params, eight),
+            "logits_real": golden.score(params, real),
+            "logits_fake": golden.score(params, fake),
+        }
+
+    for name, logits in program(golden.discriminator_params, eight).items():
+        assert_equals(logits, golden.arrays[name][:, 0])
 
 
 def test_generator_loss_and_gradients_match() -> None:
     golden = recorded()
 
-    def loss_of(params: dict) -> jnp.ndarray:
-        images = jax.vmap(lambda z: golden.network.apply({"params": params}, z))(golden.z)
-        return losses.generator_loss(golden.score(golden.discriminator_params, images))
+    def loss_of(params: dict, z: jnp.ndarray, discriminator_params: dict) -> jnp.ndarray:
+        images = jax.vmap(lambda z: golden.network.apply({"params": params}, z))(z)
+        return losses.generator_loss(golden.score(discriminator_params, images))
 
-    loss, gradients = jax.jit(jax.value_and_grad(loss_of))(golden.params)
+    step = compiled(jax.value_and_grad(loss_of))
+    loss, gradients = step(golden.params, golden.z, golden.discriminator_params)
     assert_equals(loss, golden.arrays["loss_G"])
     assert_trees_match(gradients, golden_original.generator_params(golden.arrays, golden.settings, "gradG/"))
 
 
 def test_discriminator_loss_r1_and_gradients_match() -> None:
     golden = recorded()
-    fake = golden.images("img")
 
-    def loss_of(params: dict) -> tuple[jnp.ndarray, tuple]:
-        loss = losses.discriminator_loss(golden.score(params, golden.real), golden.score(params, fake))
-        penalty = losses.gradient_penalty(lambda images: golden.score(params, images), golden.real)[0]
+    def loss_of(params: dict, real: jnp.ndarray, fake: jnp.ndarray) -> tuple[jnp.ndarray, tuple]:
+        loss = losses.discriminator_loss(golden.score(params, real), golden.score(params, fake))
+        penalty = losses.gradient_penalty(lambda images: golden.score(params, images), real)[0]
         return loss + R1_WEIGHT * penalty, (loss, penalty)
 
-    step = jax.jit(jax.value_and_grad(loss_of, has_aux=True))
-    (total, (loss, penalty)), gradients = step(golden.discriminator_params)
+    step = compiled(jax.value_and_grad(loss_of, has_aux=True))
+    (total, (loss, penalty)), gradients = step(golden.discriminator_params, golden.real, golden.images("img"))
     assert_equals(loss, golden.arrays["loss_D_adv"])
     assert_equals(penalty, golden.arrays["r1_mean"])
     assert_equals(total, golden.arrays["loss_D_total"])

@@ -1,7 +1,7 @@
 """The release networks equal the recorded tensors of the official implementation, in float64."""
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -14,7 +14,7 @@ from inr_gan_jax.models.layers import append_minibatch_stddev
 from inr_gan_jax.models.mapping import truncate, updated_w_avg
 from inr_gan_jax.models.release_layers import upsample
 from tests.golden.records import assert_matches, channels_last, load, relative_error
-from tests.golden_release import VARIANTS, Recording, compiled, float32_bar, noise_floors
+from tests.golden_release import VARIANTS, Recording, float32_bar, noise_floors
 
 TOLERANCE = 1e-9
 R1_GAMMA = 10.0
@@ -44,6 +44,12 @@ def assert_trees_match(ours: Any, theirs: Any) -> None:
     jax.tree.map(assert_equals, ours, theirs)
 
 
+def slopes(golden: Recording, loss_of: Callable[[Any, Recording], Any], params: Any) -> Any:
+    """Value and gradient of a loss with further results; one program."""
+    gradient = jax.value_and_grad(loss_of, has_aux=True)
+    return golden.run(lambda golden, params: gradient(params, golden), params)
+
+
 def codes_of(golden: Recording, params: Any) -> dict[str, jax.Array]:
     ws = golden.mapping(params)
     return {
@@ -57,14 +63,13 @@ def codes_of(golden: Recording, params: Any) -> dict[str, jax.Array]:
 def draw(golden: Recording) -> tuple[dict[str, jax.Array], dict[str, jax.Array], Any]:
     """ws, images and the activations of the first images, by the name of the image; one program."""
 
-    @compiled
-    def program(params: Any) -> Any:
+    def program(golden: Recording, params: Any) -> Any:
         codes = codes_of(golden, params)
         images, kept = golden.synthesis(params, jnp.concatenate(list(codes.values())), keep=True)
         first = jax.tree.map(lambda leaf: leaf[: len(codes["img"])], kept["intermediates"])
         return codes, dict(zip(codes, jnp.split(images, len(codes)), strict=True)), first
 
-    return program(golden.variables["params"])
+    return golden.run(program, golden.variables["params"])
 
 
 @functools.cache
@@ -100,7 +105,7 @@ def test_images_without_noise_match(variant: str) -> None:
     codes, images, _ = drawn(variant)
     ours = images["img"]
     if golden.settings.use_noise:
-        ours = compiled(lambda ws: golden.synthesis(golden.variables["params"], ws, "none"))(codes["img"])
+        ours = golden.run(lambda golden, ws: golden.synthesis(golden.variables["params"], ws, "none"), codes["img"])
     assert_equals(ours, channels_last(golden.arrays["img_noise_none"]))
 
 
@@ -129,13 +134,11 @@ def test_generator_activations_match(variant: str) -> None:
 def test_generator_loss_and_gradients_match(variant: str) -> None:
     golden = recording(variant)
 
-    @compiled
-    @functools.partial(jax.value_and_grad, has_aux=True)
-    def program(params: Any) -> Any:
+    def loss_of(params: Any, golden: Recording) -> Any:
         logits = golden.score(golden.discriminator_params, golden.synthesis(params, golden.mapping(params)), golden.c)
         return losses.generator_loss(logits), logits
 
-    (loss, logits), gradients = program(golden.variables["params"])
+    (loss, logits), gradients = slopes(golden, loss_of, golden.variables["params"])
     assert_equals(logits, golden.arrays["logits_fake"][:, 0])
     assert_equals(jax.nn.softplus(-logits), golden.arrays["loss_G"][:, 0])
     assert_equals(loss, golden.arrays["loss_G"].mean())
@@ -145,16 +148,14 @@ def test_generator_loss_and_gradients_match(variant: str) -> None:
 @pytest.mark.parametrize("variant", [name for name in VARIANTS if "pl_lengths" in load(name)])
 def test_path_length_and_gradients_match(variant: str) -> None:
     golden = recording(variant)
-    noise = golden.images("pl_noise") * golden.settings.resolution
 
-    @compiled
-    @functools.partial(jax.value_and_grad, has_aux=True)
-    def program(params: Any) -> Any:
+    def loss_of(params: Any, golden: Recording) -> Any:
+        noise = golden.images("pl_noise") * golden.settings.resolution
         lengths = losses.path_lengths(lambda ws: golden.synthesis(params, ws), golden.mapping(params), noise)
         penalty, mean = losses.path_length_penalty(lengths, golden.input("pl_mean_in"))
         return PL_WEIGHT * penalty, (lengths, penalty, mean)
 
-    (_, (lengths, penalty, mean)), gradients = program(golden.variables["params"])
+    (_, (lengths, penalty, mean)), gradients = slopes(golden, loss_of, golden.variables["params"])
     assert_equals(lengths, golden.arrays["pl_lengths"])
     assert_equals(mean, golden.arrays["pl_mean_out"])
     assert_equals(penalty, golden.arrays["pl_penalty"].mean())
@@ -164,17 +165,15 @@ def test_path_length_and_gradients_match(variant: str) -> None:
 def judge(golden: Recording) -> Any:
     """Losses, logits, activations and gradients of the discriminator on recorded images; one program."""
 
-    @compiled
-    @functools.partial(jax.value_and_grad, has_aux=True)
-    def program(params: Any) -> Any:
-        real, kept = golden.discriminator.apply(
+    def loss_of(params: Any, golden: Recording) -> Any:
+        fake_logits, kept = golden.discriminator.apply(
             {"params": params}, golden.images("img"), golden.c, capture_intermediates=True, mutable=["intermediates"]
         )
-        fake_logits, real_logits = real, golden.score(params, golden.images("real"), golden.c)
+        real_logits = golden.score(params, golden.images("real"), golden.c)
         loss = losses.discriminator_loss(real_logits, fake_logits)
         return loss, (fake_logits, real_logits, kept["intermediates"])
 
-    return program(golden.discriminator_params)
+    return slopes(golden, loss_of, golden.discriminator_params)
 
 
 @functools.cache
@@ -213,9 +212,7 @@ def test_discriminator_activations_match(variant: str) -> None:
 def test_r1_and_gradients_match(variant: str) -> None:
     golden = recording(variant)
 
-    @compiled
-    @functools.partial(jax.value_and_grad, has_aux=True)
-    def program(params: Any) -> Any:
+    def loss_of(params: Any, golden: Recording) -> Any:
         def score(images: jax.Array) -> jax.Array:
             return golden.score(params, images, golden.c)
 
@@ -223,7 +220,7 @@ def test_r1_and_gradients_match(variant: str) -> None:
         steps = jax.grad(lambda images: jnp.sum(score(images)))(golden.images("real"))
         return R1_GAMMA / 2 * penalty, (penalty, steps)
 
-    (_, (penalty, steps)), gradients = program(golden.discriminator_params)
+    (_, (penalty, steps)), gradients = slopes(golden, loss_of, golden.discriminator_params)
     assert_equals(penalty, golden.arrays["r1_penalty"].mean())
     assert_equals(jnp.sum(jnp.square(steps), axis=(1, 2, 3)), golden.arrays["r1_penalty"])
     assert_equals(steps, channels_last(golden.arrays["r1_grads"]))
@@ -232,10 +229,14 @@ def test_r1_and_gradients_match(variant: str) -> None:
 
 def grouped_logits(golden: Recording) -> tuple[jax.Array, jax.Array]:
     """Logits of eight images and of two: other groups of the minibatch standard deviation."""
-    c = golden.c
-    labels = (None, None) if c is None else (jnp.concatenate([c, jnp.flip(c, 0)]), c[:2])
-    score = compiled(lambda images, c: golden.score(golden.discriminator_params, images, c))
-    return score(golden.images("real8"), labels[0]), score(golden.images("real")[:2], labels[1])
+
+    def program(golden: Recording, params: Any) -> Any:
+        c = golden.c
+        labels = (None, None) if c is None else (jnp.concatenate([c, jnp.flip(c, 0)]), c[:2])
+        eight, two = golden.images("real8"), golden.images("real")[:2]
+        return golden.score(params, eight, labels[0]), golden.score(params, two, labels[1])
+
+    return golden.run(program, golden.discriminator_params)
 
 
 @each_variant
@@ -250,14 +251,19 @@ def test_logits_of_other_batch_sizes_match(variant: str) -> None:
 def test_float32_stays_within_rounding(variant: str) -> None:
     golden, floors = Recording(variant, np.float32), noise_floors(variant)
     codes, images, _ = draw(golden)
-    score = compiled(lambda images: golden.score(golden.discriminator_params, images, golden.c))
+    logits = [
+        golden.run(lambda golden, images: golden.score(golden.discriminator_params, images, golden.c), batch)
+        for batch in (images["img"], golden.images("real"))
+    ]
     # Our own results in float64, which equal the recorded ones, are there entry by entry.
     exact_codes, exact_images, _ = drawn(variant)
     pairs: dict[str, Any] = {name: (images[name], exact_images[name]) for name in images}
     pairs |= {"ws": (codes["img"], exact_codes["img"])}
     pairs |= {"ws_trunc0.7": (codes["img_trunc0.7"], exact_codes["img_trunc0.7"])}
-    pairs |= {"logits_fake": (score(images["img"]), golden.arrays["logits_fake"][:, 0])}
-    pairs |= {"logits_real": (score(golden.images("real")), golden.arrays["logits_real"][:, 0])}
+    pairs |= {
+        name: (ours, golden.arrays[name][:, 0])
+        for name, ours in zip(("logits_fake", "logits_real"), logits, strict=True)
+    }
     for name, (ours, exact) in pairs.items():
         assert np.asarray(ours).dtype == np.float32
         assert relative_error(ours, exact) <= float32_bar(floors[name]), name
