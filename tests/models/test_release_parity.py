@@ -247,7 +247,11 @@ def test_logits_of_other_batch_sizes_match(variant: str) -> None:
     assert_equals(two, golden.arrays["logits_real2"][:, 0])
 
 
-@each_variant
+# One network in the fast suite; the others run with the slow tests.
+@pytest.mark.parametrize(
+    "variant",
+    [pytest.param(name, marks=() if name == "tiny-cips-16" else pytest.mark.slow) for name in VARIANTS],
+)
 def test_float32_stays_within_rounding(variant: str) -> None:
     golden, floors = Recording(variant, np.float32), noise_floors(variant)
     codes, images, _ = draw(golden)
