@@ -1,33 +1,19 @@
-"""Reads the recorded tensors of the original implementation and lays them out as our variables."""
+"""The recorded tensors of the original implementation, laid out as our variables."""
 
-import json
-import os
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
-import pytest
 
 from inr_gan_jax.models.paper_settings import PaperBlock, PaperSettings
+from tests.golden.records import load_json, rearranged
 
-SHARED = Path(os.environ.get("INR_GAN_SHARED", Path(__file__).resolve().parents[2] / "shared"))
 _INR = "inr.model._inr_modules"
-
-
-def load(name: str) -> dict[str, np.ndarray]:
-    """The arrays of one recorded file: float32 inputs and weights, overlaid by the float64 results."""
-    path = SHARED / "golden" / f"{name}.npz"
-    if not path.exists():
-        pytest.skip(f"recorded tensors are not at {path}")
-    arrays = dict(np.load(path))
-    arrays.update(np.load(path.with_suffix("").with_suffix(".f64.npz")))
-    return arrays
 
 
 def load_settings(name: str) -> PaperSettings:
     """The generator settings of one recorded variant."""
-    config = json.loads((SHARED / "golden" / f"{name}.json").read_text())["config"]["hp"]
+    config = load_json(f"{name}.json")["config"]["hp"]
     inr, hypernetwork = config["inr"], config["generator"]
     blocks = tuple(
         PaperBlock(
@@ -53,11 +39,11 @@ def load_settings(name: str) -> PaperSettings:
     )
 
 
-def generator_params(arrays: dict[str, np.ndarray], settings: PaperSettings, prefix: str = "G/") -> dict:
-    """Parameters (or gradients, by prefix) of the generator in our layout, float64."""
+def generator_params(arrays: Mapping[str, Any], settings: PaperSettings, prefix: str = "G/") -> dict:
+    """Recorded parameters (or gradients, by prefix) of the generator in our layout."""
 
     def get(name: str) -> Any:
-        return jnp.asarray(arrays[prefix + name].T, jnp.float64)
+        return rearranged(arrays[prefix + name], np.transpose)
 
     def dense(name: str) -> dict:
         return {"kernel": get(f"{name}.weight"), "bias": get(f"{name}.bias")}
@@ -82,14 +68,19 @@ def generator_params(arrays: dict[str, np.ndarray], settings: PaperSettings, pre
     return params
 
 
-def discriminator_params(arrays: dict[str, np.ndarray], side: int, prefix: str = "D/") -> dict:
-    """Parameters (or gradients, by prefix) of the discriminator in our layout, float64."""
+def discriminator_params(arrays: Mapping[str, Any], side: int, prefix: str = "D/") -> dict:
+    """Recorded parameters (or gradients, by prefix) of the discriminator in our layout."""
 
-    def conv(name: str) -> jnp.ndarray:
-        return jnp.asarray(arrays[f"{prefix}{name}.weight"].transpose(2, 3, 1, 0), jnp.float64)
+    def conv(name: str) -> Any:
+        return rearranged(arrays[f"{prefix}{name}.weight"], lambda kernel: kernel.transpose(2, 3, 1, 0))
 
-    def bias(name: str) -> jnp.ndarray:
-        return jnp.asarray(arrays[f"{prefix}{name}.bias"], jnp.float64)
+    def bias(name: str) -> Any:
+        return arrays[f"{prefix}{name}.bias"]
+
+    def from_channels_first(kernel: np.ndarray) -> np.ndarray:
+        """The recorded network flattens channels first, ours last."""
+        out = kernel.shape[1]
+        return kernel.reshape(-1, 4, 4, out).transpose(1, 2, 0, 3).reshape(-1, out)
 
     params: dict[str, Any] = {"from_rgb": {"kernel": conv("convs.0.0"), "bias": bias("convs.0.1")}}
     number = 1
@@ -102,9 +93,7 @@ def discriminator_params(arrays: dict[str, np.ndarray], side: int, prefix: str =
         number, side = number + 1, side // 2
     params["final_conv"] = {"kernel": conv("final_conv.0"), "bias": bias("final_conv.1")}
     for ours, theirs in (("final_dense", "final_linear.0"), ("output", "final_linear.1")):
-        params[ours] = {"kernel": jnp.asarray(arrays[f"{prefix}{theirs}.weight"].T, jnp.float64), "bias": bias(theirs)}
-    # The recorded network flattens channels first, ours last.
-    kernel = params["final_dense"]["kernel"]
-    out = kernel.shape[1]
-    params["final_dense"]["kernel"] = kernel.reshape(-1, 4, 4, out).transpose(1, 2, 0, 3).reshape(-1, out)
+        kernel = rearranged(arrays[f"{prefix}{theirs}.weight"], np.transpose)
+        params[ours] = {"kernel": kernel, "bias": bias(theirs)}
+    params["final_dense"]["kernel"] = rearranged(params["final_dense"]["kernel"], from_channels_first)
     return params

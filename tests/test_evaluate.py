@@ -27,7 +27,8 @@ from inr_gan_jax.training.evaluation import Evaluation
 from inr_gan_jax.training.hooks import Sampler
 from tests.closeness import assert_close
 from tests.conftest import tiny_config
-from tests.golden_release import golden_file
+from tests.golden.official_pickles import official_pickle
+from tests.golden.records import load
 
 NAMES = ("frechet_digits40_full", "kernel_digits40_full")
 
@@ -172,8 +173,7 @@ def test_command_ends_in_one_sentence(run_folder: Path) -> None:
 
 
 def test_official_pickle_is_loaded_with_its_averaged_generator() -> None:
-    loaded = load_generator(golden_file("tiny-inr-gan-32.pkl"))
-    with np.load(golden_file("tiny-inr-gan-32.npz")) as arrays:
-        np.testing.assert_array_equal(loaded.w_avg, arrays["G/mapping.w_avg"])
+    loaded = load_generator(official_pickle("tiny-inr-gan-32"))
+    np.testing.assert_array_equal(loaded.w_avg, load("tiny-inr-gan-32")["G/mapping.w_avg"])
     assert loaded.generator.size == (32, 32)
     assert loaded.config.data.name == "tiny-inr-gan-32"

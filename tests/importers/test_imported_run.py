@@ -12,11 +12,13 @@ import pytest
 
 from inr_gan_jax.importers.weights_file import load_weights, network_of
 from inr_gan_jax.inference.loading import load_run
-from tests import golden_original
+from tests.golden.official_pickles import official_pickle
+from tests.golden.records import channels_last, load, relative_error
+from tests.golden_release import float32_bar, noise_floors
 from tests.permissions import permissions, umask
 
 ROOT = Path(__file__).resolve().parents[2]
-GOLDEN = golden_original.SHARED / "golden"
+VARIANT = "tiny-inr-gan-32"
 
 
 def convert(*arguments: object) -> subprocess.CompletedProcess:
@@ -26,9 +28,7 @@ def convert(*arguments: object) -> subprocess.CompletedProcess:
 
 @pytest.fixture(scope="module")
 def imported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, str]:
-    pickle = GOLDEN / "tiny-inr-gan-32-aug.pkl"
-    if not pickle.exists():
-        pytest.skip(f"recorded checkpoints are not at {pickle}")
+    pickle = official_pickle(f"{VARIANT}-aug")
     folder = tmp_path_factory.mktemp("imported")
     run, weights = folder / "churches", folder / "churches.safetensors"
     with umask(0o027):
@@ -38,15 +38,14 @@ def imported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, str]
 
 
 def recorded() -> tuple[np.ndarray, np.ndarray]:
-    arrays = np.load(GOLDEN / "tiny-inr-gan-32.npz")
-    return arrays["z"], arrays["img"].transpose(0, 2, 3, 1)
+    return load(VARIANT)["z"], channels_last(load(VARIANT)["img"])
 
 
 def test_run_folder_draws_the_recorded_images(imported: tuple) -> None:
     loaded = load_run(imported[0])
     z, images = recorded()
     ours = jax.jit(loaded.generator.images)(loaded.variables, jnp.asarray(z))
-    assert np.abs(ours - images).max() <= 4e-6 * np.abs(images).max()
+    assert relative_error(ours, images) <= float32_bar(noise_floors(VARIANT)["img"])
     assert loaded.w_avg.shape == (16,)
     assert np.abs(loaded.w_avg).max() > 0
 
@@ -57,7 +56,7 @@ def test_weights_file_draws_the_recorded_images(imported: tuple) -> None:
     network = network_of(settings)
     collections = {name: variables[name] for name in ("params", "constants")}
     ours = jax.jit(jax.vmap(lambda z: network.apply(collections, z)))(jnp.asarray(z))
-    assert np.abs(ours - images).max() <= 4e-6 * np.abs(images).max()
+    assert relative_error(ours, images) <= float32_bar(noise_floors(VARIANT)["img"])
 
 
 def test_permissions_are_those_that_the_umask_leaves(imported: tuple) -> None:
@@ -75,7 +74,7 @@ def test_source_and_table_say_what_was_read(imported: tuple) -> None:
 
 
 def test_an_existing_folder_and_a_wrong_file_are_one_sentence(imported: tuple, tmp_path: Path) -> None:
-    again = convert(GOLDEN / "tiny-inr-gan-32.pkl", f"--output={imported[0]}")
+    again = convert(official_pickle(VARIANT), f"--output={imported[0]}")
     page = tmp_path / "churches.pkl"
     page.write_text("<!DOCTYPE html><html>404</html>")
     wrong = convert(page, f"--output={tmp_path / 'new'}")

@@ -2,7 +2,6 @@
 
 import builtins
 import hashlib
-import os
 import pathlib
 import tracemalloc
 from collections.abc import Callable
@@ -13,10 +12,9 @@ import numpy as np
 import pytest
 
 from inr_gan_jax.importers import safe_pickle
+from tests.golden import official_pickles
 from tests.importers import official_format
 
-SHARED = pathlib.Path(os.environ.get("INR_GAN_SHARED", pathlib.Path(__file__).resolve().parents[2].parent / "shared"))
-GOLDEN = SHARED / "golden"
 VARIANTS = [
     "misc-sigmoid-32",
     "tiny-cips-16",
@@ -26,16 +24,8 @@ VARIANTS = [
     "tiny-inr-gan-bil-32",
     "tiny-stylegan2-16",
 ]
-needs_golden = pytest.mark.skipif(not GOLDEN.is_dir(), reason="the recorded tensors of ../shared/golden are absent")
 
 DTYPES = [np.float32, np.float64, np.float16, ml_dtypes.bfloat16, np.int64, np.int32, np.int16, np.int8, np.uint8]
-
-
-def recorded_arrays(variant: str, network: str) -> dict[str, np.ndarray]:
-    base = variant.removesuffix("-aug").removesuffix("-cudacache")
-    with np.load(GOLDEN / f"{base}.npz") as archive:
-        prefix = f"{network.removesuffix('_ema')}/"
-        return {name.removeprefix(prefix): archive[name] for name in archive.files if name.startswith(prefix)}
 
 
 def assert_same_bits(got: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> None:
@@ -74,23 +64,22 @@ def network_of_tensors(**buffers: official_format.Call) -> official_format.Call:
     return official_format.persistent_object("Generator", state)
 
 
-@needs_golden
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_golden_checkpoint_is_bit_exact_and_its_metadata_plain(variant: str) -> None:
-    path = GOLDEN / f"{variant}.pkl"
+    path = official_pickles.official_pickle(variant)
+    base = variant.removesuffix("-aug").removesuffix("-cudacache")
     checkpoint = safe_pickle.read_official_checkpoint(path)
     generator = checkpoint.networks["G_ema"]
-    assert_same_bits(generator.arrays, recorded_arrays(variant, "G_ema"))
-    assert_same_bits(checkpoint.networks["D"].arrays, recorded_arrays(variant, "D"))
+    assert_same_bits(generator.arrays, official_pickles.recorded_arrays(base, "G/"))
+    assert_same_bits(checkpoint.networks["D"].arrays, official_pickles.recorded_arrays(base, "D/"))
     assert generator.class_name == "Generator"
     assert type(generator.init_kwargs["cfg"]) is dict
     assert checkpoint.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     assert checkpoint.training_set_kwargs["resolution"] == generator.init_kwargs["img_resolution"]
 
 
-@needs_golden
 def test_golden_aug_checkpoint_has_augmentation_and_a_distinct_g() -> None:
-    checkpoint = safe_pickle.read_official_checkpoint(GOLDEN / "tiny-inr-gan-32-aug.pkl")
+    checkpoint = safe_pickle.read_official_checkpoint(official_pickles.official_pickle("tiny-inr-gan-32-aug"))
     assert checkpoint.augment_p == 0.125
     average, generator = checkpoint.networks["G_ema"].arrays, checkpoint.networks["G"].arrays
     name = "mapping.fc0.weight"

@@ -20,18 +20,13 @@ from inr_gan_jax.models.discriminator import Discriminator
 from inr_gan_jax.models.mapping import truncate
 from inr_gan_jax.models.release_inr import ReleaseNetwork
 from inr_gan_jax.models.variable_shapes import discriminator_shapes, generator_shapes
-from tests.golden_release import (
-    VARIANTS,
-    channels_last,
-    compiled,
-    golden_file,
-    load_json,
-    noise_floors,
-    relative_error,
-)
+from tests.golden.official_pickles import official_pickle
+from tests.golden.records import assert_matches, channels_last, load, load_json
+from tests.golden_release import VARIANTS, compiled
 
 FULL = {"inr-gan": 72_436_573, "inr-gan-bil": 72_436_573, "cips": 24_387_477, "stylegan2": 28_458_402}
 FULL_DISCRIMINATOR = 28_864_129
+TOLERANCE = 1e-9
 
 GENERATOR_KWARGS: dict[str, Any] = {
     "z_dim": 3, "c_dim": 0, "w_dim": 4, "img_resolution": 8, "img_channels": 1,
@@ -90,49 +85,55 @@ def with_config(section: str, **changes: Any) -> dict[str, Any]:
     return kwargs
 
 
-@functools.cache
-def images_of(name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Pictures of the recorded latent codes by the imported averaged generator, at psi 1 and 0.7."""
-    variant = name.removesuffix("-aug").removesuffix("-cudacache")
-    inputs = np.load(golden_file(f"{variant}.npz"))
-    imported = import_generator(read_official_checkpoint(golden_file(f"{name}.pkl"), ["G_ema"]))
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_imported_generator_draws_the_recorded_images(variant: str, x64: None) -> None:
+    recorded = load(variant)
+    imported = import_generator(read_official_checkpoint(official_pickle(variant), ["G_ema"]))
     network, settings = imported.network, imported.settings
-    c = jnp.asarray(inputs["c"]) if settings.c_dim else None
+    variables, w_avg, z, c = jax.tree.map(
+        lambda array: jnp.asarray(array, jnp.float64),
+        (imported.variables, imported.w_avg, recorded["z"], recorded["c"] if settings.c_dim else None),
+    )
 
     @compiled
     def program(variables: Any, z: jax.Array, c: jax.Array | None, psi: jax.Array) -> Any:
         def one(z: jax.Array, c: jax.Array | None) -> Any:
-            ws: Any = network.apply(variables, z, c, method="mapping")
-            ws = truncate(ws, jnp.asarray(imported.w_avg), psi)
+            ws = truncate(network.apply(variables, z, c, method="mapping"), w_avg, psi)
             modulation = network.apply(variables, ws, method="modulation")
             return network.apply(variables, modulation, settings.native_viewport, method="render")
 
         return jax.vmap(one)(z, c)
 
-    first, second = (program(imported.variables, inputs["z"], c, jnp.float32(psi)) for psi in (1.0, 0.7))
-    return np.asarray(first), np.asarray(second)
+    for psi, name in ((1.0, "img"), (0.7, "img_trunc0.7")):
+        assert_matches(program(variables, z, c, jnp.float64(psi)), channels_last(recorded[name]), TOLERANCE)
 
 
-@pytest.mark.parametrize("name", [*VARIANTS, "tiny-inr-gan-32-aug", "tiny-inr-gan-32-cudacache"])
-def test_imported_generator_draws_the_recorded_images(name: str) -> None:
-    variant = name.removesuffix("-aug").removesuffix("-cudacache")
-    golden, floors = np.load(golden_file(f"{variant}.f64.npz")), noise_floors(variant)
-    for ours, key in zip(images_of(name), ("img", "img_trunc0.7"), strict=True):
-        assert relative_error(ours, channels_last(golden[key])) <= 4 * floors[key]
+@pytest.mark.parametrize("name", ["tiny-inr-gan-32-aug", "tiny-inr-gan-32-cudacache"])
+def test_averaged_generator_is_imported_from_files_of_training(name: str) -> None:
+    ours, plain = (
+        import_generator(read_official_checkpoint(official_pickle(each), ["G_ema"]))
+        for each in (name, "tiny-inr-gan-32")
+    )
+    assert ours.settings == plain.settings
+    assert jax.tree.structure(ours.variables) == jax.tree.structure(plain.variables)
+    jax.tree.map(np.testing.assert_array_equal, ours.variables, plain.variables)
+    np.testing.assert_array_equal(ours.w_avg, plain.w_avg)
 
 
 @pytest.mark.parametrize("variant", ["tiny-cips-16", "misc-sigmoid-32"])
-def test_imported_discriminator_gives_the_recorded_logits(variant: str) -> None:
-    golden = np.load(golden_file(f"{variant}.npz"))
-    imported = import_discriminator(read_official_checkpoint(golden_file(f"{variant}.pkl"), ["D"]))
-    c = golden["c"] if imported.network.c_dim else None
-    logits = compiled(imported.network.apply)({"params": imported.params}, channels_last(golden["real"]), c)
-    exact = np.load(golden_file(f"{variant}.f64.npz"))["logits_real"][:, 0]
-    assert relative_error(logits, exact) <= 4 * noise_floors(variant)["logits_real"]
+def test_imported_discriminator_gives_the_recorded_logits(variant: str, x64: None) -> None:
+    recorded = load(variant)
+    imported = import_discriminator(read_official_checkpoint(official_pickle(variant), ["D"]))
+    params, real, c = jax.tree.map(
+        lambda array: jnp.asarray(array, jnp.float64),
+        (imported.params, channels_last(recorded["real"]), recorded["c"] if imported.network.c_dim else None),
+    )
+    logits = compiled(imported.network.apply)({"params": params}, real, c)
+    assert_matches(logits, recorded["logits_real"][:, 0], TOLERANCE)
 
 
 def test_other_network_of_the_file_is_told_apart() -> None:
-    checkpoint = read_official_checkpoint(golden_file("tiny-inr-gan-32-aug.pkl"))
+    checkpoint = read_official_checkpoint(official_pickle("tiny-inr-gan-32-aug"))
     averaged, plain = import_generator(checkpoint), import_generator(checkpoint, "G")
     kernels = [made.params["mapping_network"]["fc_0"]["kernel"] for made in (averaged, plain)]
     np.testing.assert_allclose(kernels[1], 0.9 * kernels[0], rtol=1e-6)

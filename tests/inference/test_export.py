@@ -19,7 +19,7 @@ from inr_gan_jax.inference.loading import LoadedGenerator, load_generator
 from inr_gan_jax.inference.pictures import render, render_all
 from inr_gan_jax.ops.viewport import Viewport
 from tests.closeness import assert_close
-from tests.golden_release import golden_file
+from tests.golden.official_pickles import official_pickle
 from tests.inference.tools import flags_of, image_of, loaded_paper, loaded_release, run_tool
 from tests.permissions import permissions, umask
 
@@ -27,7 +27,7 @@ GENERATORS = {
     "paper": loaded_paper,
     "release": loaded_release,
     "no mean": lambda: LoadedGenerator(**{**vars(loaded_paper()), "w_avg": None}),
-    "official": lambda: load_generator(golden_file("tiny-cips-16.pkl")),
+    "official": lambda: load_generator(official_pickle("tiny-cips-16")),
 }
 
 

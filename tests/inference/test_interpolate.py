@@ -21,7 +21,7 @@ from inr_gan_jax.inference.pictures import render
 from inr_gan_jax.inference.routes import SPACES
 from inr_gan_jax.ops.image_grid import to_uint8
 from tests.closeness import assert_bytes_close, assert_close
-from tests.golden_release import golden_file
+from tests.golden.official_pickles import official_pickle
 from tests.inference.tools import flags_of, image_of, loaded_paper, loaded_release, run_tool
 
 GENERATORS = {"paper": loaded_paper, "release": loaded_release}
@@ -54,7 +54,7 @@ def test_class_of_an_image_does_not_depend_on_its_space() -> None:
 
 
 def test_weights_after_style_modulation_draw_the_image() -> None:
-    loaded = load_generator(golden_file("tiny-cips-16.pkl"))
+    loaded = load_generator(official_pickle("tiny-cips-16"))
     weights = own_weights(loaded, image_of(loaded))
     native = loaded.generator.native_viewport
     expected = render(loaded, image_of(loaded), native)
@@ -73,7 +73,7 @@ def test_weights_after_modulation_carry_all_that_the_image_is() -> None:
 
 
 def test_network_of_large_kernels_has_no_image_space() -> None:
-    loaded = load_generator(golden_file("tiny-stylegan2-16.pkl"))
+    loaded = load_generator(official_pickle("tiny-stylegan2-16"))
     assert Interpolation(loaded, SEEDS).spaces() == ["z", "w"]
     with pytest.raises(ValueError, match="expected pointwise layers"):
         own_weights(loaded, image_of(loaded))

@@ -14,7 +14,7 @@ from inr_gan_jax.inference.loading import load_generator
 from inr_gan_jax.inference.pictures import render, render_all, render_bytes
 from inr_gan_jax.ops.viewport import Viewport
 from tests.closeness import assert_bytes_close, assert_close
-from tests.golden_release import golden_file
+from tests.golden.official_pickles import official_pickle
 from tests.inference.tools import small_generator
 
 
@@ -60,7 +60,7 @@ def test_networks_that_look_at_neighbours_draw_their_trained_picture_only() -> N
 
 @pytest.mark.parametrize("precision", ["float32", "float64"])
 def test_crop_of_a_render_of_cips_is_the_render_of_the_crop(precision: str) -> None:
-    loaded = load_generator(golden_file("tiny-cips-16.pkl"))
+    loaded = load_generator(official_pickle("tiny-cips-16"))
     with jax.enable_x64(precision == "float64"):
         variables = jax.tree.map(lambda leaf: np.asarray(leaf, precision), loaded.variables)
         loaded = dataclasses.replace(loaded, variables=variables)

@@ -13,7 +13,7 @@ from inr_gan_jax.inference.pictures import render_bytes
 from inr_gan_jax.inference.sample import sample_grid
 from tests.closeness import assert_bytes_close
 from tests.conftest import tiny_config
-from tests.golden_release import golden_file
+from tests.golden.official_pickles import official_pickle
 from tests.inference.tools import record_of, run_tool, small_generator, write_run
 
 
@@ -38,7 +38,7 @@ def test_command_draws_each_seed(tmp_path) -> None:
 
 
 def test_official_pickles_are_drawn_at_their_size(tmp_path) -> None:
-    pickle = golden_file("tiny-inr-gan-32.pkl")
+    pickle = official_pickle("tiny-inr-gan-32")
     run_tool(sample, f"--checkpoint={pickle}", f"--output={tmp_path}", "--seeds=0-1")
     loaded = load_generator(pickle)
     expected = render_bytes(loaded, draw_modulations(loaded, [0, 1]), loaded.generator.native_viewport)

@@ -11,7 +11,7 @@ from inr_gan_jax.inference.pictures import render_all
 from inr_gan_jax.inference.stablehlo import PLATFORMS, export_generator, lattices_of
 from inr_gan_jax.ops.viewport import Viewport
 from tests.closeness import assert_close
-from tests.golden_release import golden_file
+from tests.golden.official_pickles import official_pickle
 from tests.inference.tools import loaded_paper, loaded_release
 
 ELSEWHERE = Viewport(10, 7, top=-0.7, left=0.4, height_extent=2.1, width_extent=0.9)
@@ -56,7 +56,7 @@ def test_program_is_for_all_platforms_with_symbolic_sizes() -> None:
 
 
 def test_network_of_one_picture_is_exported_for_any_batch() -> None:
-    loaded = load_generator(golden_file("tiny-stylegan2-16.pkl"))
+    loaded = load_generator(official_pickle("tiny-stylegan2-16"))
     exported = export_generator(loaded)
     drawn = np.asarray(exported.call(latents(loaded, range(2)), labels(loaded, 2)))
     expected = render_all(loaded, draw_modulations(loaded, range(2)), loaded.generator.native_viewport)

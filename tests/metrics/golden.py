@@ -1,32 +1,12 @@
-"""Recorded values of trusted metric implementations, and the seeded weights that they were recorded with."""
+"""The seeded weights that the metrics were recorded with."""
 
-import functools
-import os
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
-import pytest
-
-SHARED = Path(os.environ.get("INR_GAN_SHARED", Path(__file__).resolve().parents[3] / "shared"))
-
-
-def shared_file(name: str) -> Path:
-    """Path of a file of the shared folder; skips the test where there is none."""
-    path = SHARED / name
-    if not path.exists():
-        pytest.skip(f"recorded values are not at {path}")
-    return path
-
-
-@functools.cache
-def load(name: str) -> Mapping[str, np.ndarray]:
-    """The arrays of `golden_metrics/<name>.npz`; read when they are looked at."""
-    return np.load(shared_file(f"golden_metrics/{name}.npz"))
 
 
 def seeded_weights(shapes: Mapping[str, tuple[int, ...]], seed: int) -> dict[str, np.ndarray]:
-    """The pseudo-random weights of the recordings, by the rule of their README, section 1."""
+    """The pseudo-random weights of the recordings, as the recording program made them."""
     rng = np.random.Generator(np.random.PCG64(seed))
     weights = {}
     for name in sorted(shapes):

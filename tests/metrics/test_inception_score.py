@@ -4,19 +4,19 @@ import numpy as np
 import pytest
 
 from inr_gan_jax.metrics.inception_score import inception_score
-from tests.metrics import golden
+from tests.golden import records
 
 
 @pytest.mark.parametrize(("name", "num_splits"), [("inorder", 10), ("one_split", 1), ("splits7", 7)])
 def test_score_equals_the_recorded_one(name: str, num_splits: int) -> None:
-    recorded = golden.load("metrics")
+    recorded = records.load("metrics")
     score = inception_score(recorded["logits"], num_splits)
     np.testing.assert_allclose(score.mean, recorded[f"is.torchfidelity_{name}.mean"], rtol=1e-12)
     np.testing.assert_allclose(score.std, recorded[f"is.torchfidelity_{name}.std"], rtol=1e-9, atol=1e-12)
 
 
 def test_shuffled_rows_give_the_default_of_torch_fidelity() -> None:
-    recorded = golden.load("metrics")
+    recorded = records.load("metrics")
     order = np.random.RandomState(2020).permutation(2000)
     score = inception_score(recorded["logits"][order])
     np.testing.assert_allclose(score.mean, recorded["is.torchfidelity_shuffled.mean"], rtol=1e-12)

@@ -17,8 +17,8 @@ from inr_gan_jax.metrics.inception_weights import (
     torch_script_names,
     torch_shapes,
 )
+from tests.golden import records
 from tests.importers.official_format import Call, Global, state_dict_of, write_torch_zip
-from tests.metrics import golden
 from tests.metrics.graph_def_format import write_graph_def
 from tests.metrics.torch_script_format import write_torch_script
 
@@ -79,7 +79,7 @@ def test_every_format_gives_the_weights(files: dict[str, Path], suffix: str) -> 
 
 
 def test_names_equal_the_recorded_map() -> None:
-    lines = golden.shared_file("golden_metrics/inception_key_map.tsv").read_text().splitlines()
+    lines = records.recorded_file("inception_key_map.tsv").read_text().splitlines()
     rows = [line.split("\t") for line in lines if not line.startswith("#")][1:-1]
     assert len(rows) == 94
     graph, script, shapes = graph_def_names(), torch_script_names(), torch_shapes()

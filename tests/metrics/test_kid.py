@@ -6,7 +6,7 @@ from threadpoolctl import threadpool_limits
 
 from inr_gan_jax.metrics.kid import kernel_distance, polynomial_kernel, subset_kernel_distance
 from inr_gan_jax.metrics.precision_recall import squared_distances
-from tests.metrics import golden
+from tests.golden import records
 
 FEW = {"num_subsets": 10, "subset_size": 200}
 
@@ -16,7 +16,7 @@ def legacy(seed: int) -> np.random.RandomState:
 
 
 def recorded_features() -> tuple[np.ndarray, np.ndarray]:
-    recorded = golden.load("metrics")
+    recorded = records.load("metrics")
     return recorded["gen"], recorded["real"]
 
 
@@ -28,26 +28,26 @@ def radial_kernel(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 def test_distance_of_all_vectors_equals_the_recorded_one(count: int, tile: int) -> None:
     generated, real = recorded_features()
     ours = kernel_distance(generated[:count], real, tile=tile)
-    np.testing.assert_allclose(ours, golden.load("metrics")[f"kid.full_unbiased_{count}_1500"], rtol=1e-12)
+    np.testing.assert_allclose(ours, records.load("metrics")[f"kid.full_unbiased_{count}_1500"], rtol=1e-12)
 
 
 def test_subsets_equal_those_of_torch_fidelity() -> None:
     ours = subset_kernel_distance(*recorded_features(), legacy(2020), **FEW)
-    recorded = golden.load("metrics")
+    recorded = records.load("metrics")
     np.testing.assert_allclose(ours.mean, recorded["kid.torchfidelity_10x200.mean"], rtol=1e-12)
     np.testing.assert_allclose(ours.std, recorded["kid.torchfidelity_10x200.std"], rtol=1e-12)
 
 
 def test_other_kernels_equal_those_of_torch_fidelity() -> None:
     ours = subset_kernel_distance(*recorded_features(), legacy(2020), **FEW, kernel=radial_kernel)
-    np.testing.assert_allclose(ours.mean, golden.load("metrics")["kid.torchfidelity_rbf3_10x200.mean"], rtol=1e-10)
+    np.testing.assert_allclose(ours.mean, records.load("metrics")["kid.torchfidelity_rbf3_10x200.mean"], rtol=1e-10)
 
 
 def test_default_subsets_equal_those_of_stylegan() -> None:
     # Threads that wait for each other would take most of the time.
     with threadpool_limits(1):
         ours = subset_kernel_distance(*recorded_features(), legacy(7))
-    np.testing.assert_allclose(ours.mean, golden.load("metrics")["kid.stylegan3_seed7_f64"], rtol=1e-12)
+    np.testing.assert_allclose(ours.mean, records.load("metrics")["kid.stylegan3_seed7_f64"], rtol=1e-12)
 
 
 @pytest.mark.parametrize("tile", [3, 7, 100])

@@ -14,10 +14,12 @@ from inr_gan_jax.errors import UserError
 from inr_gan_jax.metrics.alexnet import alexnet_shapes
 from inr_gan_jax.metrics.lpips import load_lpips, lpips, lpips_embedding
 from inr_gan_jax.metrics.squeezenet import squeezenet_1_1_shapes
-from inr_gan_jax.metrics.vgg16 import convolution_shapes
+from inr_gan_jax.metrics.vgg16 import convolution_shapes, vgg16_taps
 from inr_gan_jax.metrics.weight_files import Shapes
+from tests.golden import records
 from tests.importers.official_format import state_dict_of, write_torch_zip
 from tests.metrics import golden
+from tests.metrics.plain_layers import plain_convolution, plain_pool
 
 SHAPES: Mapping[str, Callable[[], Shapes]] = {
     "vgg": convolution_shapes,
@@ -49,12 +51,19 @@ def load(folder: Path, name: str, heads_path: Path | None = None) -> tuple[Any, 
 
 @pytest.fixture(scope="module")
 def vgg(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    return load(tmp_path_factory.mktemp("lpips"), "vgg", golden.shared_file("data/lpips_v0.1/vgg.npz"))[0]
+    return load(tmp_path_factory.mktemp("lpips"), "vgg")[0]
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The seeded backbone with the heads of the LPIPS package."""
+    path = records.shared_file("data/lpips_v0.1/vgg.npz", "the heads of LPIPS 0.1 (lin0 to lin4, float32) are")
+    return load(tmp_path_factory.mktemp("lpips"), "vgg", path)[0]
 
 
 def recorded_pairs(dtype: Any) -> tuple[Any, Any]:
     """The far and the near pair, as a batch."""
-    images = jnp.asarray(golden.load("vgg_lpips")["images"], dtype) / 127.5 - 1
+    images = jnp.asarray(records.load("vgg_lpips")["images"], dtype) / 127.5 - 1
     return jnp.stack([images[0], images[0]]), jnp.stack([images[1], 0.75 * images[0] + 0.25 * images[1]])
 
 
@@ -63,15 +72,33 @@ def compiled(name: str) -> Any:
     return jax.jit(functools.partial(lpips, name))
 
 
-def test_vgg_distances_equal_the_recorded_ones(vgg: Any, x64: None) -> None:
-    recorded = golden.load("vgg_lpips")
-    ours = compiled("vgg")(vgg, *recorded_pairs(np.float64))
+def test_vgg_distances_equal_the_recorded_ones(published: Any, x64: None) -> None:
+    recorded = records.load("vgg_lpips")
+    ours = compiled("vgg")(published, *recorded_pairs(np.float64))
     np.testing.assert_allclose(ours, [recorded["lpips.far_f64"], recorded["lpips.near_f64"]], rtol=1e-12)
 
 
-def test_vgg_distances_in_single_precision_equal_the_package(vgg: Any) -> None:
-    ours = compiled("vgg")(vgg, *recorded_pairs(np.float32))
-    np.testing.assert_allclose(ours[0], golden.load("vgg_lpips")["lpips.far_package_f32"], rtol=1e-6)
+def test_vgg_distances_with_heads_of_one_equal_the_recorded_one(vgg: Any, x64: None) -> None:
+    ones = jax.tree.map(np.ones_like, vgg["heads"])
+    ours = compiled("vgg")({**vgg, "heads": ones}, *recorded_pairs(np.float64))
+    # Constants of the package are float32.
+    np.testing.assert_allclose(ours[0], records.load("vgg_lpips")["lpips.far_baseline_f64"], rtol=1e-9)
+
+
+def test_vgg_distances_weigh_the_taps_that_equal_recorded_ones(vgg: Any, x64: None) -> None:
+    pairs = recorded_pairs(np.float64)
+    # Equal to the recorded ones in test_vgg16.py.
+    maps = [jax.jit(vgg16_taps)(vgg["backbone"], images) for images in pairs]
+    expected = np.zeros(2)
+    for (name, first), head in zip(maps[0].items(), heads("vgg").values(), strict=True):
+        one, other = (x / (np.linalg.norm(x, axis=3, keepdims=True) + 1e-10) for x in (first, maps[1][name]))
+        expected += np.sum(head * np.square(one - other), axis=3).mean((1, 2))
+    np.testing.assert_allclose(compiled("vgg")(vgg, *pairs), expected, rtol=1e-11)
+
+
+def test_vgg_distances_in_single_precision_equal_the_package(published: Any) -> None:
+    ours = compiled("vgg")(published, *recorded_pairs(np.float32))
+    np.testing.assert_allclose(ours[0], records.load("vgg_lpips")["lpips.far_package_f32"], rtol=1e-5)
 
 
 def test_embedding_has_the_distances_of_lpips(tmp_path: Path) -> None:
@@ -88,36 +115,16 @@ def compiled_gradient() -> Any:
     return jax.jit(jax.grad(lambda image, params, other: lpips("vgg", params, image[None], other[None])[0]))
 
 
-def test_vgg_gradient_equals_the_recorded_one(vgg: Any) -> None:
-    images = jnp.asarray(golden.load("vgg_lpips")["images"], jnp.float32) / 127.5 - 1
-    gradient = compiled_gradient()(images[0], vgg, images[1])
-    assert golden.relative_l2(gradient, golden.load("vgg_lpips")["lpips.far_grad_image0_f32"]) < 1e-4
+def test_vgg_gradient_equals_the_recorded_one(published: Any) -> None:
+    images = jnp.asarray(records.load("vgg_lpips")["images"], jnp.float32) / 127.5 - 1
+    gradient = compiled_gradient()(images[0], published, images[1])
+    assert golden.relative_l2(gradient, records.load("vgg_lpips")["lpips.far_grad_image0_f32"]) < 1e-4
 
 
 def test_gradient_is_finite_where_no_feature_is_active(vgg: Any) -> None:
     silent = {**vgg, "backbone": jax.tree.map(np.zeros_like, vgg["backbone"])}
     image = jnp.ones((64, 64, 3))
     assert bool(jnp.isfinite(compiled_gradient()(image, silent, -image)).all())
-
-
-def test_heads_of_one_count_every_channel_the_same(vgg: Any) -> None:
-    ones = jax.tree.map(np.ones_like, vgg["heads"])
-    ours = compiled("vgg")({**vgg, "heads": ones}, *recorded_pairs(np.float32))
-    np.testing.assert_allclose(ours[0], golden.load("vgg_lpips")["lpips.far_baseline_f64"], rtol=1e-5)
-
-
-def plain_convolution(x: np.ndarray, weights: Mapping[str, np.ndarray], name: str, stride: int, pad: int) -> np.ndarray:
-    kernel, bias = weights[f"{name}.weight"].astype(np.float64), weights[f"{name}.bias"].astype(np.float64)
-    padded = np.pad(x, ((0, 0), (pad, pad), (pad, pad)))
-    windows = np.lib.stride_tricks.sliding_window_view(padded, kernel.shape[2:], axis=(1, 2))[:, ::stride, ::stride]
-    return np.maximum(np.einsum("chwij,ocij->ohw", windows, kernel, optimize=True) + bias[:, None, None], 0)
-
-
-def plain_pool(x: np.ndarray, hangs_over: bool) -> np.ndarray:
-    """3x3 maxima at stride 2; windows may hang over the edge or not."""
-    if hangs_over:
-        x = np.pad(x, ((0, 0), (0, (x.shape[1] - 3) % 2), (0, (x.shape[2] - 3) % 2)), constant_values=-np.inf)
-    return np.lib.stride_tricks.sliding_window_view(x, (3, 3), axis=(1, 2))[:, ::2, ::2].max(axis=(3, 4))
 
 
 def plain_alex(x: np.ndarray, weights: Mapping[str, np.ndarray]) -> list[np.ndarray]:

@@ -17,14 +17,14 @@ from inr_gan_jax.metrics.ppl import (
     slerp,
 )
 from inr_gan_jax.metrics.protocols import parse_protocol
-from tests.metrics import golden
+from tests.golden import records
 
 NAMES = ("zfull", "zend", "wfull", "wend", "ppl2_wend")
 
 
 def toy(size: int) -> tuple[PathGenerator, Any]:
     """The generator of the recordings' README, section 5, and its distance."""
-    recorded = golden.load("ppl")
+    recorded = records.load("ppl")
     matrices = {name: jnp.asarray(recorded[f"toy.{name}"]) for name in "MSCP"}
     index, places = jnp.arange(6.0)[:, None], ((jnp.arange(size) + 0.5) / size)[None]
     rows = jnp.cos(jnp.pi * (index + 1) * places)
@@ -52,7 +52,7 @@ def toy(size: int) -> tuple[PathGenerator, Any]:
 
 @pytest.mark.parametrize(("size", "count", "name"), [*((32, 256, name) for name in NAMES), (512, 4, "zfull")])
 def test_distances_equal_the_recorded_ones(size: int, count: int, name: str, x64: None) -> None:
-    recorded = golden.load("ppl")
+    recorded = records.load("ppl")
     path = parse_protocol(name if name.startswith("ppl") else f"ppl_{name}").path
     assert path is not None
     generator, distance = toy(size)

@@ -4,21 +4,21 @@ import numpy as np
 import pytest
 
 from inr_gan_jax.metrics.precision_recall import PrecisionRecall, neighbour_radii, precision_recall, squared_distances
-from tests.metrics import golden
+from tests.golden import records
 
 
 @pytest.mark.parametrize("num_neighbours", [3, 5])
 def test_shares_equal_the_recorded_ones(num_neighbours: int) -> None:
-    recorded = golden.load("metrics")
+    recorded = records.load("metrics")
     shares = precision_recall(recorded["gen"], recorded["real"], num_neighbours, tile=333)
     counts = recorded[f"pr.exact_k{num_neighbours}.counts"]
     assert (round(shares.precision * 2000), round(shares.recall * 1500)) == tuple(counts)
 
 
 def test_radii_equal_the_recorded_ones() -> None:
-    recorded = golden.load("metrics")
+    recorded = records.load("metrics")
     for name, key in (("real", "pr.radius_real_k3"), ("gen", "pr.radius_gen_k3")):
-        np.testing.assert_allclose(neighbour_radii(recorded[name], 3), recorded[key], rtol=1e-10)
+        records.assert_matches(neighbour_radii(recorded[name], 3), recorded[key], 1e-10)
 
 
 @pytest.mark.parametrize("tile", [2, 5, 64])

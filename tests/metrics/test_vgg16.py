@@ -18,6 +18,7 @@ from inr_gan_jax.metrics.vgg16 import (
     vgg16_fc2,
     vgg16_taps,
 )
+from tests.golden import records
 from tests.importers.official_format import state_dict_of, write_torch_zip
 from tests.metrics import golden
 
@@ -28,7 +29,7 @@ SEED = 20140904
 def weights_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """torchvision's file with the seeded weights; its fully connected layers are left out."""
     weights = golden.seeded_weights(convolution_shapes(), SEED)
-    golden.assert_fingerprints(weights, golden.load("vgg_lpips"))
+    golden.assert_fingerprints(weights, records.load("vgg_lpips"))
     path = tmp_path_factory.mktemp("vgg") / "vgg16-397923af.pth"
     write_torch_zip(path, state_dict_of(weights))
     return path
@@ -40,7 +41,7 @@ def params(weights_path: Path) -> Any:
 
 
 def images(dtype: Any) -> Any:
-    return jnp.asarray(golden.load("vgg_lpips")["images"], dtype) / 127.5 - 1
+    return jnp.asarray(records.load("vgg_lpips")["images"], dtype) / 127.5 - 1
 
 
 @functools.cache
@@ -49,7 +50,7 @@ def compiled_taps() -> Any:
 
 
 def test_taps_equal_recorded_ones_in_double_precision(params: Any, x64: None) -> None:
-    recorded = golden.load("vgg_lpips")
+    recorded = records.load("vgg_lpips")
     taps = compiled_taps()(params, images(np.float64))
     assert tuple(taps) == TAPS
     for name, tap in taps.items():
@@ -57,7 +58,7 @@ def test_taps_equal_recorded_ones_in_double_precision(params: Any, x64: None) ->
 
 
 def test_taps_equal_recorded_ones_to_float32_rounding(params: Any) -> None:
-    recorded = golden.load("vgg_lpips")
+    recorded = records.load("vgg_lpips")
     taps = compiled_taps()(params, images(np.float32))
     for name, tap in taps.items():
         assert golden.relative_l2(tap[..., :8], recorded[f"tap.{name}.first8_f32"]) < 2e-5, name
@@ -69,11 +70,11 @@ def test_perceptual_distance_equals_the_recorded_vgg_loss(params: Any, dtype: An
     with jax.enable_x64(dtype is np.float64):
         pair = images(dtype)
         ours = jax.jit(perceptual_distance)(params, pair, pair[::-1])
-    np.testing.assert_allclose(ours, [golden.load("vgg_lpips")["vggloss.sum_f64"]] * 2, rtol=tolerance)
+    np.testing.assert_allclose(ours, [records.load("vgg_lpips")["vggloss.sum_f64"]] * 2, rtol=tolerance)
 
 
 def test_perceptual_distance_sums_weighted_taps(params: Any) -> None:
-    recorded = golden.load("vgg_lpips")
+    recorded = records.load("vgg_lpips")
     pair = images(np.float32)
     distance = jax.jit(functools.partial(perceptual_distance, tap_weights=(0.5, 2.0)))
     ours = distance(params, pair, jnp.stack([pair[1], pair[1]]))
