@@ -234,7 +234,7 @@ def _module_entries(module: Any) -> dict[Any, Any]:
     state = module.state if type(module) is StandIn and isinstance(module.state, dict) else {}
     skipped = state.get("_non_persistent_buffers_set", set())
     parts = [state.get(kind) for kind in ("_parameters", "_buffers", "_modules")]
-    if type(skipped) is not set or not all(isinstance(part, dict) for part in parts):
+    if not isinstance(skipped, set) or not all(isinstance(part, dict) for part in parts):
         raise CheckpointFormatError(f"a {type(module).__name__} lacks the state of a module")
     entries: dict[Any, Any] = {}
     for part in filter(None, parts):
