@@ -17,6 +17,7 @@ one in C a file decides what is allocated and how deep the stack grows. What a h
   Whoever walks over the result has to bound the number of entries (`safe_pickle.EntryCounter`).
 """
 
+import itertools
 import pickle
 import pickletools
 import struct
@@ -43,7 +44,7 @@ Globals = Mapping[str, Any]
 _HARMLESS = (
     "PROTO STOP MARK POP POP_MARK NONE NEWTRUE NEWFALSE BININT BININT1 BININT2 LONG1 BINFLOAT SHORT_BINUNICODE "
     "BINUNICODE BINUNICODE8 SHORT_BINSTRING BINSTRING EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3 EMPTY_LIST APPEND APPENDS "
-    "EMPTY_DICT EMPTY_SET MEMOIZE BINPUT LONG_BINPUT BINGET LONG_BINGET GLOBAL STACK_GLOBAL BINPERSID"
+    "SETITEM SETITEMS ADDITEMS MEMOIZE BINPUT LONG_BINPUT BINGET LONG_BINGET GLOBAL STACK_GLOBAL BINPERSID"
 )
 # What the handlers raise on operands of the wrong kind or number.
 _OPERAND_ERRORS = (
@@ -65,7 +66,20 @@ class Inert:
 
 
 class InertDict(dict[Any, Any], Inert):
-    """Stand-in of OrderedDict, defaultdict and EasyDict."""
+    """Stand-in of dict, OrderedDict, defaultdict and EasyDict."""
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        check_key(key)
+        super().__setitem__(key, value)
+
+
+class InertSet(set[Any]):
+    """Stand-in of set."""
+
+    def update(self, *others: Any) -> None:
+        for key in itertools.chain(*others):
+            check_key(key)
+            self.add(key)
 
 
 class StandIn(Inert):
@@ -150,15 +164,14 @@ def load(stream: Stream, allowed: Globals, load_persistent: Callable[[Any], Any]
         raise CheckpointFormatError(f"its pickle stream is malformed ({type(error).__name__})") from error
 
 
-def check_keys(keys: list[Any]) -> None:
+def check_key(key: Any) -> None:
     """Refuses keys of a dict or elements of a set whose hashing or comparing could be made slow or recursive."""
-    for key in keys:
-        if type(key) is str:
-            allowed = len(key) <= MAX_KEY_LENGTH
-        else:
-            allowed = key is None or type(key) is bool or (type(key) is int and -(2**63) <= key < 2**63)
-        if not allowed:
-            raise CheckpointFormatError(f"a dict or set has the key {shown(key)}, which is too long or of a wrong type")
+    if type(key) is str:
+        allowed = len(key) <= MAX_KEY_LENGTH
+    else:
+        allowed = key is None or type(key) is bool or (type(key) is int and -(2**63) <= key < 2**63)
+    if not allowed:
+        raise CheckpointFormatError(f"a dict or set has the key {shown(key)}, which is too long or of a wrong type")
 
 
 class _Handlers(dict[int, Callable[[Any], None]]):
@@ -174,7 +187,6 @@ class _RestrictedUnpickler(pickle._Unpickler):
 
     stack: list[Any]
     append: Callable[[Any], None]
-    pop_mark: Callable[[], list[Any]]
     read: Callable[[int], bytes]
 
     def __init__(self, stream: Stream, allowed: Globals, load_persistent: Callable[[Any], Any] | None) -> None:
@@ -196,22 +208,6 @@ class _RestrictedUnpickler(pickle._Unpickler):
 
     def _load_bytes(self, width: int) -> None:
         self.append(self._stream.view(int.from_bytes(self.read(width), "little")))
-
-    def _set_items(self, items: list[Any]) -> None:
-        keys, target = items[::2], self.stack[-1]
-        self._check(isinstance(target, dict), "sets items of", target)
-        check_keys(keys)
-        target.update(zip(keys, items[1::2], strict=True))
-
-    def _set_item(self) -> None:
-        value = self.stack.pop()
-        self._set_items([self.stack.pop(), value])
-
-    def _add_items(self) -> None:
-        items, target = self.pop_mark(), self.stack[-1]
-        self._check(type(target) is set, "adds elements to", target)
-        check_keys(items)
-        target.update(items)
 
     def _reduce(self) -> None:
         arguments, target = self.stack.pop(), self.stack[-1]
@@ -239,14 +235,13 @@ class _RestrictedUnpickler(pickle._Unpickler):
         {getattr(pickle, name)[0]: pickle._Unpickler.dispatch[getattr(pickle, name)[0]] for name in _HARMLESS.split()}
     )
     dispatch |= {
+        pickle.EMPTY_DICT[0]: lambda self: self.append(InertDict()),
+        pickle.EMPTY_SET[0]: lambda self: self.append(InertSet()),
         # A frame only tells how much to read ahead.
         pickle.FRAME[0]: lambda self: self.read(8),
         pickle.SHORT_BINBYTES[0]: lambda self: self._load_bytes(1),
         pickle.BINBYTES[0]: lambda self: self._load_bytes(4),
         pickle.BINBYTES8[0]: lambda self: self._load_bytes(8),
-        pickle.SETITEM[0]: _set_item,
-        pickle.SETITEMS[0]: lambda self: self._set_items(self.pop_mark()),
-        pickle.ADDITEMS[0]: _add_items,
         pickle.REDUCE[0]: _reduce,
         pickle.NEWOBJ[0]: _new_object,
         pickle.BUILD[0]: _build,

@@ -179,18 +179,18 @@ def tensors_in(
 
     def walk(value: Any, name: str, depth: int) -> None:
         counter.visit(name, depth)
-        entries = None if type(value) is np.ndarray else entries_of(value)
-        if entries is not None:
-            for key, item in entries.items():
-                if type(key) is not str or not key:
-                    raise CheckpointFormatError(f"an entry of {shown(name)!r} is called {shown(key)!r}")
-                walk(item, f"{name}.{key}" if name else key, depth + 1)
-        elif type(value) is np.ndarray and name not in found:
+        if type(value) is np.ndarray:
+            if name in found:
+                raise CheckpointFormatError(f"there are two tensors of the name {shown(name)}")
             found[name] = value
-        elif not skip_others:
-            raise CheckpointFormatError(
-                f"{shown(name)} is a {type(value).__name__} instead of a tensor, or there twice"
-            )
+            return
+        entries = entries_of(value)
+        if entries is None and not skip_others:
+            raise CheckpointFormatError(f"{shown(name)} is of type {type(value).__name__}, expected a tensor")
+        for key, item in (entries or {}).items():
+            if type(key) is not str or not key:
+                raise CheckpointFormatError(f"an entry of {shown(name) or 'the file'} has the name {shown(key)!r}")
+            walk(item, f"{name}.{key}" if name else key, depth + 1)
 
     walk(root, "", 0)
     return found
@@ -234,13 +234,13 @@ def _module_entries(module: Any) -> dict[Any, Any]:
     state = module.state if type(module) is StandIn and isinstance(module.state, dict) else {}
     skipped = state.get("_non_persistent_buffers_set", set())
     parts = [state.get(kind) for kind in ("_parameters", "_buffers", "_modules")]
-    if type(skipped) is not set or not all(isinstance(part, dict) for part in parts):
+    if not isinstance(skipped, set) or not all(isinstance(part, dict) for part in parts):
         raise CheckpointFormatError(f"a {type(module).__name__} lacks the state of a module")
     entries: dict[Any, Any] = {}
     for part in filter(None, parts):
         for key, value in part.items():
             if key in entries or (type(key) is str and "." in key):
-                raise CheckpointFormatError(f"a module has the entry {shown(key)!r}, or has it twice")
+                raise CheckpointFormatError(f"a module has two entries {shown(key)!r}, or one with a dot")
             if value is not None and not (part is parts[1] and key in skipped):
                 entries[key] = value
     return entries

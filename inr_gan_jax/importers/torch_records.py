@@ -11,7 +11,7 @@ import ml_dtypes
 import numpy as np
 
 from inr_gan_jax.importers.byte_source import CheckpointFormatError, shown
-from inr_gan_jax.importers.restricted_unpickler import Budget, Globals, Inert, InertDict, Stream, check_keys, load
+from inr_gan_jax.importers.restricted_unpickler import Budget, Globals, Inert, InertDict, Stream, check_key, load
 
 LEGACY_HEADER = (0x1950A86A20F9469CFC6C, 1001)
 # NumPy 1 allows no more.
@@ -55,7 +55,7 @@ def decode_legacy(data: memoryview, allowed: Globals, budget: Budget) -> Any:
     """
     stream = Stream(data, budget)
     magic, version, system = (load(stream, {}) for _ in range(3))
-    if (magic, version) != LEGACY_HEADER or type(system) is not dict or system.get("little_endian") is not True:
+    if (magic, version) != LEGACY_HEADER or not isinstance(system, dict) or system.get("little_endian") is not True:
         raise CheckpointFormatError("the header of torch.save is missing, of an unknown version or not little-endian")
     described: dict[str, tuple[np.dtype, int]] = {}
 
@@ -105,7 +105,7 @@ def persistent_loader(find: _Find) -> Callable[[Any], np.ndarray | Inert]:
             raise CheckpointFormatError(f"the storage {shown(key)} has no known element type, name or length")
         if view not in ([], [None]):
             raise CheckpointFormatError(f"the storage {shown(key)} is a view of another one, which is not supported")
-        check_keys([key])
+        check_key(key)
         if key not in found:
             found[key] = (dtype, numel, find(key, dtype, numel))
         if found[key][:2] != (dtype, numel):
@@ -116,9 +116,13 @@ def persistent_loader(find: _Find) -> Callable[[Any], np.ndarray | Inert]:
 
 
 def elements(data: bytes | memoryview, dtype: np.dtype) -> np.ndarray:
-    """The elements of a storage, [number of elements]."""
+    """The elements of a storage, [number of elements], read-only."""
+    if dtype != np.bool_:
+        return np.frombuffer(data, dtype)
     # A byte other than 0 and 1 in a boolean array would be undefined behaviour, so such bytes are compared to 0.
-    return np.frombuffer(data, np.uint8) != 0 if dtype == np.bool_ else np.frombuffer(data, dtype)
+    flags = np.frombuffer(data, np.uint8) != 0
+    flags.setflags(write=False)
+    return flags
 
 
 def _rebuild_tensor(_budget: Budget, storage: Any, offset: Any, size: Any, stride: Any, *_rest: Any) -> Any:
@@ -151,7 +155,6 @@ def _ordered_dict(budget: Budget, items: Any = ()) -> InertDict:
     budget.spend(len(items))
     result = InertDict()
     for key, value in items:
-        check_keys([key])
         result[key] = value
     return result
 

@@ -7,8 +7,8 @@ import sys
 import time
 from collections.abc import Iterator
 
-# A million opcodes take a second alone, and many times that beside others on one core among the objects of a long test
-# run; what is not linear in the file would take minutes.
+# The longest stream takes a few seconds alone, and several times that next to other processes on one core. What is not
+# linear in the file would take minutes.
 MAX_SECONDS = 30
 MAX_BYTES = 2 * 2**30
 

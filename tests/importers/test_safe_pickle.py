@@ -228,5 +228,5 @@ def test_boolean_storage_with_other_bytes_gives_true(tmp_path: pathlib.Path) -> 
 
 def test_state_dict_with_something_else_than_tensors_is_refused(tmp_path: pathlib.Path) -> None:
     official_format.write_torch_zip(tmp_path / "a.pth", {"epoch": 3})
-    with pytest.raises(safe_pickle.CheckpointFormatError, match="epoch is a int instead of a tensor"):
+    with pytest.raises(safe_pickle.CheckpointFormatError, match="epoch is of type int"):
         safe_pickle.read_torch_state_dict(tmp_path / "a.pth")
