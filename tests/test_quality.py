@@ -279,6 +279,7 @@ def test_run_that_ends_without_a_metric_has_failed(tmp_path: Path, monkeypatch: 
     assert "config.evaluation.metric must be set" in reason
 
 
+@pytest.mark.slow
 def test_interrupted_run_goes_on_from_its_checkpoint(
     tmp_path: Path, digits_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 from absl import flags
 
 from inr_gan_jax.checkpoint import save_entries
+from inr_gan_jax.command_line import own_flags
 from inr_gan_jax.config import Config
 from inr_gan_jax.inference.codes import draw_modulations, take
 from inr_gan_jax.inference.loading import LoadedGenerator
@@ -70,13 +71,19 @@ def write_run(folder: Path, config: Config, scale: float = 0.3) -> Path:
 @contextlib.contextmanager
 def flags_of(tool: ModuleType, *arguments: str) -> Iterator[list[str]]:
     """Within it, the flags of a tool are defined and parsed; gives what `main` takes."""
+    # Entry points define their flags when a test of theirs imports them; a command has its own only.
+    others = {name: flags.FLAGS[name] for name in own_flags(flags.FLAGS)}
+    for name in others:
+        delattr(flags.FLAGS, name)
     before = set(flags.FLAGS)
-    tool.define_flags()
     try:
+        tool.define_flags()
         yield flags.FLAGS([tool.__name__, *arguments])
     finally:
         for name in set(flags.FLAGS) - before:
             delattr(flags.FLAGS, name)
+        for name, flag in others.items():
+            flags.FLAGS[name] = flag
         flags.FLAGS.unparse_flags()
 
 

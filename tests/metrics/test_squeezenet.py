@@ -16,7 +16,8 @@ from inr_gan_jax.metrics.feature_extraction import FeatureExtractor, collect
 from inr_gan_jax.metrics.feature_networks import FeatureNetwork, load_feature_network
 from inr_gan_jax.metrics.feature_stats import FeatureStats
 from inr_gan_jax.metrics.frechet import frechet_distance
-from inr_gan_jax.metrics.squeezenet import WEIGHTS_SOURCE, load_squeezenet, squeezenet_shapes
+from inr_gan_jax.metrics.squeezenet import load_squeezenet, squeezenet_shapes
+from inr_gan_jax.metrics.weights_options import WEIGHTS_OPTIONS
 from tests.golden import records
 from tests.metrics import golden
 from tests.metrics.plain_layers import plain_convolution, plain_pool
@@ -28,7 +29,9 @@ NUM_FLOWERS = 4
 @functools.cache
 def extractor() -> FeatureExtractor:
     """With the published weights."""
-    weights = records.shared_file("data/squeezenet10_deepcompression.npz", f"{WEIGHTS_SOURCE} are")
+    weights = records.shared_file(
+        "data/squeezenet10_deepcompression.npz", f"{WEIGHTS_OPTIONS['squeezenet'].source} are"
+    )
     network = load_feature_network("squeezenet", weights)
     return FeatureExtractor(network, batch_devices(1), batch_size=8, outputs=("logits",))
 
