@@ -27,6 +27,7 @@ def test_every_row_passes_through_a_whole_step(argument: str) -> None:
     assert jax.tree.all(same)
 
 
+@pytest.mark.slow
 def test_perceptual_row_needs_the_file_and_then_passes_through_a_whole_step() -> None:
     row = ablations.get_config("flowers,perceptual")
     with pytest.raises(ConfigError, match="vgg16_file is '', expected the path of torchvision's vgg16 weights"):

@@ -236,6 +236,7 @@ for arguments in json.loads(sys.argv[1]):
 """
 
 
+@pytest.mark.slow
 def test_mistakes_on_the_command_line_are_told_before_anything_is_trained(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     sweep = ["--sweep=digits", f"--workdir={tmp_path / 'runs'}"]

@@ -143,7 +143,7 @@ def test_labels_move_the_origin_to_the_mean_of_their_class() -> None:
 
 def test_rate_rises_stays_and_falls() -> None:
     settings = ProjectionSettings(num_steps=1000, learning_rate=0.2)
-    rates = [float(learning_rate(settings, index)) for index in (0, 25, 50, 750, 875, 1000)]
+    rates = np.array([learning_rate(settings, index) for index in (0, 25, 50, 750, 875, 1000)], np.float32)
     assert_close(rates, [0, 0.1, 0.2, 0.2, 0.1, 0])
 
 

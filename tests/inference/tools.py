@@ -69,22 +69,34 @@ def write_run(folder: Path, config: Config, scale: float = 0.3) -> Path:
 
 
 @contextlib.contextmanager
-def flags_of(tool: ModuleType, *arguments: str) -> Iterator[list[str]]:
-    """Within it, the flags of a tool are defined and parsed; gives what `main` takes."""
-    # Entry points define their flags when a test of theirs imports them; a command has its own only.
+def only_flags_of(tool: ModuleType) -> Iterator[list[str]]:
+    """Within it, the flags of a tool are defined, and those that other entry points define on import are not.
+
+    Yields:
+        The names of the flags of the tool.
+    """
     others = {name: flags.FLAGS[name] for name in own_flags(flags.FLAGS)}
+    modules = {name: flags.FLAGS.find_module_defining_flag(name) for name in others}
     for name in others:
         delattr(flags.FLAGS, name)
     before = set(flags.FLAGS)
     try:
         tool.define_flags()
-        yield flags.FLAGS([tool.__name__, *arguments])
+        yield sorted(set(flags.FLAGS) - before)
     finally:
         for name in set(flags.FLAGS) - before:
             delattr(flags.FLAGS, name)
         for name, flag in others.items():
             flags.FLAGS[name] = flag
+            flags.FLAGS.register_flag_by_module(modules[name], flag)
         flags.FLAGS.unparse_flags()
+
+
+@contextlib.contextmanager
+def flags_of(tool: ModuleType, *arguments: str) -> Iterator[list[str]]:
+    """Within it, the flags of a tool are defined and parsed; gives what `main` takes."""
+    with only_flags_of(tool):
+        yield flags.FLAGS([tool.__name__, *arguments])
 
 
 def run_tool(tool: ModuleType, *arguments: str) -> None:

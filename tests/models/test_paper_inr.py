@@ -34,7 +34,7 @@ def drawn(settings_: PaperSettings) -> tuple[PaperNetwork, dict, tuple]:
 
 
 @pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("rule", mostly_slow(["paper", "all", "pointwise"], fast=("all", "pointwise")))
+@pytest.mark.parametrize("rule", mostly_slow(["paper", "all", "pointwise"], fast=("pointwise",)))
 def test_crop_of_a_render_is_the_render_of_the_crop(rule: str) -> None:
     network, variables, modulation = drawn(small_settings())
     render = jax.jit(lambda grids: network.apply(variables, modulation, grids, method="render_grids"))
@@ -99,6 +99,7 @@ def test_equalised_weights_are_stored_at_unit_variance_and_act_alike() -> None:
     assert spreads[1] == pytest.approx(float(spreads[0]) / np.sqrt(2 / 6), rel=1e-4)
 
 
+@pytest.mark.slow
 def test_fixed_features_widen_the_embedding() -> None:
     blocks = (
         PaperBlock((4, 4), 6, 1, 3, max_num_fixed_features=8),

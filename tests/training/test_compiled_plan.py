@@ -55,6 +55,7 @@ def test_one_device_exchanges_nothing() -> None:
     assert compile_step(tiny_config(), jax.devices()[:1]).collectives == ()
 
 
+@pytest.mark.slow
 def test_operations_are_linear_in_the_batch_and_lazy_phases_are_spread() -> None:
     config = tiny_config(loss={"r1_interval": 4})
     phases = flops_of_phases(config)

@@ -232,7 +232,7 @@ def test_rematerialisation_changes_no_gradient(x64: None) -> None:
         assert np.abs(first - second).max() <= 1e-10 * max(np.abs(first).max(), 1e-3)
 
 
-@pytest.mark.parametrize("model", mostly_slow(["paper", "release"], fast=("paper",)))
+@pytest.mark.parametrize("model", mostly_slow(["paper", "release"], fast=()))
 def test_bfloat16_keeps_float32_parameters_and_nearly_the_gradients(model: str) -> None:
     results = []
     for precision in ("float32", "bfloat16"):
