@@ -21,7 +21,6 @@ from etils import epath
 from PIL import Image
 
 from inr_gan_jax.command_line import run
-from inr_gan_jax.data.dataset import prepared_directory
 from inr_gan_jax.data.errors import DatasetError
 from inr_gan_jax.data.preparation import INFO_FILE, dataset_fingerprint, preparation, version_directory
 from inr_gan_jax.data.progress import ImageProgress
@@ -214,6 +213,8 @@ def _look_at(source: RecordSource, index: int) -> _Seen:
 
 def _asked_for(arguments: Sequence[str]) -> epath.Path:
     """The folder of the set that the command line names, by a path or as `config.data.name` does."""
+    from inr_gan_jax.data.dataset import prepared_directory
+
     given, name = arguments[1] if len(arguments) > 1 else "", flags.FLAGS.name or ""
     if bool(given) == bool(name):
         raise DatasetError("expected either the folder of a prepared set or --name=NAME, as config.data.name takes it")
