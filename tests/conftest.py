@@ -29,7 +29,8 @@ gc.set_threshold(200_000, 50, 100)
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Lets the files that take longest begin first, so that no worker ends long after the other."""
-    items.sort(key=lambda item: "tests/training" not in item.nodeid)
+    longest = ("tests/training", "tests/models", "tests/inference", "tests/launch")
+    items.sort(key=lambda item: next((i for i, name in enumerate(longest) if name in item.nodeid), len(longest)))
 
 
 @pytest.fixture

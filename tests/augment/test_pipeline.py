@@ -109,6 +109,7 @@ def squared_gradient(scale: jax.Array, images: jax.Array, draws: Draws) -> jax.A
     return jnp.sum(jnp.square(jax.grad(score)(images)))
 
 
+@pytest.mark.slow
 def test_second_derivative_equals_finite_differences() -> None:
     images, draws = random_images(WIDE), draws_of(WIDE)
     direction = jnp.asarray(np.random.default_rng(3).normal(size=images.shape))
@@ -125,6 +126,7 @@ def test_second_derivative_equals_finite_differences() -> None:
     np.testing.assert_allclose(by_scale, difference(step, jnp.zeros_like(images)), rtol=1e-7)
 
 
+@pytest.mark.slow
 def test_batch_over_devices_needs_no_communication() -> None:
     images, draws = random_images((8, 6, 5, 3)), draws_of((8, 6, 5, 3))
     mesh = jax.make_mesh((8,), ("data",), (AxisType.Auto,))

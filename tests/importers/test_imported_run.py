@@ -17,6 +17,8 @@ from tests.golden.records import channels_last, load, relative_error
 from tests.golden_release import float32_bar, noise_floors
 from tests.permissions import permissions, umask
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 VARIANT = "tiny-inr-gan-32"
 

@@ -20,6 +20,7 @@ from inr_gan_jax.inference.style_mix import mix, num_layers
 from inr_gan_jax.ops.viewport import Viewport
 from tests.closeness import assert_close
 from tests.inference.tools import image_of, small_generator
+from tests.marks import mostly_slow
 
 # Alternatives that have nothing to do with each other share a network.
 ALTERNATIVES: dict[str, dict[str, Any]] = {
@@ -41,7 +42,7 @@ def loaded_as(name: str) -> LoadedGenerator:
     return small_generator(paper=ALTERNATIVES[name])
 
 
-@pytest.mark.parametrize("name", ALTERNATIVES)
+@pytest.mark.parametrize("name", mostly_slow(ALTERNATIVES, fast=("demod",)))
 def test_image_from_a_file_is_that_of_the_generator(name: str, tmp_path: Path) -> None:
     loaded, path = loaded_as(name), tmp_path / "a.inr.safetensors"
     save_inr(path, loaded, image_of(loaded))
@@ -51,7 +52,7 @@ def test_image_from_a_file_is_that_of_the_generator(name: str, tmp_path: Path) -
     assert sizes.modulation <= sizes.image < sizes.generator
 
 
-@pytest.mark.parametrize("name", ALTERNATIVES)
+@pytest.mark.parametrize("name", mostly_slow(ALTERNATIVES, fast=("demod",)))
 def test_weights_after_modulation_draw_the_image(name: str) -> None:
     loaded = loaded_as(name)
     weights = own_weights(loaded, image_of(loaded))
@@ -66,7 +67,7 @@ def test_way_through_the_weights_is_that_through_w_where_there_are_no_factors(na
     assert (np.abs(middles[0] - middles[1]).max() > 1e-3) == bends
 
 
-@pytest.mark.parametrize("name", ALTERNATIVES)
+@pytest.mark.parametrize("name", mostly_slow(ALTERNATIVES, fast=("demod",)))
 def test_generator_from_a_file_draws_the_same(name: str, tmp_path: Path) -> None:
     loaded, path = loaded_as(name), tmp_path / "a.safetensors"
     save_generator(path, loaded)
@@ -82,7 +83,7 @@ def test_averaged_scales_are_exported_with_their_shares() -> None:
     assert_close(drawn, render_all(loaded, draw_modulations(loaded, range(2)), VIEW))
 
 
-@pytest.mark.parametrize("name", ALTERNATIVES)
+@pytest.mark.parametrize("name", mostly_slow(ALTERNATIVES, fast=("demod",)))
 def test_mixture_of_all_layers_is_the_other_image(name: str) -> None:
     loaded = loaded_as(name)
     rows, columns = (draw_modulations(loaded, [seed]) for seed in (5, 9))

@@ -83,6 +83,7 @@ def test_class_that_does_not_fit_is_one_sentence(
         one_hot_labels(conditional, classes, 2)
 
 
+@pytest.mark.slow
 def test_command_writes_codes_that_draw_the_sheet(run: Path, picture: Path, tmp_path: Path) -> None:
     output = tmp_path / "found"
     arguments = (f"--checkpoint={run}", f"--images={picture}", f"--output={output}", "--codes_format=npz")

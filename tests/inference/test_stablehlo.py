@@ -56,6 +56,7 @@ def test_program_is_for_all_platforms_with_symbolic_sizes() -> None:
     assert [str(size) for size in exported.out_avals[0].shape] == ["batch", "height", "width", "1"]
 
 
+@pytest.mark.slow
 def test_network_of_one_picture_is_exported_for_any_batch() -> None:
     loaded = load_generator(official_pickle("tiny-stylegan2-16"))
     exported = export_generator(loaded)

@@ -102,6 +102,7 @@ def assert_close(ours: np.ndarray, theirs: np.ndarray) -> None:
     np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-9 * np.abs(theirs).max())
 
 
+@pytest.mark.slow
 def test_render_of_the_trained_picture_is_the_training_path() -> None:
     variables, _ = made()
     network = ReleaseNetwork(SETTINGS)
@@ -150,6 +151,7 @@ def test_grids_move_without_compiling_again() -> None:
     assert len(traces) == 1
 
 
+@pytest.mark.slow
 def test_noise_modes_differ_as_they_should() -> None:
     silent = draw(NATIVE, noise_mode="none")
     first, second = (draw(NATIVE, noise_mode="random", rngs={"noise": jax.random.key(seed)}) for seed in (0, 1))

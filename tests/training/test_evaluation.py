@@ -19,7 +19,9 @@ from tests.conftest import tiny_config
 from tests.training.test_steps import build
 
 
-@pytest.mark.parametrize(("metric", "lower"), [("frechet_digits64_full", True), ("pixel_fd", True)])
+@pytest.mark.parametrize(
+    ("metric", "lower"), [pytest.param("frechet_digits64_full", True, marks=pytest.mark.slow), ("pixel_fd", True)]
+)
 def test_evaluation_follows_a_run_by_the_name_of_a_protocol(
     metric: str, lower: bool, digits_set: Dataset, tmp_path: Path
 ) -> None:

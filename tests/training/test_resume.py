@@ -17,8 +17,7 @@ def trained(folder: Path, data_root: Path, num_steps: int) -> TrainState:
     config = tiny_config(
         data={"data_dir": str(data_root), "height": 8, "width": 8},
         optimizer={"decay_kimg": 0.0},
-        loss={"r1_interval": 2},
-        augment={"kind": "differentiable", "policy": ("translation",)},
+        loss={"r1_interval": 1},
         training={"batch_size": BATCH, "total_kimg": num_steps * BATCH / 1000, "sample_kimg": 0.0},
     )
     return jax.device_get(loop.train(dataclasses.replace(config, num_devices=1), folder))

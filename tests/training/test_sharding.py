@@ -71,6 +71,7 @@ def one_and_mesh() -> tuple[Ran, Ran]:
         return ran(1, ShardingConfig()), ran(8, ShardingConfig(spatial=4, optimizer=True))
 
 
+@pytest.mark.slow
 def test_steps_on_a_mesh_end_where_those_of_one_device_do(one_and_mesh: tuple[Ran, Ran]) -> None:
     one, mesh = (jax.tree.leaves(jax.device_get(each.state)) for each in one_and_mesh)
     for ours, theirs in zip(one, mesh, strict=True):
@@ -94,6 +95,7 @@ def test_a_single_step_in_float32_differs_by_rounding_only(
         np.testing.assert_allclose(theirs, ours, rtol=0, atol=bar * max(1.0, np.abs(ours).max()))
 
 
+@pytest.mark.slow
 def test_each_device_computes_its_share_of_batch_and_rows(one_and_mesh: tuple[Ran, Ran]) -> None:
     one, mesh = one_and_mesh
     # Features [batch, 8, 8, 8] of the discriminator: 8 images a part, on one device and on 2 x 4.
@@ -103,6 +105,7 @@ def test_each_device_computes_its_share_of_batch_and_rows(one_and_mesh: tuple[Ra
     assert "all-reduce" not in one.program
 
 
+@pytest.mark.slow
 def test_split_optimizers_take_half_of_the_memory_on_two_groups(one_and_mesh: tuple[Ran, Ran]) -> None:
     def bytes_a_device(tree: Any) -> int:
         return sum(leaf.addressable_shards[0].data.nbytes for leaf in jax.tree.leaves(tree))

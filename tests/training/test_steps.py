@@ -157,6 +157,7 @@ def test_r1_in_the_same_step_adds_half_gamma_times_the_penalty(stepped: Stepped)
     assert float(total) == pytest.approx(float(scalars["loss/discriminator"] + 1.5 * scalars["loss/r1"]), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_lazy_penalties_move_only_the_discriminator_and_by_both_gammas() -> None:
     config = tiny_config(loss={"r1_interval": 16, "r1_gamma": 3.0, "r2_gamma": 5.0})
     step, state = build(config)
@@ -257,6 +258,7 @@ def test_gradients_that_are_not_finite_are_replaced_and_counted() -> None:
     np.testing.assert_array_equal(clean["b"], np.array([1e5], np.float32))
 
 
+@pytest.mark.slow
 def test_mixed_styles_take_the_first_layers_from_one_code_and_the_rest_from_the_other() -> None:
     config = small_release_config(loss={"style_mixing_prob": 0.9})
     step, state = build(config)
