@@ -23,6 +23,8 @@ from inr_gan_jax.importers.safe_pickle import OFFICIAL_GLOBALS
 from inr_gan_jax.importers.torch_records import STORAGE_TYPES
 from tests.importers import limits, official_format
 
+pytestmark = pytest.mark.slow
+
 EXAMPLES = int(os.environ.get("INR_GAN_FUZZ_EXAMPLES", "150"))
 FORMATS = ("official", "zip", "legacy")
 fuzz = hypothesis.settings(

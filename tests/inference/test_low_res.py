@@ -117,6 +117,7 @@ def test_table_is_of_the_images_that_were_asked_for(tmp_path) -> None:
     assert sampling.items() <= record.items()
 
 
+@pytest.mark.slow
 def test_command_writes_sheet_tables_and_record(tmp_path) -> None:
     run = write_run(tmp_path / "run", tiny_config())
     arguments = ["--seeds=0", "--fractions=1/2", "--num_measured=5", "--turns=1", "--batch_size=2"]

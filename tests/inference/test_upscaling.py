@@ -80,6 +80,7 @@ def test_sheet_has_a_column_for_every_filter_and_rule() -> None:
     assert sheet.shape[2] == 3
 
 
+@pytest.mark.slow
 def test_command_writes_pictures_table_and_record(tmp_path, digits_root) -> None:
     run = write_run(tmp_path / "run", tiny_config(data={"data_dir": str(digits_root)}))
     output = tmp_path / "pictures"

@@ -11,6 +11,8 @@ from tests.launch.documented_arguments import faults
 from tests.launch.fake_programs import Answer, FakePrograms
 from tests.launch.launchers import Result, assert_refused, checks_of, flags_of, launch, write_python
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = "gke.sh"
 VARIABLES = {
     "PROJECT": "my-project", "WORKDIR": "gs://my-bucket/runs/church", "DATA_DIR": "gs://my-bucket/tensorflow_datasets",

@@ -20,6 +20,8 @@ from tests.launch.launchers import (
 )
 from tests.launch.test_train import STOPPABLE
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = "local_multiprocess.sh"
 CONFIG = "--config=configs/digits.py"
 

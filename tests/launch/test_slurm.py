@@ -16,6 +16,8 @@ from tests.launch.fake_programs import Answer, FakePrograms
 from tests.launch.launchers import LAUNCH, ROOT, Result, assert_refused, environment, flags_of, launch, write_python
 from tests.launch.test_train import STOPPABLE
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = "slurm.sbatch"
 NUM_TASKS = 2
 

@@ -149,7 +149,10 @@ def test_generator_loss_and_gradients_match(variant: str) -> None:
     assert_trees_match(gradients, golden.laid_out("gradG/", golden.slots, "params")["params"])
 
 
-@pytest.mark.parametrize("variant", [name for name in VARIANTS if "pl_lengths" in load(name)])
+@pytest.mark.parametrize(
+    "variant",
+    mostly_slow([name for name in VARIANTS if "pl_lengths" in load(name)], fast=("tiny-inr-gan-32", "tiny-cips-16")),
+)
 def test_path_length_and_gradients_match(variant: str) -> None:
     golden = recording(variant)
 

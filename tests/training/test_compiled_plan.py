@@ -73,6 +73,7 @@ def plan_of(capacity: int | None) -> CompiledPlan:
     return CompiledPlan(4, "kind", chip, memory, 2e9, (Collective("all-reduce", 3, 2**20),))
 
 
+@pytest.mark.slow
 def test_report_has_floor_days_and_room() -> None:
     config = tiny_config(training={"total_kimg": 8.0})
     record = plan_report.record_of(
@@ -89,6 +90,7 @@ def test_report_has_floor_days_and_room() -> None:
     assert "3 all-reduce           1.0 MiB" in text
 
 
+@pytest.mark.slow
 def test_report_says_what_communication_costs() -> None:
     phases = {"generator": 4e12, "discriminator": 0.0, "penalty": 0.0}
     record = plan_report.record_of(tiny_config(), "test:4", plan_of(16 * GIB), phases, 0.5)
@@ -97,6 +99,7 @@ def test_report_says_what_communication_costs() -> None:
     assert "at least 2e+03 ms" in plan_report.text_of(record)
 
 
+@pytest.mark.slow
 def test_report_of_an_unknown_chip_makes_no_promises() -> None:
     record = plan_report.record_of(
         tiny_config(), "cpu:4", plan_of(None), {"generator": 1.0, "discriminator": 1.0, "penalty": 0.0}, 0.5

@@ -16,6 +16,8 @@ from tests.conftest import small_release_config
 from tests.inference.tools import loaded_paper, random_generator, run_tool
 from tests.viewer.client import ask
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -90,7 +92,6 @@ def test_other_hosts_need_a_token(
         assert f"/?token={access.token} " in capsys.readouterr().out
 
 
-@pytest.mark.slow
 def test_start_compiles_what_tiles_need(drawing: Drawing) -> None:
     serving.prepare(drawing)
     before = drawing.programs.count
