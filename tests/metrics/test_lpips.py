@@ -85,6 +85,7 @@ def test_vgg_distances_with_heads_of_one_equal_the_recorded_one(vgg: Any, x64: N
     np.testing.assert_allclose(ours[0], records.load("vgg_lpips")["lpips.far_baseline_f64"], rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_vgg_distances_weigh_the_taps_that_equal_recorded_ones(vgg: Any, x64: None) -> None:
     pairs = recorded_pairs(np.float64)
     # Equal to the recorded ones in test_vgg16.py.

@@ -130,6 +130,7 @@ def stepped() -> Stepped:
     return Stepped(config, step, jax.device_get(state), jax.device_get(after), jax.device_get(numbers))
 
 
+@pytest.mark.slow
 def test_step_changes_everything_but_the_key(stepped: Stepped) -> None:
     before, after = stepped.before, stepped.after
     assert int(after.step) == 1
@@ -150,6 +151,7 @@ def test_each_step_draws_other_latents() -> None:
     assert not np.array_equal(*map(jax.random.key_data, keys))
 
 
+@pytest.mark.slow
 def test_r1_in_the_same_step_adds_half_gamma_times_the_penalty(stepped: Stepped) -> None:
     step, state = stepped.step, stepped.before
     inputs = inputs_of(step, state, batch_of(stepped.config))
@@ -317,6 +319,7 @@ def test_average_starts_as_a_copy_when_it_ramps_up() -> None:
     jax.tree.map(np.testing.assert_allclose, step.averaged(moved), moved.generator_params)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "group", "rate"),
     [
