@@ -128,7 +128,7 @@ def closing_words(loaded: LoadedGenerator, workdir: Path, names: Sequence[str], 
     if (workdir / "training.png").exists():
         double = f"{2 * loaded.config.training.total_kimg:g}"
         advice += (
-            f"; training.png for the curve; --config.training.total_kimg={double} on the training command to go on"
+            f"; training.png for the curve; --config.training.total_kimg={double} on the training command to continue"
         )
     lines.append(f"{advice}.")
     return "\n".join(lines)
