@@ -33,7 +33,7 @@ VIEWER := inr_gan_jax/viewer
 
 demo: .venv
 	$(BIN)/python -m inr_gan_jax.main --config=configs/digits.py --workdir=runs/digits
-	$(BIN)/python -m inr_gan_jax.inference.gallery --workdir=runs/digits
+	$(BIN)/python -m inr_gan_jax.tools.gallery --workdir=runs/digits
 
 CHECKPOINT ?= runs/digits
 

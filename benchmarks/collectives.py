@@ -18,10 +18,10 @@ from absl import flags
 
 from benchmarks.networks import with_batch
 from benchmarks.recording import Row, define_output_flag, table, write_record
-from inr_gan_jax.command_line import define_config_flag, run
-from inr_gan_jax.config import Config, ShardingConfig
+from inr_gan_jax.cli.command import define_config_flag, run
+from inr_gan_jax.config.parse import Config, ShardingConfig
 from inr_gan_jax.errors import UserError
-from inr_gan_jax.training.compiled_plan import compile_step
+from inr_gan_jax.planning.compiled_plan import compile_step
 
 
 def meshes(texts: Sequence[str]) -> dict[str, tuple[int, ShardingConfig]]:

@@ -18,7 +18,7 @@ import numpy as np
 from absl import flags
 
 from benchmarks.recording import Row, define_output_flag, table, write_record
-from inr_gan_jax.command_line import run
+from inr_gan_jax.cli.command import run
 from inr_gan_jax.inference.loading import load_generator
 
 _NUM_NEIGHBOURS = 5

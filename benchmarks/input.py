@@ -29,13 +29,13 @@ from absl import flags
 from PIL import Image
 
 from configs import default
-from inr_gan_jax.config import DataConfig
-from inr_gan_jax.data.dataset import Dataset, open_dataset
-from inr_gan_jax.data.device_prefetch import device_prefetch
-from inr_gan_jax.data.fit_image import FitSettings, ImageFormat
-from inr_gan_jax.data.input_pipeline import make_iterator
-from inr_gan_jax.data.prepare_set import prepare_set
-from inr_gan_jax.data.set_writer import Options
+from inr_gan_jax.config.parse import DataConfig
+from inr_gan_jax.data.prepare.fit_image import FitSettings, ImageFormat
+from inr_gan_jax.data.prepare.prepare_set import prepare_set
+from inr_gan_jax.data.prepare.set_writer import Options
+from inr_gan_jax.data.read.dataset import Dataset, open_dataset
+from inr_gan_jax.data.read.pipeline import make_iterator
+from inr_gan_jax.data.read.prefetch import device_prefetch
 
 BATCH_SIZE = 64
 KINDS: tuple[tuple[int, ImageFormat], ...] = ((64, "png"), (64, "jpeg"), (256, "png"), (256, "jpeg"))

@@ -9,7 +9,7 @@ import json
 import pathlib
 
 from configs import digits, ffhq
-from inr_gan_jax.config import Config
+from inr_gan_jax.config.parse import Config
 from inr_gan_jax.inference.inr_file import file_sizes
 from inr_gan_jax.models.build import build_generator
 

@@ -15,8 +15,8 @@ import jax.numpy as jnp
 
 from benchmarks.networks import at_side
 from configs import lsun
-from inr_gan_jax.command_line import set_cpu_threads
-from inr_gan_jax.config import Config
+from inr_gan_jax.cli.command import set_cpu_threads
+from inr_gan_jax.config.parse import Config
 from inr_gan_jax.models.build import build_discriminator, build_generator
 from inr_gan_jax.ops.viewport import Viewport
 from inr_gan_jax.training.optimizers import build_optimizers

@@ -17,13 +17,13 @@ import jax
 import jax.numpy as jnp
 from absl import flags
 
-from inr_gan_jax.command_line import define_config_flag, run
-from inr_gan_jax.config import Config
-from inr_gan_jax.inference.codes import draw_modulations, take
+from inr_gan_jax.cli.command import define_config_flag, run
+from inr_gan_jax.config.parse import Config
+from inr_gan_jax.inference.latents import draw_modulations, take
 from inr_gan_jax.inference.loading import LoadedGenerator
-from inr_gan_jax.inference.low_res import coarse_view, seconds_of
 from inr_gan_jax.models.build import build_generator
 from inr_gan_jax.ops.viewport import Viewport
+from inr_gan_jax.tools.low_res import coarse_view, seconds_of
 
 _PARTS = (Fraction(1, 2), Fraction(1, 4), Fraction(1, 8), Fraction(1, 16))
 

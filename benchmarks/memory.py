@@ -14,9 +14,9 @@ from absl import flags
 
 from benchmarks.networks import with_batch
 from benchmarks.recording import Row, define_record_flags, finish, whole_numbers
-from inr_gan_jax.command_line import define_config_flag, run, set_cpu_threads
-from inr_gan_jax.config import Config
-from inr_gan_jax.training.compiled_plan import compile_step
+from inr_gan_jax.cli.command import define_config_flag, run, set_cpu_threads
+from inr_gan_jax.config.parse import Config
+from inr_gan_jax.planning.compiled_plan import compile_step
 
 
 def measure(config: Config, remat: bool) -> Row:

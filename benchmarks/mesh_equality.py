@@ -31,7 +31,7 @@ from absl import flags
 
 from benchmarks.mesh_worker import STEPS, Run
 from benchmarks.recording import Row, define_output_flag, table, write_record
-from inr_gan_jax.command_line import run as run_command
+from inr_gan_jax.cli.command import run as run_command
 from inr_gan_jax.errors import UserError
 
 _BAR = 1e-6

@@ -18,12 +18,12 @@ import numpy as np
 import optax
 
 from configs import digits
-from inr_gan_jax import processes
 from inr_gan_jax.array_types import Array
-from inr_gan_jax.config import Config
-from inr_gan_jax.data.dataset import open_dataset
-from inr_gan_jax.data.device_prefetch import device_prefetch, rows_of_process
-from inr_gan_jax.data.input_pipeline import make_iterator
+from inr_gan_jax.config.parse import Config
+from inr_gan_jax.data.read.dataset import open_dataset
+from inr_gan_jax.data.read.pipeline import make_iterator
+from inr_gan_jax.data.read.prefetch import device_prefetch, rows_of_process
+from inr_gan_jax.distributed import processes
 from inr_gan_jax.models.build import build_discriminator, build_generator
 from inr_gan_jax.training.optimizers import Optimizers, build_optimizers
 from inr_gan_jax.training.sharding import Shardings, shardings_of

@@ -95,8 +95,8 @@ def measure_features(params: Any, compute: Callable[..., Any], side: int) -> dic
 
 def measure_inception(options: argparse.Namespace) -> dict[str, float]:
     """Inception on pictures of 256x256, random weights."""
-    from inr_gan_jax.metrics.inception import inception_features, inception_params
-    from inr_gan_jax.metrics.inception_weights import torch_shapes
+    from inr_gan_jax.metrics.networks.inception import inception_features, inception_params
+    from inr_gan_jax.metrics.networks.inception_weights import torch_shapes
 
     del options
     rng = np.random.default_rng(0)
@@ -106,8 +106,8 @@ def measure_inception(options: argparse.Namespace) -> dict[str, float]:
 
 def measure_squeezenet(options: argparse.Namespace) -> dict[str, float]:
     """SqueezeNet on resized pictures, random weights."""
-    from inr_gan_jax.metrics.squeezenet import squeezenet_features, squeezenet_shapes
-    from inr_gan_jax.metrics.weight_files import channels_last
+    from inr_gan_jax.metrics.networks.squeezenet import squeezenet_features, squeezenet_shapes
+    from inr_gan_jax.metrics.networks.weight_files import channels_last
 
     del options
     rng = np.random.default_rng(0)
@@ -126,9 +126,9 @@ def measure_fsd_halves(options: argparse.Namespace) -> dict[str, float]:
 
     from inr_gan_jax.metrics.devices import batch_devices
     from inr_gan_jax.metrics.feature_extraction import FeatureExtractor, collect
-    from inr_gan_jax.metrics.feature_networks import load_feature_network
     from inr_gan_jax.metrics.feature_stats import FeatureStats
     from inr_gan_jax.metrics.frechet import frechet_distance
+    from inr_gan_jax.metrics.networks.registry import load_feature_network
 
     with zipfile.ZipFile(options.flowers) as archive:
         names = sorted(name for name in archive.namelist() if name.endswith(".png"))[: options.pictures]

@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Any
 
-from inr_gan_jax.config import Config
+from inr_gan_jax.config.parse import Config
 
 
 def with_batch(config: Config, batch_size: int) -> Config:

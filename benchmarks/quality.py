@@ -26,7 +26,7 @@ from benchmarks.sweep_plot import is_picture, write_plot, write_sheet
 from benchmarks.sweep_report import Record, curves_beside, record_of, strict, summary
 from benchmarks.sweep_runs import Run, interrupt_once, runs_of, train_all
 from benchmarks.sweeps import SWEEPS, Sweep, Value
-from inr_gan_jax.command_line import run
+from inr_gan_jax.cli.command import run
 from inr_gan_jax.errors import UserError
 
 _SWEEP = flags.DEFINE_enum("sweep", None, list(SWEEPS), "Which rows.", required=True)

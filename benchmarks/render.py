@@ -14,9 +14,9 @@ from absl import flags
 
 from benchmarks.recording import Row, define_record_flags, finish, seconds_of, timed, whole_numbers
 from inr_gan_jax.array_types import Variables
-from inr_gan_jax.command_line import define_config_flag, run, set_cpu_threads
-from inr_gan_jax.config import Config
-from inr_gan_jax.inference.framing import framed
+from inr_gan_jax.cli.command import define_config_flag, run, set_cpu_threads
+from inr_gan_jax.config.parse import Config
+from inr_gan_jax.inference.viewports import framed
 from inr_gan_jax.models.build import build_generator
 from inr_gan_jax.models.generator import Generator
 

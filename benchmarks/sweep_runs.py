@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.sweeps import Row, Sweep, Value
-from inr_gan_jax.checkpoint import latest_step
-from inr_gan_jax.command_line import read_config
-from inr_gan_jax.config import Config
-from inr_gan_jax.data.dataset import check_available
+from inr_gan_jax.checkpoint.manager import latest_step
+from inr_gan_jax.cli.command import read_config
+from inr_gan_jax.config.parse import Config
+from inr_gan_jax.data.read.dataset import check_available
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.training.evaluation import check_metric, check_weights_named
 from inr_gan_jax.training.metric_writers import read_metrics

@@ -26,7 +26,7 @@ def draw(arguments: argparse.Namespace, side: int, folder: pathlib.Path, kill_at
     Returns:
         The command, its seconds, its peak resident memory in MB, and its exit code.
     """
-    command = [sys.executable, "-m", "inr_gan_jax.inference.tile"]
+    command = [sys.executable, "-m", "inr_gan_jax.tools.tile"]
     command += [f"--checkpoint={arguments.checkpoint}", f"--seeds={arguments.seed}", f"--height={side}"]
     started = time.perf_counter()
     process = subprocess.Popen([*command, f"--output={folder}"], stdout=subprocess.DEVNULL)

@@ -21,12 +21,12 @@ from absl import flags
 
 from benchmarks.networks import at_side, with_batch
 from benchmarks.recording import Row, define_record_flags, finish, seconds_of, whole_numbers
-from inr_gan_jax.command_line import define_config_flag, run, set_cpu_threads
-from inr_gan_jax.config import Config
+from inr_gan_jax.cli.command import define_config_flag, run, set_cpu_threads
+from inr_gan_jax.config.parse import Config
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.models.build import build_discriminator, build_generator
-from inr_gan_jax.training.chips import chip_of
-from inr_gan_jax.training.compiled_plan import flops_a_step, flops_of_phases
+from inr_gan_jax.planning.chips import chip_of
+from inr_gan_jax.planning.compiled_plan import flops_a_step, flops_of_phases
 from inr_gan_jax.training.optimizers import build_optimizers
 from inr_gan_jax.training.sharding import make_shardings
 from inr_gan_jax.training.state import init_state

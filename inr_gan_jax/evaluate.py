@@ -21,19 +21,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from absl import flags
 
-from inr_gan_jax.checked_flags import define_integer
-from inr_gan_jax.command_line import run
-from inr_gan_jax.config import DataConfig
+from inr_gan_jax.cli.checked_flags import define_integer
+from inr_gan_jax.cli.command import run
+from inr_gan_jax.cli.flags import define_truncation_flags
+from inr_gan_jax.config.parse import DataConfig
 from inr_gan_jax.errors import UserError
-from inr_gan_jax.inference.codes import MAX_SEED, Truncation
-from inr_gan_jax.inference.options import define_truncation_flags
+from inr_gan_jax.inference.latents import MAX_SEED, Truncation
+from inr_gan_jax.metrics.networks.options import LPIPS_HEADS, WEIGHTS_OPTIONS
 from inr_gan_jax.metrics.protocols import EXAMPLES, PIXEL_FD, Protocol, parse_protocol
 from inr_gan_jax.metrics.real_images import RealImages
 from inr_gan_jax.metrics.settings import DEFAULT_CACHE, MetricResult, MetricSettings
-from inr_gan_jax.metrics.weights_options import LPIPS_HEADS, WEIGHTS_OPTIONS
 
 if TYPE_CHECKING:
-    from inr_gan_jax.data.dataset import Dataset
+    from inr_gan_jax.data.read.dataset import Dataset
     from inr_gan_jax.inference.loading import LoadedGenerator
 
 _OPTIONS = (*WEIGHTS_OPTIONS.values(), LPIPS_HEADS)
@@ -73,8 +73,8 @@ def evaluate(request: Request) -> Iterator[MetricResult]:
     """
     import jax
 
-    from inr_gan_jax.data.dataset import open_dataset
-    from inr_gan_jax.data.random_access import read_labels
+    from inr_gan_jax.data.read.dataset import open_dataset
+    from inr_gan_jax.data.read.random_access import read_labels
     from inr_gan_jax.inference.loading import load_generator
     from inr_gan_jax.inference.metric_callables import generated_by
     from inr_gan_jax.metrics.devices import batch_devices
@@ -133,7 +133,7 @@ def _pixel_distance(request: Request, loaded: LoadedGenerator, dataset: Dataset)
 
 def real_images(dataset: Dataset, config: DataConfig) -> RealImages:
     """A prepared split as the metrics see it, at the size of the run."""
-    from inr_gan_jax.data.random_access import read_images
+    from inr_gan_jax.data.read.random_access import read_images
 
     def read(indices: np.ndarray) -> np.ndarray:
         return read_images(dataset, config, indices)

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from absl import flags
 from etils import epath
 
-from inr_gan_jax.command_line import define_config_flag, run, set_cpu_threads
-from inr_gan_jax.config import Config
+from inr_gan_jax.cli.command import define_config_flag, run, set_cpu_threads
+from inr_gan_jax.config.parse import Config
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.remote_paths import check_reachable
 
@@ -48,9 +48,11 @@ def main(arguments: Sequence[str]) -> None:
     workdir = epath.Path(_WORKDIR.value or f"runs/{config.name}").expanduser()
     set_cpu_threads(one_an_operation=config.one_cpu_thread)
     # Imported here, after the threads are set and a wrong configuration has been refused in no time.
-    from inr_gan_jax import found_devices, processes
-    from inr_gan_jax.training import dry_run, job_check, loop
-    from inr_gan_jax.training.interruption import StopRequest
+    from inr_gan_jax.distributed import devices as found_devices
+    from inr_gan_jax.distributed import processes
+    from inr_gan_jax.distributed.interruption import StopRequest
+    from inr_gan_jax.planning import dry_run, job_check
+    from inr_gan_jax.training import loop
 
     by_hand = processes.Membership(_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value)
     by_hand.check()

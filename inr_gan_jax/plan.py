@@ -22,9 +22,9 @@ from typing import Any
 
 from absl import flags
 
-from inr_gan_jax.checked_flags import define_float, define_integer
-from inr_gan_jax.command_line import define_config_flag, run
-from inr_gan_jax.config import Config
+from inr_gan_jax.cli.checked_flags import define_float, define_integer
+from inr_gan_jax.cli.command import define_config_flag, run
+from inr_gan_jax.config.parse import Config
 from inr_gan_jax.errors import UserError
 
 _SECONDS_BETWEEN_LINES = 30.0
@@ -85,7 +85,8 @@ def main(arguments: Sequence[str]) -> None:
         config = dataclasses.replace(config, training=training)
     prepare_process(values.topology, values.compile_effort)
     # Imported here: JAX must not start before the process is prepared.
-    from inr_gan_jax.training import compiled_plan, plan_report
+    from inr_gan_jax.planning import compiled_plan
+    from inr_gan_jax.planning import report as plan_report
 
     devices = compiled_plan.devices_of(values.topology)
     with shown_to_go_on(f"compiling for {len(devices)} devices"):

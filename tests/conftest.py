@@ -18,8 +18,8 @@ import jax
 import pytest
 
 from configs import digits
-from inr_gan_jax.config import Config
-from inr_gan_jax.data.dataset import Dataset, open_dataset
+from inr_gan_jax.config.parse import Config
+from inr_gan_jax.data.read.dataset import Dataset, open_dataset
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 

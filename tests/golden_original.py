@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from inr_gan_jax.models.paper_settings import PaperBlock, PaperSettings
+from inr_gan_jax.models.paper.settings import PaperBlock, PaperSettings
 from tests.golden.records import load_json, rearranged
 
 _INR = "inr.model._inr_modules"

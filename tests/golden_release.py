@@ -11,8 +11,8 @@ import numpy as np
 
 from inr_gan_jax.importers.official_names import ArraySlot, discriminator_slots, generator_slots
 from inr_gan_jax.importers.official_settings import discriminator_network, generator_settings
-from inr_gan_jax.models.release_inr import ReleaseNetwork
-from inr_gan_jax.models.release_layers import NoiseMode
+from inr_gan_jax.models.release.layers import NoiseMode
+from inr_gan_jax.models.release.network import ReleaseNetwork
 from inr_gan_jax.models.variable_shapes import discriminator_shapes, generator_shapes
 from tests.golden.records import load, load_json, rearranged
 

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from inr_gan_jax.checkpoint import Checkpointer
+from inr_gan_jax.checkpoint.manager import Checkpointer
 
 
 def make_state(step: int) -> dict[str, Any]:

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 from configs import ablations, default
-from inr_gan_jax.config import Config, ConfigError
-from inr_gan_jax.metrics.vgg16 import convolution_shapes
-from inr_gan_jax.metrics.weight_files import channels_last
-from inr_gan_jax.training.dry_run import abstract_step
+from inr_gan_jax.config.parse import Config, ConfigError
+from inr_gan_jax.metrics.networks.vgg16 import convolution_shapes
+from inr_gan_jax.metrics.networks.weight_files import channels_last
+from inr_gan_jax.planning.dry_run import abstract_step
 
 # The base is a configuration that is tested beside the others; the flowers have what the digits have no room for.
 ROWS = [*ablations.distinct_names("digits")[1:], "flowers,scales_4"]

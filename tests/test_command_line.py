@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from inr_gan_jax.command_line import read_config
-from inr_gan_jax.config import Config
+from inr_gan_jax.cli.command import read_config
+from inr_gan_jax.config.parse import Config
 from inr_gan_jax.errors import UserError
 from tests.test_imports import PACKAGE, ROOT
 
@@ -33,7 +33,7 @@ def run_command(*arguments: str, **options: Any) -> subprocess.CompletedProcess[
 
 
 def test_commands_are_found() -> None:
-    assert {"inr_gan_jax.main", "inr_gan_jax.viewer", "inr_gan_jax.inference.probe_keypoints"} <= set(COMMANDS)
+    assert {"inr_gan_jax.main", "inr_gan_jax.viewer", "inr_gan_jax.tools.probe_keypoints"} <= set(COMMANDS)
 
 
 @pytest.mark.parametrize("module", COMMANDS)
@@ -135,7 +135,7 @@ def test_configuration_is_found_from_another_folder(tmp_path: Path, is_shipped: 
         path = write(tmp_path, "from configs import digits\n\ndef get_config():\n    return digits.get_config()\n")
     # Ends before JAX is loaded.
     program = (
-        "from inr_gan_jax.command_line import read_config\n"
+        "from inr_gan_jax.cli.command import read_config\n"
         f"print(read_config(['--config={path}', '--config.seed=5']).seed)"
     )
     environment = {**os.environ, "PYTHONPATH": str(tmp_path / "site")}

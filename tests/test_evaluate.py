@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 
 from inr_gan_jax import evaluate
-from inr_gan_jax.checkpoint import save_entries
-from inr_gan_jax.data.dataset import Dataset
+from inr_gan_jax.checkpoint.manager import save_entries
+from inr_gan_jax.data.read.dataset import Dataset
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.evaluate import Request
-from inr_gan_jax.inference.codes import Truncation
+from inr_gan_jax.inference.latents import Truncation
 from inr_gan_jax.inference.loading import load_generator
 from inr_gan_jax.inference.metric_callables import generated_by
 from inr_gan_jax.metrics.devices import batch_devices

@@ -19,7 +19,7 @@ from benchmarks import digit_classes, sweep_report, sweep_runs
 from benchmarks.sweep_plot import write_plot, write_sheet
 from benchmarks.sweep_runs import Run, runs_of, train_all
 from benchmarks.sweeps import SWEEPS, Row, Sweep
-from inr_gan_jax.config import Config
+from inr_gan_jax.config.parse import Config
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.training.metric_writers import read_metrics
 from inr_gan_jax.training.run_folder import STARTS_FILE

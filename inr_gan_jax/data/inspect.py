@@ -20,16 +20,16 @@ from absl import flags
 from etils import epath
 from PIL import Image
 
-from inr_gan_jax.command_line import run
-from inr_gan_jax.data.dataset import prepared_directory
+from inr_gan_jax.cli.command import run
 from inr_gan_jax.data.errors import DatasetError
-from inr_gan_jax.data.preparation import INFO_FILE, dataset_fingerprint, preparation, version_directory
+from inr_gan_jax.data.prepare.preparation import INFO_FILE, dataset_fingerprint, preparation, version_directory
 from inr_gan_jax.data.progress import ImageProgress
+from inr_gan_jax.data.read.dataset import prepared_directory
 from inr_gan_jax.ops.image_grid import magnify, tile
 from inr_gan_jax.remote_paths import is_address
 
 if TYPE_CHECKING:
-    from inr_gan_jax.data.records import RecordSource
+    from inr_gan_jax.data.prepare.records import RecordSource
 
 _SHEET_FILE = "contact_sheet.png"
 _SHEET_ROWS, _SHEET_COLUMNS = 8, 12
@@ -111,7 +111,7 @@ def summarise(source: RecordSource, num_threads: int) -> Summary:
 
 def contact_sheet(source: RecordSource, rows: int, columns: int) -> np.ndarray:
     """A grid of images spread evenly over a split: [height, width, 3], uint8."""
-    from inr_gan_jax.data.batches import FitImage
+    from inr_gan_jax.data.read.batches import FitImage
 
     count = min(len(source), rows * columns)
     indices = [index * len(source) // count for index in range(count)]
@@ -136,7 +136,7 @@ def describe(directory: epath.PathLike, split: str, num_threads: int) -> tuple[s
     """
     import tensorflow_datasets as tfds
 
-    from inr_gan_jax.data.records import records_of
+    from inr_gan_jax.data.prepare.records import records_of
 
     version = version_directory(directory)
     try:

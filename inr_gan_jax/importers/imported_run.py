@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from inr_gan_jax.checkpoint import save_entries
-from inr_gan_jax.config import Config
+from inr_gan_jax.checkpoint.manager import save_entries
+from inr_gan_jax.config.parse import Config
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.importers.safe_pickle import OfficialCheckpoint
 from inr_gan_jax.importers.torch_inr_gan import ImportedDiscriminator, ImportedGenerator

@@ -6,7 +6,7 @@ from typing import Any
 
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.models.discriminator import Discriminator
-from inr_gan_jax.models.release_settings import CoordinateSettings, ReleaseSettings
+from inr_gan_jax.models.release.settings import CoordinateSettings, ReleaseSettings
 
 # They choose precision, memory layout and caches, and change no mathematics.
 _EXECUTION_KEYS = frozenset({"num_fp16_res", "fp16_channels_last", "use_full_cache", "fp32"})

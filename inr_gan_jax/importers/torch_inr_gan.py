@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from absl import flags
 
-from inr_gan_jax.command_line import run
+from inr_gan_jax.cli.command import run
 from inr_gan_jax.importers.byte_source import CheckpointFormatError, shown
 from inr_gan_jax.importers.safe_pickle import NetworkSnapshot, OfficialCheckpoint, read_official_checkpoint
 
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from inr_gan_jax.array_types import Params
     from inr_gan_jax.importers.official_names import ArraySlot
     from inr_gan_jax.models.discriminator import Discriminator
-    from inr_gan_jax.models.release_inr import ReleaseNetwork
-    from inr_gan_jax.models.release_settings import ReleaseSettings
+    from inr_gan_jax.models.release.network import ReleaseNetwork
+    from inr_gan_jax.models.release.settings import ReleaseSettings
 
 _W_AVG = "mapping.w_avg"
 _FILTER = "resample_filter"
@@ -51,7 +51,7 @@ class ImportedGenerator:
     @property
     def network(self) -> ReleaseNetwork:
         """The network of these variables."""
-        from inr_gan_jax.models.release_inr import ReleaseNetwork
+        from inr_gan_jax.models.release.network import ReleaseNetwork
 
         return ReleaseNetwork(self.settings)
 
@@ -86,7 +86,7 @@ def import_generator(checkpoint: OfficialCheckpoint, name: str = "G_ema") -> Imp
     """
     from inr_gan_jax.importers.official_names import generator_slots
     from inr_gan_jax.importers.official_settings import generator_settings
-    from inr_gan_jax.models.release_inr import ReleaseNetwork
+    from inr_gan_jax.models.release.network import ReleaseNetwork
     from inr_gan_jax.models.variable_shapes import generator_shapes
 
     snapshot = _snapshot(checkpoint, name, "Generator")

@@ -19,10 +19,10 @@ from safetensors.numpy import save
 
 from inr_gan_jax.array_types import Variables
 from inr_gan_jax.errors import UserError
-from inr_gan_jax.models.paper_inr import PaperNetwork
-from inr_gan_jax.models.paper_settings import PaperSettings
-from inr_gan_jax.models.release_inr import ReleaseNetwork
-from inr_gan_jax.models.release_settings import ReleaseSettings
+from inr_gan_jax.models.paper.network import PaperNetwork
+from inr_gan_jax.models.paper.settings import PaperSettings
+from inr_gan_jax.models.release.network import ReleaseNetwork
+from inr_gan_jax.models.release.settings import ReleaseSettings
 from inr_gan_jax.models.variable_shapes import generator_shapes
 from inr_gan_jax.storage import whole_file
 

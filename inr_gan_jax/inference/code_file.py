@@ -16,7 +16,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from inr_gan_jax.errors import UserError
-from inr_gan_jax.inference.codes import modulations_of
+from inr_gan_jax.inference.latents import modulations_of
 
 if TYPE_CHECKING:
     from inr_gan_jax.array_types import Array

@@ -1,6 +1,6 @@
 """One image as a file: the weights that draw it, without the generator that made them.
 
-    python -m inr_gan_jax.inference.export --checkpoint=runs/digits --seeds=3 --inr=image.inr.safetensors
+    python -m inr_gan_jax.tools.export --checkpoint=runs/digits --seeds=3 --inr=image.inr.safetensors
     python -m inr_gan_jax.inference.inr_file image.inr.safetensors --height=1024
 
 The file holds the modulation of the image and, of the shared variables, those that drawing needs: no mapping, no
@@ -20,10 +20,10 @@ import numpy as np
 from absl import flags
 from safetensors import SafetensorError
 
-from inr_gan_jax.command_line import run
+from inr_gan_jax.cli.command import run
+from inr_gan_jax.cli.flags import define_output_flag, output_folder, save_picture, save_record
+from inr_gan_jax.cli.viewport_flags import chosen_viewport, define_viewport_flags
 from inr_gan_jax.errors import UserError
-from inr_gan_jax.inference.options import define_output_flag, output_folder, save_picture, save_record
-from inr_gan_jax.inference.viewport_options import chosen_viewport, define_viewport_flags
 from inr_gan_jax.ops.image_grid import to_uint8
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from inr_gan_jax.errors import UserError
-from inr_gan_jax.inference.codes import MAX_SEED
 from inr_gan_jax.inference.landmarks import RESERVED_GROUPS, Keypoints
+from inr_gan_jax.inference.latents import MAX_SEED
 
 _EXPECTED = "expected seed,x1,y1,... or file,x1,y1,..."
 # Of the heading of an x: `x1` or `nose_x`.

@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 
 from inr_gan_jax.array_types import Array, Variables
-from inr_gan_jax.checkpoint import restore_newest_entries
-from inr_gan_jax.config import Config, ConfigError
+from inr_gan_jax.checkpoint.manager import restore_newest_entries
+from inr_gan_jax.config.parse import Config, ConfigError
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.importers.imported_run import imported_config
 from inr_gan_jax.importers.safe_pickle import read_official_checkpoint

@@ -6,7 +6,7 @@ import numpy as np
 
 from inr_gan_jax.array_types import Array, PRNGKey, Variables
 from inr_gan_jax.errors import UserError
-from inr_gan_jax.inference.codes import Truncation
+from inr_gan_jax.inference.latents import Truncation
 from inr_gan_jax.inference.loading import LoadedGenerator
 from inr_gan_jax.metrics.devices import BatchDevices
 from inr_gan_jax.metrics.ppl import PathGenerator

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, get_args
 
 from inr_gan_jax.errors import UserError
-from inr_gan_jax.metrics.weights_options import LPIPS_HEADS, WEIGHTS_OPTIONS
+from inr_gan_jax.metrics.networks.options import LPIPS_HEADS, WEIGHTS_OPTIONS
 
 if TYPE_CHECKING:
     from inr_gan_jax.array_types import Array, Params
@@ -46,11 +46,11 @@ def load_features(name: FeaturesName, weights: Mapping[str, str | os.PathLike[st
     """
     import jax
 
-    from inr_gan_jax.metrics import squeezenet
-    from inr_gan_jax.metrics.feature_networks import load_feature_network
-    from inr_gan_jax.metrics.inception import inception_features
-    from inr_gan_jax.metrics.lpips import load_lpips
-    from inr_gan_jax.metrics.vgg16 import load_vgg16
+    from inr_gan_jax.metrics.networks import squeezenet
+    from inr_gan_jax.metrics.networks.inception import inception_features
+    from inr_gan_jax.metrics.networks.lpips import load_lpips
+    from inr_gan_jax.metrics.networks.registry import load_feature_network
+    from inr_gan_jax.metrics.networks.vgg16 import load_vgg16
 
     def file_of(network: str) -> str:
         option = WEIGHTS_OPTIONS[network]
@@ -133,7 +133,7 @@ def _squeezenet(params: Params, images: Array) -> list[Array]:
     # Pillow's filter, but for its rounding to bytes, which has no gradient.
     import jax
 
-    from inr_gan_jax.metrics import squeezenet
+    from inr_gan_jax.metrics.networks import squeezenet
 
     size = (len(images), squeezenet.SIDE, squeezenet.SIDE, 3)
     resized = jax.image.resize(_coloured(images), size, "linear")
@@ -141,13 +141,13 @@ def _squeezenet(params: Params, images: Array) -> list[Array]:
 
 
 def _vgg16(params: Params, images: Array) -> list[Array]:
-    from inr_gan_jax.metrics.vgg16 import vgg16_taps
+    from inr_gan_jax.metrics.networks.vgg16 import vgg16_taps
 
     return [_for_mean(tap) for tap in vgg16_taps(params, at_usual_side(_coloured(images))).values()]
 
 
 def _lpips(params: Params, images: Array) -> list[Array]:
-    from inr_gan_jax.metrics.lpips import lpips_embedding
+    from inr_gan_jax.metrics.networks.lpips import lpips_embedding
 
     return lpips_embedding("vgg", params, at_usual_side(_coloured(images)))
 

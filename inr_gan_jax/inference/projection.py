@@ -15,7 +15,7 @@ from flax import struct
 from inr_gan_jax.array_types import Array, Variables, check_shape
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.inference.code_file import Codes, Space
-from inr_gan_jax.inference.codes import modulations_of
+from inr_gan_jax.inference.latents import modulations_of
 from inr_gan_jax.inference.loading import LoadedGenerator
 from inr_gan_jax.inference.perceptual_features import Features, feature_distance
 from inr_gan_jax.metrics.progress import Progress

@@ -8,8 +8,8 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from inr_gan_jax.array_types import Array
-from inr_gan_jax.data.fit_image import BadImageError, crop_and_resize, open_picture, reason_of, to_mode
-from inr_gan_jax.data.image_sources import list_folder
+from inr_gan_jax.data.prepare.fit_image import BadImageError, crop_and_resize, open_picture, reason_of, to_mode
+from inr_gan_jax.data.prepare.sources import list_folder
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.inference.loading import LoadedGenerator
 
@@ -56,8 +56,8 @@ def read_from_data_set(loaded: LoadedGenerator, indices: Sequence[int]) -> tuple
     Raises:
         UserError: if there is no such run, set or image.
     """
-    from inr_gan_jax.data.dataset import open_dataset  # Takes a second.
-    from inr_gan_jax.data.random_access import read_images
+    from inr_gan_jax.data.read.dataset import open_dataset  # Takes a second.
+    from inr_gan_jax.data.read.random_access import read_images
 
     if loaded.config is None:
         raise UserError(f"{loaded.source} does not say what it was trained on; name the images by --images")

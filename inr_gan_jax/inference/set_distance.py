@@ -13,11 +13,11 @@ from absl import flags
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.metrics.feature_stats import FeatureStats
 from inr_gan_jax.metrics.frechet import frechet_distance
+from inr_gan_jax.metrics.networks.options import WEIGHTS_OPTIONS
 from inr_gan_jax.metrics.pixel_fd import pixel_features
 from inr_gan_jax.metrics.protocols import parse_protocol
 from inr_gan_jax.metrics.real_images import RealImages
 from inr_gan_jax.metrics.settings import Generated, MetricSettings
-from inr_gan_jax.metrics.weights_options import WEIGHTS_OPTIONS
 from inr_gan_jax.ops.image_grid import to_uint8
 
 if TYPE_CHECKING:

@@ -23,13 +23,13 @@ from jax import export
 
 from inr_gan_jax.array_types import Array
 from inr_gan_jax.errors import UserError
-from inr_gan_jax.inference.codes import Truncation
-from inr_gan_jax.inference.framing import natural_rule
+from inr_gan_jax.inference.latents import Truncation
 from inr_gan_jax.inference.loading import LoadedGenerator
+from inr_gan_jax.inference.viewports import natural_rule
 from inr_gan_jax.models.generator import Grids
 from inr_gan_jax.models.mapping import truncate
-from inr_gan_jax.models.release_coordinates import ReleaseGrid
-from inr_gan_jax.models.release_inr import ReleaseNetwork
+from inr_gan_jax.models.release.coordinates import ReleaseGrid
+from inr_gan_jax.models.release.network import ReleaseNetwork
 from inr_gan_jax.ops.rules import DensifyRule
 from inr_gan_jax.ops.table_lookup import AxisCells
 from inr_gan_jax.ops.viewport import BlockGrid, Viewport

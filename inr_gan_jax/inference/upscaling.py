@@ -5,12 +5,12 @@ from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
-from inr_gan_jax.inference.codes import take
-from inr_gan_jax.inference.framing import framed
+from inr_gan_jax.inference.latents import take
 from inr_gan_jax.inference.loading import LoadedGenerator
 from inr_gan_jax.inference.pictures import count_of, render, render_all
 from inr_gan_jax.inference.resampling import Filter, resize, resize_all
 from inr_gan_jax.inference.set_distance import SetDistance
+from inr_gan_jax.inference.viewports import framed
 from inr_gan_jax.metrics.progress import Progress
 from inr_gan_jax.models.generator import Modulation
 from inr_gan_jax.ops.rules import DensifyRule

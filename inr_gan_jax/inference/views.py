@@ -3,14 +3,14 @@
 import numpy as np
 from PIL import Image
 
-from inr_gan_jax.inference.extrapolate import zoomed_out
-from inr_gan_jax.inference.framing import framed
 from inr_gan_jax.inference.loading import LoadedGenerator
 from inr_gan_jax.inference.pictures import render_bytes
 from inr_gan_jax.inference.sheets import magnification
+from inr_gan_jax.inference.viewports import framed
 from inr_gan_jax.models.generator import Modulation
 from inr_gan_jax.ops.image_grid import TRAINED_BORDER_COLOUR, draw_border, magnify
 from inr_gan_jax.ops.viewport import Viewport
+from inr_gan_jax.tools.extrapolate import zoomed_out
 
 
 def as_picture(image: np.ndarray) -> Image.Image:

@@ -10,13 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from inr_gan_jax.array_types import Array
-from inr_gan_jax.metrics import lpips
 from inr_gan_jax.metrics.devices import BatchDevices
+from inr_gan_jax.metrics.networks import lpips
+from inr_gan_jax.metrics.networks.options import LPIPS_HEADS, WEIGHTS_OPTIONS
 from inr_gan_jax.metrics.ppl import PathDraws, PathGenerator, draw_paths, path_distances, path_length
 from inr_gan_jax.metrics.progress import Progress
 from inr_gan_jax.metrics.protocols import PathProtocol
 from inr_gan_jax.metrics.settings import MetricSettings
-from inr_gan_jax.metrics.weights_options import LPIPS_HEADS, WEIGHTS_OPTIONS
 
 
 class PathMeasure:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 from inr_gan_jax.errors import UserError
-from inr_gan_jax.metrics.weights_options import NetworkName
+from inr_gan_jax.metrics.networks.options import NetworkName
 
 Kind = Literal["frechet", "kernel", "precision_recall", "inception_score", "path_length", "pixel_frechet"]
 

@@ -3,14 +3,14 @@
 import dataclasses
 from typing import Any
 
-from inr_gan_jax.config import Config, DiscriminatorConfig
+from inr_gan_jax.config.parse import Config, DiscriminatorConfig
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.models.discriminator import Discriminator
 from inr_gan_jax.models.generator import Generator
-from inr_gan_jax.models.paper_inr import PaperNetwork
-from inr_gan_jax.models.paper_settings import PaperBlock, PaperSettings
-from inr_gan_jax.models.release_inr import ReleaseNetwork
-from inr_gan_jax.models.release_settings import CoordinateSettings, ReleaseSettings
+from inr_gan_jax.models.paper.network import PaperNetwork
+from inr_gan_jax.models.paper.settings import PaperBlock, PaperSettings
+from inr_gan_jax.models.release.network import ReleaseNetwork
+from inr_gan_jax.models.release.settings import CoordinateSettings, ReleaseSettings
 
 
 def build_generator(config: Config, for_training: bool = False) -> Generator:

@@ -8,13 +8,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from inr_gan_jax.array_types import Array, Precision, in_precision
-from inr_gan_jax.models.layers import (
-    EqualisedConv,
-    EqualisedDense,
-    append_minibatch_stddev,
-    clamp,
-    scaled_leaky_relu,
-)
+from inr_gan_jax.models.layers import EqualisedConv, EqualisedDense, append_minibatch_stddev, clamp, scaled_leaky_relu
 from inr_gan_jax.models.mapping import MappingNetwork
 from inr_gan_jax.ops.resample import fir_filter
 

@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 
 from inr_gan_jax.array_types import Array, PRNGKey, Variables
-from inr_gan_jax.models.paper_inr import PaperNetwork
-from inr_gan_jax.models.paper_modulation import PaperModulation
-from inr_gan_jax.models.release_coordinates import ReleaseGrid
-from inr_gan_jax.models.release_inr import ReleaseModulation, ReleaseNetwork
+from inr_gan_jax.models.paper.modulation import PaperModulation
+from inr_gan_jax.models.paper.network import PaperNetwork
+from inr_gan_jax.models.release.coordinates import ReleaseGrid
+from inr_gan_jax.models.release.network import ReleaseModulation, ReleaseNetwork
 from inr_gan_jax.ops.viewport import BlockGrid, Layout, Viewport, common_layout
 
 # One image as an INR: a pytree that can be kept, interpolated and rendered anywhere.

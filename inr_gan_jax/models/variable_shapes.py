@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 
 from inr_gan_jax.models.discriminator import Discriminator
-from inr_gan_jax.models.paper_inr import PaperNetwork
-from inr_gan_jax.models.release_inr import ReleaseNetwork
+from inr_gan_jax.models.paper.network import PaperNetwork
+from inr_gan_jax.models.release.network import ReleaseNetwork
 
 
 def generator_shapes(network: PaperNetwork | ReleaseNetwork) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import shlex
 
 from etils import epath
 
-from inr_gan_jax.config import Config
+from inr_gan_jax.config.parse import Config
 from inr_gan_jax.metrics.pixel_fd import MAX_PIXELS
 from inr_gan_jax.metrics.protocols import PIXEL_FD
 from inr_gan_jax.storage import is_remote
@@ -31,7 +31,7 @@ def closing_words(workdir: epath.Path, config: Config, kimg: float) -> str:
         lines.append(f"next, with {workdir} copied to a folder COPY:")
     else:
         lines.append("next:")
-    lines.append(f"  python -m inr_gan_jax.inference.gallery --workdir={folder}")
+    lines.append(f"  python -m inr_gan_jax.tools.gallery --workdir={folder}")
     data = config.data
     if config.evaluation.metric == "none" and data.height * data.width * data.channels <= MAX_PIXELS:
         lines.append(f"  python -m inr_gan_jax.evaluate --workdir={folder} --metrics={PIXEL_FD}")

@@ -5,17 +5,17 @@ from pathlib import Path
 import jax.numpy as jnp
 
 from inr_gan_jax.array_types import Array, PRNGKey, Variables
-from inr_gan_jax.config import Config, EvaluationConfig
-from inr_gan_jax.data.dataset import Dataset
-from inr_gan_jax.data.input_pipeline import all_images
-from inr_gan_jax.data.random_access import read_images
+from inr_gan_jax.config.parse import Config, EvaluationConfig
+from inr_gan_jax.data.read.dataset import Dataset
+from inr_gan_jax.data.read.pipeline import all_images
+from inr_gan_jax.data.read.random_access import read_images
 from inr_gan_jax.errors import UserError
+from inr_gan_jax.metrics.networks.options import WEIGHTS_OPTIONS
 from inr_gan_jax.metrics.pixel_fd import PixelFD, check_size
 from inr_gan_jax.metrics.protocols import PIXEL_FD, parse_protocol
 from inr_gan_jax.metrics.real_images import RealImages
 from inr_gan_jax.metrics.run_metric import RunMetric
 from inr_gan_jax.metrics.settings import MetricSettings
-from inr_gan_jax.metrics.weights_options import WEIGHTS_OPTIONS
 from inr_gan_jax.ops.image_grid import to_uint8
 from inr_gan_jax.training.hooks import Sampler
 

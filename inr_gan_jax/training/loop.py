@@ -18,19 +18,19 @@ import numpy as np
 from etils import epath
 
 from inr_gan_jax.array_types import Variables
-from inr_gan_jax.checkpoint import Checkpointer, CheckpointNotWrittenError
-from inr_gan_jax.config import Config
-from inr_gan_jax.data.dataset import Dataset, open_dataset
-from inr_gan_jax.data.device_prefetch import device_prefetch, rows_of_process
-from inr_gan_jax.data.input_pipeline import describe_data, make_iterator
+from inr_gan_jax.checkpoint.manager import Checkpointer, CheckpointNotWrittenError
+from inr_gan_jax.config.parse import Config
+from inr_gan_jax.data.read.dataset import Dataset, open_dataset
+from inr_gan_jax.data.read.pipeline import describe_data, make_iterator
+from inr_gan_jax.data.read.prefetch import device_prefetch, rows_of_process
+from inr_gan_jax.distributed.interruption import RunInterruptedError, StopRequest
+from inr_gan_jax.distributed.processes import Processes
 from inr_gan_jax.errors import MachineError, UserError
 from inr_gan_jax.models.build import build_discriminator, build_generator
-from inr_gan_jax.processes import Processes
 from inr_gan_jax.training.closing_words import closing_words
 from inr_gan_jax.training.evaluation import Evaluation, check_metric, check_weights_named
 from inr_gan_jax.training.guard import Alarm, Guard, GuardRecord
 from inr_gan_jax.training.hooks import Sampler, Schedule, all_finite, local_copy, write_sample_grid
-from inr_gan_jax.training.interruption import RunInterruptedError, StopRequest
 from inr_gan_jax.training.metric_writers import make_writer, read_metrics
 from inr_gan_jax.training.optimizers import build_optimizers
 from inr_gan_jax.training.perceptual import load_perceptual

@@ -17,8 +17,8 @@ from typing import Any
 import jax
 from etils import epath
 
-from inr_gan_jax.config import Config
-from inr_gan_jax.data.preparation import SetIdentity
+from inr_gan_jax.config.parse import Config
+from inr_gan_jax.data.prepare.preparation import SetIdentity
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.remote_paths import UnreachableError, check_reachable
 from inr_gan_jax.storage import append_line, is_remote, write_whole

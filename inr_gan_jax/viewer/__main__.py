@@ -11,9 +11,9 @@ from pathlib import Path
 
 from absl import flags
 
-from inr_gan_jax.checked_flags import define_integer
-from inr_gan_jax.command_line import run, set_cpu_threads
-from inr_gan_jax.inference.options import check_continuous, define_checkpoint_flag, load_checkpoint
+from inr_gan_jax.cli.checked_flags import define_integer
+from inr_gan_jax.cli.command import run, set_cpu_threads
+from inr_gan_jax.cli.flags import check_continuous, define_checkpoint_flag, load_checkpoint
 from inr_gan_jax.viewer import serving
 
 _CACHE = "~/.cache/inr_gan_jax/xla"

@@ -11,7 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from inr_gan_jax.array_types import Variables
-from inr_gan_jax.inference.codes import (
+from inr_gan_jax.inference.baked_weights import own_weights, plain_generator
+from inr_gan_jax.inference.inr_file import image_shapes
+from inr_gan_jax.inference.latent_paths import Route
+from inr_gan_jax.inference.latents import (
     Truncation,
     draw_modulations,
     intermediate_codes,
@@ -20,13 +23,10 @@ from inr_gan_jax.inference.codes import (
     modulations_of,
     take,
 )
-from inr_gan_jax.inference.inr_file import image_shapes
 from inr_gan_jax.inference.loading import LoadedGenerator
-from inr_gan_jax.inference.own_weights import own_weights, plain_generator
 from inr_gan_jax.inference.pictures import render
-from inr_gan_jax.inference.routes import Route
-from inr_gan_jax.inference.style_mix import mix
 from inr_gan_jax.models.generator import Modulation
+from inr_gan_jax.tools.style_mix import mix
 from inr_gan_jax.viewer.kept import Kept, bytes_of
 from inr_gan_jax.viewer.scene import ImageChoice
 

@@ -5,9 +5,9 @@ import importlib.util
 import threading
 from typing import Any
 
+from inr_gan_jax.cli.flags import check_continuous
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.inference.loading import LoadedGenerator
-from inr_gan_jax.inference.options import check_continuous
 from inr_gan_jax.viewer import serving
 
 

@@ -8,13 +8,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from inr_gan_jax.errors import UserError
-from inr_gan_jax.inference.codes import MAX_PSI, MAX_SEED
-from inr_gan_jax.inference.framing import natural_rule
+from inr_gan_jax.inference.baked_weights import has_own_weights
+from inr_gan_jax.inference.latent_paths import SPACES, Space
+from inr_gan_jax.inference.latents import MAX_PSI, MAX_SEED
 from inr_gan_jax.inference.loading import LoadedGenerator
-from inr_gan_jax.inference.own_weights import has_own_weights
-from inr_gan_jax.inference.routes import SPACES, Space
-from inr_gan_jax.inference.style_mix import num_layers, parse_layers
+from inr_gan_jax.inference.viewports import natural_rule
 from inr_gan_jax.ops.rules import DensifyRule
+from inr_gan_jax.tools.style_mix import num_layers, parse_layers
 from inr_gan_jax.viewer.refusal import RefusalError
 
 RULES: tuple[DensifyRule, ...] = typing.get_args(DensifyRule)

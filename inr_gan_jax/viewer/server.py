@@ -22,24 +22,17 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from inr_gan_jax.errors import UserError
-from inr_gan_jax.inference.codes import MAX_PSI, MAX_SEED
-from inr_gan_jax.inference.framing import natural_rule
 from inr_gan_jax.inference.inr_file import SUFFIX, save_inr
-from inr_gan_jax.inference.style_mix import num_layers
+from inr_gan_jax.inference.latents import MAX_PSI, MAX_SEED
+from inr_gan_jax.inference.viewports import natural_rule
+from inr_gan_jax.tools.style_mix import num_layers
 from inr_gan_jax.viewer import plane
 from inr_gan_jax.viewer.access import AccessSettings, Guard
 from inr_gan_jax.viewer.comparison import FILTERS
 from inr_gan_jax.viewer.drawing import Drawing, FilterWork, InrWork, as_png
 from inr_gan_jax.viewer.plane import MAX_LEVEL, MIN_LEVEL, REACH, TILE, Tile
 from inr_gan_jax.viewer.refusal import RefusalError
-from inr_gan_jax.viewer.scene import (
-    ImageChoice,
-    as_mapping,
-    exact_number,
-    parse_scene,
-    spaces_of,
-    whole_number,
-)
+from inr_gan_jax.viewer.scene import ImageChoice, as_mapping, exact_number, parse_scene, spaces_of, whole_number
 from inr_gan_jax.viewer.work_queue import Work
 
 MAX_PICTURE_PIXELS = 2**24
@@ -165,7 +158,7 @@ class ViewerServer:
             raise RefusalError(
                 400,
                 f"the picture would have {width} x {height} pixels, expected at most {MAX_PICTURE_PIXELS:,}; "
-                "inr_gan_jax.inference.tile draws any size",
+                "inr_gan_jax.tools.tile draws any size",
             )
         left, top = (exact_number(values, key, -REACH, REACH, 0.0) for key in ("left", "top"))
         extent = exact_number(values, "extent", 0.0, 2.0 * REACH, 1.0)

@@ -10,10 +10,9 @@ import pytest
 from etils.epath import backend
 
 from inr_gan_jax.data.builders.lsun import VERSION
-from inr_gan_jax.data.dataset import check_available, open_dataset
 from inr_gan_jax.data.errors import DatasetError
-from inr_gan_jax.data.fit_image import FitSettings
-from inr_gan_jax.data.preparation import (
+from inr_gan_jax.data.prepare.fit_image import FitSettings
+from inr_gan_jax.data.prepare.preparation import (
     METADATA_FILE,
     UNFINISHED,
     SetIdentity,
@@ -21,8 +20,9 @@ from inr_gan_jax.data.preparation import (
     preparation,
     set_identity,
 )
-from inr_gan_jax.data.prepare_set import prepare_set
-from inr_gan_jax.data.set_writer import Options
+from inr_gan_jax.data.prepare.prepare_set import prepare_set
+from inr_gan_jax.data.prepare.set_writer import Options
+from inr_gan_jax.data.read.dataset import check_available, open_dataset
 from inr_gan_jax.errors import UserError
 from tests.conftest import tiny_config
 from tests.data.odd_images import SIDE, colours, encoded, write_folder

@@ -10,8 +10,8 @@ import orbax.checkpoint as ocp
 import pytest
 from jax.sharding import NamedSharding
 
-from inr_gan_jax.data.device_prefetch import DevicePrefetch, device_prefetch, rows_of_process
-from inr_gan_jax.data.input_pipeline import make_iterator
+from inr_gan_jax.data.read.pipeline import make_iterator
+from inr_gan_jax.data.read.prefetch import DevicePrefetch, device_prefetch, rows_of_process
 from inr_gan_jax.training.sharding import make_shardings
 from tests.conftest import tiny_config
 from tests.data.test_input_pipeline import assert_same, numbered

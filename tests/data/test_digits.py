@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from inr_gan_jax.data.dataset import Dataset, DatasetError, check_available, open_dataset
+from inr_gan_jax.data.read.dataset import Dataset, DatasetError, check_available, open_dataset
 from tests.conftest import tiny_config
 
 

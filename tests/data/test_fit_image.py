@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from inr_gan_jax.data.decode import decode_image
-from inr_gan_jax.data.fit_image import MAX_PIXELS, READABLE, BadImageError, FitSettings, fit_encoded
-from inr_gan_jax.data.image_sources import SUFFIXES
+from inr_gan_jax.data.prepare.fit_image import MAX_PIXELS, READABLE, BadImageError, FitSettings, fit_encoded
+from inr_gan_jax.data.prepare.sources import SUFFIXES
+from inr_gan_jax.data.read.decode import decode_image
 from tests.data.odd_images import (
     SIDE,
     bomb,

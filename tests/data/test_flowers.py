@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from inr_gan_jax.data.dataset import open_dataset
-from inr_gan_jax.data.fit_image import FitSettings, ImageFormat
-from inr_gan_jax.data.input_pipeline import make_iterator
-from inr_gan_jax.data.preparation import dataset_fingerprint
-from inr_gan_jax.data.prepare_set import prepare_set
-from inr_gan_jax.data.records import open_records
-from inr_gan_jax.data.set_writer import Options
+from inr_gan_jax.data.prepare.fit_image import FitSettings, ImageFormat
+from inr_gan_jax.data.prepare.preparation import dataset_fingerprint
+from inr_gan_jax.data.prepare.prepare_set import prepare_set
+from inr_gan_jax.data.prepare.records import open_records
+from inr_gan_jax.data.prepare.set_writer import Options
+from inr_gan_jax.data.read.dataset import open_dataset
+from inr_gan_jax.data.read.pipeline import make_iterator
 from tests.conftest import tiny_config
 
 SHARED = Path(os.environ.get("INR_GAN_SHARED", Path(__file__).resolve().parents[3] / "shared"))

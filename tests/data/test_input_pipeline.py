@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from absl import flags
 
-from inr_gan_jax.config import DataConfig
-from inr_gan_jax.data.batches import FitImage, mirror, mirroring
-from inr_gan_jax.data.dataset import Dataset
+from inr_gan_jax.config.parse import DataConfig
 from inr_gan_jax.data.errors import DatasetError
-from inr_gan_jax.data.input_pipeline import all_images, describe_data, make_iterator
+from inr_gan_jax.data.read.batches import FitImage, mirror, mirroring
+from inr_gan_jax.data.read.dataset import Dataset
+from inr_gan_jax.data.read.pipeline import all_images, describe_data, make_iterator
 from tests.conftest import tiny_config
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -15,11 +15,11 @@ import pytest
 import tensorflow_datasets as tfds
 
 from inr_gan_jax.data.errors import DatasetError
-from inr_gan_jax.data.fit_image import FitSettings
-from inr_gan_jax.data.preparation import UNFINISHED, dataset_fingerprint, preparation
-from inr_gan_jax.data.prepare_set import prepare_set
-from inr_gan_jax.data.records import RecordSource, open_records
-from inr_gan_jax.data.set_writer import Options
+from inr_gan_jax.data.prepare.fit_image import FitSettings
+from inr_gan_jax.data.prepare.preparation import UNFINISHED, dataset_fingerprint, preparation
+from inr_gan_jax.data.prepare.prepare_set import prepare_set
+from inr_gan_jax.data.prepare.records import RecordSource, open_records
+from inr_gan_jax.data.prepare.set_writer import Options
 from tests.data.odd_images import SIDE, bomb, broken, colours, convertible, encoded, write_folder, write_zip
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -294,7 +294,7 @@ def test_unfinished_work_of_other_options_is_not_gone_on_with(tmp_path: Path) ->
 
 def test_no_part_of_it_loads_tensorflow_or_jax_in_workers() -> None:
     program = (
-        "import sys, inr_gan_jax.data.prepare, inr_gan_jax.data.conversion\n"
+        "import sys, inr_gan_jax.data.prepare, inr_gan_jax.data.prepare.conversion\n"
         "heavy = {'tensorflow', 'jax', 'grain', 'tensorflow_datasets', 'array_record'}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )

@@ -18,7 +18,7 @@ from inr_gan_jax.importers.safe_pickle import NetworkSnapshot, OfficialCheckpoin
 from inr_gan_jax.importers.torch_inr_gan import import_discriminator, import_generator
 from inr_gan_jax.models.discriminator import Discriminator
 from inr_gan_jax.models.mapping import truncate
-from inr_gan_jax.models.release_inr import ReleaseNetwork
+from inr_gan_jax.models.release.network import ReleaseNetwork
 from inr_gan_jax.models.variable_shapes import discriminator_shapes, generator_shapes
 from tests.golden.official_pickles import official_pickle
 from tests.golden.records import assert_matches, channels_last, load, load_json

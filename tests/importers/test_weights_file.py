@@ -10,8 +10,8 @@ import pytest
 
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.importers.weights_file import Settings, load_weights, network_of, save_weights
-from inr_gan_jax.models.paper_settings import PaperBlock, PaperSettings
-from inr_gan_jax.models.release_settings import CoordinateSettings, ReleaseSettings
+from inr_gan_jax.models.paper.settings import PaperBlock, PaperSettings
+from inr_gan_jax.models.release.settings import CoordinateSettings, ReleaseSettings
 from inr_gan_jax.models.variable_shapes import generator_shapes
 
 RELEASE = ReleaseSettings(

@@ -11,7 +11,7 @@ from safetensors.numpy import save_file
 
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.inference.code_file import Codes, load_codes, save_codes
-from inr_gan_jax.inference.codes import intermediate_codes, latents, modulations_of
+from inr_gan_jax.inference.latents import intermediate_codes, latents, modulations_of
 from inr_gan_jax.inference.loading import LoadedGenerator
 from tests.conftest import tiny_config
 from tests.inference.tools import random_generator

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from inr_gan_jax.errors import UserError
-from inr_gan_jax.inference.codes import (
+from inr_gan_jax.inference.latents import (
     Truncation,
     draw_modulations,
     intermediate_codes,

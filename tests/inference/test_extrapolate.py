@@ -9,11 +9,11 @@ import pytest
 from PIL import Image
 
 from inr_gan_jax.errors import UserError
-from inr_gan_jax.inference import extrapolate
-from inr_gan_jax.inference.codes import draw_modulations, take
-from inr_gan_jax.inference.extrapolate import zoom_out_sheet, zoomed_out
-from inr_gan_jax.inference.framing import framed
+from inr_gan_jax.inference.latents import draw_modulations, take
 from inr_gan_jax.inference.pictures import render
+from inr_gan_jax.inference.viewports import framed
+from inr_gan_jax.tools import extrapolate
+from inr_gan_jax.tools.extrapolate import zoom_out_sheet, zoomed_out
 from tests.closeness import assert_close
 from tests.conftest import tiny_config
 from tests.inference.tools import record_of, run_tool, small_generator, write_run

@@ -3,10 +3,13 @@
 import numpy as np
 import pytest
 
+from inr_gan_jax.cli import viewport_flags as viewport_options
 from inr_gan_jax.errors import UserError
-from inr_gan_jax.inference import framing, inr_file, interpolate, sample, tile, viewport_options
-from inr_gan_jax.inference.framing import chosen_viewport, framed, natural_rule
+from inr_gan_jax.inference import inr_file
+from inr_gan_jax.inference import viewports as framing
+from inr_gan_jax.inference.viewports import chosen_viewport, framed, natural_rule
 from inr_gan_jax.ops.viewport import Viewport
+from inr_gan_jax.tools import interpolate, sample, tile
 from tests.closeness import assert_close
 from tests.inference.tools import flags_of, small_generator
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from inr_gan_jax.inference.codes import MAX_SEED
-from inr_gan_jax.inference.gallery import closing_words
+from inr_gan_jax.inference.latents import MAX_SEED
+from inr_gan_jax.tools.gallery import closing_words
 from tests.inference.tools import loaded_paper
 
 

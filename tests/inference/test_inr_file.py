@@ -11,7 +11,7 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from configs import ffhq
-from inr_gan_jax.config import Config
+from inr_gan_jax.config.parse import Config
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.importers.weights_file import flattened
 from inr_gan_jax.inference import inr_file

@@ -12,14 +12,15 @@ import pytest
 from PIL import Image
 
 from inr_gan_jax.errors import UserError
-from inr_gan_jax.inference import animation, interpolate
+from inr_gan_jax.inference import animation
 from inr_gan_jax.inference.animation import save_animation
-from inr_gan_jax.inference.interpolate import Interpolation
+from inr_gan_jax.inference.baked_weights import own_weights, plain_generator
+from inr_gan_jax.inference.latent_paths import SPACES
 from inr_gan_jax.inference.loading import LoadedGenerator, load_generator
-from inr_gan_jax.inference.own_weights import own_weights, plain_generator
 from inr_gan_jax.inference.pictures import render
-from inr_gan_jax.inference.routes import SPACES
 from inr_gan_jax.ops.image_grid import to_uint8
+from inr_gan_jax.tools import interpolate
+from inr_gan_jax.tools.interpolate import Interpolation
 from tests.closeness import assert_bytes_close, assert_close
 from tests.golden.official_pickles import official_pickle
 from tests.inference.tools import flags_of, image_of, loaded_paper, loaded_release, run_tool

@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 
 from inr_gan_jax.errors import UserError
-from inr_gan_jax.inference import low_res
-from inr_gan_jax.inference.codes import Truncation, draw_modulations, take
+from inr_gan_jax.inference.latents import Truncation, draw_modulations, take
 from inr_gan_jax.inference.loading import load_generator
-from inr_gan_jax.inference.low_res import (
+from inr_gan_jax.inference.pictures import render, render_all
+from inr_gan_jax.metrics.settings import MetricSettings
+from inr_gan_jax.ops.viewport import Viewport
+from inr_gan_jax.tools import low_res
+from inr_gan_jax.tools.low_res import (
     coarse_view,
     compare,
     labelled_parts,
@@ -18,9 +21,6 @@ from inr_gan_jax.inference.low_res import (
     psnr,
     seconds_of,
 )
-from inr_gan_jax.inference.pictures import render, render_all
-from inr_gan_jax.metrics.settings import MetricSettings
-from inr_gan_jax.ops.viewport import Viewport
 from tests.conftest import tiny_config
 from tests.inference.tools import record_of, run_tool, small_generator, write_run
 

@@ -7,7 +7,7 @@ from types import ModuleType
 import pytest
 
 from inr_gan_jax.errors import UserError
-from inr_gan_jax.inference import (
+from inr_gan_jax.tools import (
     export,
     extrapolate,
     interpolate,

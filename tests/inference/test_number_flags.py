@@ -13,7 +13,7 @@ import pytest
 from absl import flags
 
 import inr_gan_jax
-from inr_gan_jax.checked_flags import NumberParser, TextParser
+from inr_gan_jax.cli.checked_flags import NumberParser, TextParser
 from inr_gan_jax.errors import UserError
 
 PACKAGE = Path(inr_gan_jax.__file__).parent
@@ -96,7 +96,7 @@ def test_every_number_of_a_tool_is_checked_in_one_place() -> None:
 
 
 def test_command_ends_with_code_2_before_anything_is_loaded(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "inr_gan_jax.inference.sample", "--checkpoint=nowhere", "--truncation_psi=nan"]
+    command = [sys.executable, "-m", "inr_gan_jax.tools.sample", "--checkpoint=nowhere", "--truncation_psi=nan"]
     done = subprocess.run([*command, f"--output={tmp_path / 'out'}"], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "error: --truncation_psi is nan, expected a number from -2 to 2\n"

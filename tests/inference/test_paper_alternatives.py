@@ -8,16 +8,16 @@ import jax
 import numpy as np
 import pytest
 
-from inr_gan_jax.inference.codes import draw_modulations, latents
-from inr_gan_jax.inference.export import save_generator
+from inr_gan_jax.inference.baked_weights import own_weights, plain_generator
 from inr_gan_jax.inference.inr_file import file_sizes, load_inr, save_inr
-from inr_gan_jax.inference.interpolate import Interpolation
+from inr_gan_jax.inference.latents import draw_modulations, latents
 from inr_gan_jax.inference.loading import LoadedGenerator, load_generator
-from inr_gan_jax.inference.own_weights import own_weights, plain_generator
 from inr_gan_jax.inference.pictures import render, render_all
 from inr_gan_jax.inference.stablehlo import export_generator, lattices_of
-from inr_gan_jax.inference.style_mix import mix, num_layers
 from inr_gan_jax.ops.viewport import Viewport
+from inr_gan_jax.tools.export import save_generator
+from inr_gan_jax.tools.interpolate import Interpolation
+from inr_gan_jax.tools.style_mix import mix, num_layers
 from tests.closeness import assert_close
 from tests.inference.tools import image_of, small_generator
 

@@ -9,7 +9,7 @@ import pytest
 
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.inference import pictures
-from inr_gan_jax.inference.codes import draw_modulations, take
+from inr_gan_jax.inference.latents import draw_modulations, take
 from inr_gan_jax.inference.loading import load_generator
 from inr_gan_jax.inference.pictures import render, render_all, render_bytes
 from inr_gan_jax.ops.viewport import Viewport

@@ -9,12 +9,12 @@ import pytest
 from PIL import Image
 
 from inr_gan_jax.errors import UserError
-from inr_gan_jax.inference import project
 from inr_gan_jax.inference.code_file import load_codes
 from inr_gan_jax.inference.loading import LoadedGenerator, load_generator
 from inr_gan_jax.inference.perceptual_features import at_usual_side, check_features, feature_distance, load_features
 from inr_gan_jax.inference.pictures import render_bytes
 from inr_gan_jax.inference.real_pictures import one_hot_labels, picture_files, read_from_data_set, read_pictures
+from inr_gan_jax.tools import project
 from tests.conftest import tiny_config
 from tests.inference.tools import random_generator, run_tool, write_run
 

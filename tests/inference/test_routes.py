@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from inr_gan_jax.inference.routes import Route, Space, mix, slerp
+from inr_gan_jax.inference.latent_paths import Route, Space, mix, slerp
 from tests.closeness import assert_close
 
 RANDOM = np.random.default_rng(0)

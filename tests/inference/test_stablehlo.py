@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from inr_gan_jax.errors import UserError
-from inr_gan_jax.inference.codes import Truncation, draw_modulations, labels, latents
+from inr_gan_jax.inference.latents import Truncation, draw_modulations, labels, latents
 from inr_gan_jax.inference.loading import LoadedGenerator, load_generator
 from inr_gan_jax.inference.pictures import render_all
 from inr_gan_jax.inference.stablehlo import PLATFORMS, export_generator, lattices_of

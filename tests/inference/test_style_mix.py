@@ -9,11 +9,11 @@ import pytest
 from PIL import Image
 
 from inr_gan_jax.errors import UserError
-from inr_gan_jax.inference import style_mix
-from inr_gan_jax.inference.codes import draw_modulations, intermediate_codes, latents, modulations_of, take
+from inr_gan_jax.inference.latents import draw_modulations, intermediate_codes, latents, modulations_of, take
 from inr_gan_jax.inference.loading import LoadedGenerator
 from inr_gan_jax.inference.pictures import render_bytes
-from inr_gan_jax.inference.style_mix import layer_numbers, mix, mixing_sheet, num_layers, parse_layers
+from inr_gan_jax.tools import style_mix
+from inr_gan_jax.tools.style_mix import layer_numbers, mix, mixing_sheet, num_layers, parse_layers
 from tests.closeness import assert_bytes_close, assert_close
 from tests.conftest import small_release_config, tiny_config
 from tests.inference.tools import random_generator, run_tool, write_run

@@ -11,12 +11,13 @@ import pytest
 from PIL import Image
 
 from inr_gan_jax.errors import UserError
-from inr_gan_jax.inference import pictures, pyramid, raw_picture, tile
+from inr_gan_jax.inference import pictures, pyramid, raw_picture
 from inr_gan_jax.inference.loading import LoadedGenerator
 from inr_gan_jax.inference.pyramid import PyramidOptions, build_pyramid
 from inr_gan_jax.inference.raw_picture import RawPicture
 from inr_gan_jax.ops.image_grid import to_uint8
 from inr_gan_jax.ops.viewport import Viewport
+from inr_gan_jax.tools import tile
 from tests.closeness import assert_bytes_close
 from tests.inference.tools import flags_of, image_of, loaded_paper, loaded_release, run_tool
 

@@ -12,9 +12,9 @@ import jax
 import numpy as np
 from absl import flags
 
-from inr_gan_jax.checkpoint import save_entries
-from inr_gan_jax.config import Config
-from inr_gan_jax.inference.codes import draw_modulations, take
+from inr_gan_jax.checkpoint.manager import save_entries
+from inr_gan_jax.config.parse import Config
+from inr_gan_jax.inference.latents import draw_modulations, take
 from inr_gan_jax.inference.loading import LoadedGenerator
 from inr_gan_jax.models.build import build_generator
 from inr_gan_jax.models.generator import Modulation

@@ -8,9 +8,9 @@ import pytest
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.metrics.devices import batch_devices
 from inr_gan_jax.metrics.feature_extraction import FeatureExtractor, collect, generated_batches, quantised
-from inr_gan_jax.metrics.feature_networks import load_feature_network
 from inr_gan_jax.metrics.feature_stats import FeatureStats
 from inr_gan_jax.metrics.frechet import frechet_distance
+from inr_gan_jax.metrics.networks.registry import load_feature_network
 from inr_gan_jax.metrics.real_images import RealImages
 from tests.metrics import golden
 from tests.metrics.tiny_network import random_images, tiny_network

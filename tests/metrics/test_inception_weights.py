@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from inr_gan_jax.errors import UserError
-from inr_gan_jax.metrics.inception import unit_shapes
-from inr_gan_jax.metrics.inception_weights import (
+from inr_gan_jax.metrics.networks.inception import unit_shapes
+from inr_gan_jax.metrics.networks.inception_weights import (
     InceptionWeights,
     graph_def_names,
     load_inception,

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from inr_gan_jax.errors import UserError
-from inr_gan_jax.metrics.vgg16 import (
+from inr_gan_jax.metrics.networks.vgg16 import (
     TAPS,
     convolution_shapes,
     load_vgg16,

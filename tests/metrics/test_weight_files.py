@@ -9,7 +9,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from inr_gan_jax.errors import UserError
-from inr_gan_jax.metrics.weight_files import channels_last, read_weights
+from inr_gan_jax.metrics.networks.weight_files import channels_last, read_weights
 from tests.importers.official_format import Call, Global, state_dict_of, write_torch_legacy, write_torch_zip
 
 SHAPES = {"conv.weight": (4, 3, 2, 5), "conv.bias": (4,), "fc.weight": (7, 4)}

@@ -5,8 +5,8 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from inr_gan_jax.metrics.feature_networks import FeatureNetwork
-from inr_gan_jax.metrics.layers import convolve_relu
+from inr_gan_jax.metrics.networks.layers import convolve_relu
+from inr_gan_jax.metrics.networks.registry import FeatureNetwork
 
 NUM_FEATURES = 5
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from inr_gan_jax.models.build import generator_of
-from inr_gan_jax.models.paper_inr import PaperNetwork
-from inr_gan_jax.models.paper_modulation import emitted_weights, modulation_shapes, num_emitted
-from inr_gan_jax.models.paper_settings import PaperBlock, PaperSettings
+from inr_gan_jax.models.paper.modulation import emitted_weights, modulation_shapes, num_emitted
+from inr_gan_jax.models.paper.network import PaperNetwork
+from inr_gan_jax.models.paper.settings import PaperBlock, PaperSettings
 from inr_gan_jax.ops.fourier_features import fixed_basis
 from inr_gan_jax.ops.viewport import Viewport
 

@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from configs import lsun
-from inr_gan_jax.config import Config
+from inr_gan_jax.config.parse import Config
 from inr_gan_jax.models.build import build_discriminator, build_generator
 from inr_gan_jax.models.generator import Generator
-from inr_gan_jax.models.paper_inr import PaperNetwork
-from inr_gan_jax.models.paper_modulation import num_emitted, unflatten_modulation
-from inr_gan_jax.models.paper_settings import PaperBlock, PaperSettings
+from inr_gan_jax.models.paper.modulation import num_emitted, unflatten_modulation
+from inr_gan_jax.models.paper.network import PaperNetwork
+from inr_gan_jax.models.paper.settings import PaperBlock, PaperSettings
 from inr_gan_jax.ops.viewport import Viewport
 from tests.conftest import tiny_config
 

@@ -10,8 +10,8 @@ import pytest
 
 from inr_gan_jax import losses
 from inr_gan_jax.models.discriminator import Discriminator
-from inr_gan_jax.models.paper_inr import PaperNetwork
-from inr_gan_jax.models.paper_modulation import unflatten_modulation
+from inr_gan_jax.models.paper.modulation import unflatten_modulation
+from inr_gan_jax.models.paper.network import PaperNetwork
 from inr_gan_jax.ops.viewport import Viewport
 from tests import golden_original
 from tests.golden.records import assert_matches, channels_last, load, relative_error

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from inr_gan_jax.models.mapping import truncate, updated_w_avg
-from inr_gan_jax.models.release_inr import ReleaseNetwork
-from inr_gan_jax.models.release_settings import CoordinateSettings, ReleaseSettings
+from inr_gan_jax.models.release.network import ReleaseNetwork
+from inr_gan_jax.models.release.settings import CoordinateSettings, ReleaseSettings
 from inr_gan_jax.models.variable_shapes import generator_shapes
 from inr_gan_jax.ops.table_lookup import TableRule
 from inr_gan_jax.ops.viewport import Viewport

@@ -12,7 +12,7 @@ import pytest
 from inr_gan_jax import losses
 from inr_gan_jax.models.layers import append_minibatch_stddev
 from inr_gan_jax.models.mapping import truncate, updated_w_avg
-from inr_gan_jax.models.release_layers import upsample
+from inr_gan_jax.models.release.layers import upsample
 from tests.golden.records import assert_matches, channels_last, load, relative_error
 from tests.golden_release import VARIANTS, Recording, float32_bar, noise_floors
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from etils import epath
 
-from inr_gan_jax.checkpoint import DAMAGED, Checkpointer
-from inr_gan_jax.config import Config
+from inr_gan_jax.checkpoint.manager import DAMAGED, Checkpointer
+from inr_gan_jax.config.parse import Config
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.storage import GrowingFile, append_line, is_remote
 from inr_gan_jax.training import loop

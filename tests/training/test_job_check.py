@@ -11,8 +11,8 @@ from etils import epath
 
 from inr_gan_jax import main
 from inr_gan_jax.errors import UserError
-from inr_gan_jax.training import job_check
-from inr_gan_jax.training.job_check import Machines, check_job
+from inr_gan_jax.planning import job_check
+from inr_gan_jax.planning.job_check import Machines, check_job
 from tests.conftest import tiny_config
 from tests.training.fake_bucket import make_fake_bucket
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from configs import lsun
-from inr_gan_jax.config import Config
+from inr_gan_jax.config.parse import Config
 from inr_gan_jax.importers.official_names import ArraySlot
 from inr_gan_jax.models.build import build_generator, discriminator_section, release_section
 from inr_gan_jax.training.optimizers import build_optimizers

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from inr_gan_jax.distributed.processes import Processes
 from inr_gan_jax.errors import UserError
-from inr_gan_jax.processes import Processes
 from inr_gan_jax.training.loop import FOLDERS_OF_A_HOST
 from tests.conftest import tiny_config
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from inr_gan_jax.checkpoint import latest_step
+from inr_gan_jax.checkpoint.manager import latest_step
 from inr_gan_jax.training.metric_writers import read_metrics
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -147,7 +147,7 @@ def test_run_that_is_stopped_killed_and_damaged_ends_bit_equal(tmp_path: Path, d
     assert len(starts) == 3
     assert {"command", "git_commit", "jax", "devices"} < set(starts[0])
 
-    pictures = [sys.executable, "-m", "inr_gan_jax.inference.gallery", f"--workdir={disturbed}"]
+    pictures = [sys.executable, "-m", "inr_gan_jax.tools.gallery", f"--workdir={disturbed}"]
     assert run(pictures, digits_root).returncode == 0
     names = {path.name for path in disturbed.iterdir()}
     assert {"samples.png", "super_resolution.png", "zoom_out.png", "training.png"} <= names
@@ -240,7 +240,7 @@ SIGNALS = {
 # All cases at once, in children of one process that has loaded everything.
 SENDER = """
 import os, signal, sys, time
-from inr_gan_jax.training.interruption import StopRequest
+from inr_gan_jax.distributed.interruption import StopRequest
 def send(mode, *steps):
     signal.signal(signal.SIGINT, signal.SIG_IGN if mode == "ignored" else signal.default_int_handler)
     with StopRequest() as stop:
@@ -361,10 +361,10 @@ def test_divergence_stops_and_keeps_only_finite_checkpoints(tmp_path: Path, digi
 
 
 def test_gallery_of_no_run_is_one_sentence(tmp_path: Path) -> None:
-    done = run([sys.executable, "-m", "inr_gan_jax.inference.gallery", f"--workdir={tmp_path / 'none'}"], tmp_path)
+    done = run([sys.executable, "-m", "inr_gan_jax.tools.gallery", f"--workdir={tmp_path / 'none'}"], tmp_path)
     assert done.returncode == 2
     assert "is no run folder" in done.stderr
     (tmp_path / "config.json").write_text(json.dumps({"name": 3}))
-    done = run([sys.executable, "-m", "inr_gan_jax.inference.gallery", f"--workdir={tmp_path}"], tmp_path)
+    done = run([sys.executable, "-m", "inr_gan_jax.tools.gallery", f"--workdir={tmp_path}"], tmp_path)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1

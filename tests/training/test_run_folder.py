@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 from etils import epath
 
-from inr_gan_jax.config import Config
-from inr_gan_jax.data.fit_image import FitSettings
-from inr_gan_jax.data.preparation import SetIdentity
-from inr_gan_jax.data.prepare_set import prepare_set
-from inr_gan_jax.data.set_writer import Options
+from inr_gan_jax.config.parse import Config
+from inr_gan_jax.data.prepare.fit_image import FitSettings
+from inr_gan_jax.data.prepare.preparation import SetIdentity
+from inr_gan_jax.data.prepare.prepare_set import prepare_set
+from inr_gan_jax.data.prepare.set_writer import Options
 from inr_gan_jax.errors import UserError
-from inr_gan_jax.training import dry_run, loop
+from inr_gan_jax.planning import dry_run
+from inr_gan_jax.training import loop
 from inr_gan_jax.training.run_folder import check_data, note_data, occupied
 from tests.conftest import tiny_config
 from tests.data.odd_images import colours, encoded, write_folder

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from inr_gan_jax.array_types import Array
-from inr_gan_jax.config import Config, ConfigError, ShardingConfig
+from inr_gan_jax.config.parse import Config, ConfigError, ShardingConfig
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.models.build import build_discriminator, build_generator
 from inr_gan_jax.training.optimizers import build_optimizers

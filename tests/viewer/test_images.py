@@ -6,12 +6,12 @@ import jax
 import numpy as np
 import pytest
 
-from inr_gan_jax.inference.codes import Truncation, draw_modulations, take
 from inr_gan_jax.inference.inr_file import load_inr, save_inr
-from inr_gan_jax.inference.interpolate import Interpolation
+from inr_gan_jax.inference.latent_paths import SPACES, Space
+from inr_gan_jax.inference.latents import Truncation, draw_modulations, take
 from inr_gan_jax.inference.pictures import render
-from inr_gan_jax.inference.routes import SPACES, Space
-from inr_gan_jax.inference.style_mix import mix
+from inr_gan_jax.tools.interpolate import Interpolation
+from inr_gan_jax.tools.style_mix import mix
 from inr_gan_jax.viewer.images import Images
 from inr_gan_jax.viewer.scene import ImageChoice
 from tests.closeness import assert_close

@@ -5,7 +5,7 @@ from typing import Any
 import tensorflow_datasets as tfds
 
 from inr_gan_jax.data.builders.record_builder import RecordBuilder
-from inr_gan_jax.data.fit_image import FitSettings, FittedImage
+from inr_gan_jax.data.prepare.fit_image import FitSettings, FittedImage
 
 
 class ImageArchive(RecordBuilder, skip_registration=True):

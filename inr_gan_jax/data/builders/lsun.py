@@ -7,8 +7,8 @@ from typing import Any
 import tensorflow_datasets as tfds
 
 from inr_gan_jax.data.builders.record_builder import RecordBuilder
-from inr_gan_jax.data.fit_image import FittedImage
-from inr_gan_jax.data.image_sources import is_lmdb
+from inr_gan_jax.data.prepare.fit_image import FittedImage
+from inr_gan_jax.data.prepare.sources import is_lmdb
 
 SCENES = (
     "classroom", "bedroom", "bridge", "church_outdoor", "conference_room", "dining_room", "kitchen", "living_room",

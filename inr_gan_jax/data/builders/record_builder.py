@@ -8,8 +8,8 @@ from typing import Any
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core.dataset_builder import FileReaderBuilder
 
-from inr_gan_jax.data.fit_image import FittedImage
-from inr_gan_jax.data.shards import Conversion, Shard
+from inr_gan_jax.data.prepare.fit_image import FittedImage
+from inr_gan_jax.data.prepare.shards import Conversion, Shard
 
 
 class RecordBuilder(FileReaderBuilder, skip_registration=True):

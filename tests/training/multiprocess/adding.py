@@ -7,9 +7,9 @@ import numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from configs import digits
-from inr_gan_jax.config import Config
-from inr_gan_jax.data.dataset import Dataset
-from inr_gan_jax.data.input_pipeline import BatchIterator, make_iterator
+from inr_gan_jax.config.parse import Config
+from inr_gan_jax.data.read.dataset import Dataset
+from inr_gan_jax.data.read.pipeline import BatchIterator, make_iterator
 
 
 def make_data(rows: Sequence[int] | None = None) -> BatchIterator:

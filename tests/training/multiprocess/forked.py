@@ -16,7 +16,9 @@ from pathlib import Path
 
 _CONTEXT = multiprocessing.get_context("forkserver")
 # Only what starts no thread and looks for no device when it is imported.
-_CONTEXT.set_forkserver_preload(["inr_gan_jax.command_line", "inr_gan_jax.processes", "inr_gan_jax.checkpoint"])
+_CONTEXT.set_forkserver_preload(
+    ["inr_gan_jax.cli.command", "inr_gan_jax.distributed.processes", "inr_gan_jax.checkpoint.manager"]
+)
 
 
 class Member:

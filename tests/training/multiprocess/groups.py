@@ -69,9 +69,10 @@ def finish(process: subprocess.Popen | Member, seconds: float = 60) -> Ended:
 # A group of processes: `group` is what they know of each other. No device is looked for unless the body does it.
 _MEETING = """
 import os, signal, sys, time
-from inr_gan_jax import command_line, processes
+from inr_gan_jax.cli import command as command_line
+from inr_gan_jax.distributed import processes
 from inr_gan_jax.errors import MachineError, UserError
-from inr_gan_jax.training.interruption import RunInterruptedError, StopRequest
+from inr_gan_jax.distributed.interruption import RunInterruptedError, StopRequest
 def main(arguments):
     with processes.joined(processes.Membership(sys.argv[1], int(sys.argv[2]), int(sys.argv[3])), 20) as group:
         index = group.index

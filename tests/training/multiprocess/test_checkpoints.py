@@ -10,15 +10,15 @@ import jax
 import numpy as np
 import pytest
 
-from inr_gan_jax.checkpoint import Checkpointer, latest_step
+from inr_gan_jax.checkpoint.manager import Checkpointer, latest_step
 from tests.training.multiprocess.adding import add, fresh, make_data
 from tests.training.multiprocess.groups import finish, meet, wait_until
 
 # Each step adds the labels of its batch to all rows, so that the state tells which images were shown, and how often.
 PROGRAM = """
 import jax
-from inr_gan_jax.checkpoint import Checkpointer
-from inr_gan_jax.data.device_prefetch import device_prefetch, rows_of_process
+from inr_gan_jax.checkpoint.manager import Checkpointer
+from inr_gan_jax.data.read.prefetch import device_prefetch, rows_of_process
 from tests.training.multiprocess.adding import add, fresh, make_data, shardings
 rows, whole = shardings()
 iterator = device_prefetch(make_data(rows_of_process(rows, 8)), rows)

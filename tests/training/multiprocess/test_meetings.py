@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from inr_gan_jax.distributed.devices import silent_fallback
+from inr_gan_jax.distributed.processes import Membership, Processes
+from inr_gan_jax.distributed.watch import TurnGate
 from inr_gan_jax.errors import UserError
-from inr_gan_jax.found_devices import silent_fallback
-from inr_gan_jax.process_watch import TurnGate
-from inr_gan_jax.processes import Membership, Processes
 from tests.training.multiprocess.forked import Member
 from tests.training.multiprocess.groups import Ended, finish, free_port, meet, start
 
@@ -178,13 +178,15 @@ def test_another_platform_than_expected_is_one_sentence_and_writes_nothing(tmp_p
 
 
 NO_ENVIRONMENT = """
-from inr_gan_jax import command_line, processes
+from inr_gan_jax.cli import command as command_line
+from inr_gan_jax.distributed import processes
 def main(arguments):
     with processes.joined(processes.Membership()): pass
 command_line.run(main)
 """
 NO_DEVICE = """
-from inr_gan_jax import command_line, found_devices
+from inr_gan_jax.cli import command as command_line
+from inr_gan_jax.distributed import devices as found_devices
 command_line.run(lambda arguments: print(found_devices.check_devices("tpu")))
 """
 

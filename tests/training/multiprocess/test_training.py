@@ -14,9 +14,9 @@ import jax
 import numpy as np
 import pytest
 
-from inr_gan_jax.checkpoint import latest_step
-from inr_gan_jax.config import Config
-from inr_gan_jax.process_watch import LOST_BEATS
+from inr_gan_jax.checkpoint.manager import latest_step
+from inr_gan_jax.config.parse import Config
+from inr_gan_jax.distributed.watch import LOST_BEATS
 from inr_gan_jax.training import loop
 from inr_gan_jax.training.metric_writers import read_metrics
 from inr_gan_jax.training.run_folder import CONFIG_FILE

@@ -1,0 +1,432 @@
+"""Checkpoints of a run folder: any pytree of arrays and the position in the data, checked when they are read again."""
+
+import contextlib
+import math
+import shutil
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import grain
+import jax
+import orbax.checkpoint as ocp
+from etils import epath
+from orbax.checkpoint import checkpoint_managers
+
+from inr_gan_jax.checkpoint.reading import (
+    DATA,
+    POSITION_FILE,
+    STATE,
+    newest_sound,
+    quieten_orbax,
+    read_checkpoint,
+    reason_of,
+)
+from inr_gan_jax.checkpoint.record import CheckpointRecord, DamagedError, describe_arrays, read_record
+from inr_gan_jax.distributed.processes import Processes
+from inr_gan_jax.errors import MachineError, UserError
+from inr_gan_jax.storage import absolute, is_remote, move_folder
+
+# Damaged checkpoints are moved here, beside the folder of the checkpoints.
+DAMAGED = "damaged-checkpoints"
+
+_PARTIAL = ocp.utils.TMP_DIR_SUFFIX
+# What orbax writes last into a checkpoint in a bucket.
+_COMMITTED = "commit_success.txt"
+# Seconds after which nothing is written any more for a checkpoint that failed.
+_LATE_WRITES = 0.5
+
+_T = TypeVar("_T")
+
+
+class CheckpointNotWrittenError(MachineError):
+    """A checkpoint could not be written; those before it are as they were, and the next may be written again."""
+
+
+class DamagedCheckpointError(UserError):
+    """A checkpoint is not what was saved."""
+
+
+class Checkpointer:
+    """Writes checkpoints in the background, keeps the ones that matter and finds the newest sound one again.
+
+    Several processes write and read together, each its part of the arrays, into one folder that all see; they call the
+    same methods in the same order. The first of them does the rest and decides which checkpoint is taken.
+
+    Args:
+        directory: of the checkpoints; made on the first save. What an interrupted save left in it is removed.
+        keep: newest checkpoints to keep.
+        keep_every: checkpoints whose step is a multiple of it are kept too; 0 for none.
+        metric: name of the value that `save` is given; the checkpoint with the smallest value is kept too. Values that
+            were saved under another name are not compared. None keeps no best one.
+        processes: that save and restore together; this one alone when not given.
+    """
+
+    def __init__(
+        self,
+        directory: epath.PathLike,
+        keep: int,
+        *,
+        keep_every: int = 0,
+        metric: str | None = None,
+        processes: Processes | None = None,
+    ) -> None:
+        quieten_orbax()
+        self._directory, self._processes = epath.Path(directory), processes or Processes()
+        self._metric = metric or ""
+        self._policies: list[checkpoint_managers.PreservationPolicy] = [checkpoint_managers.LatestN(keep)]
+        if keep_every:
+            self._policies.append(checkpoint_managers.EveryNSteps(keep_every))
+        if metric:
+            self._policies.append(_KeepBest(self._best_of))
+        self._values: dict[int, float] = {}
+        for step, value in self._processes.from_first("read the records of the checkpoints", self._saved_values):
+            self._values[step] = value
+        self._in_flight: CheckpointRecord | None = None
+        self._not_written: dict[int, Exception] = {}
+        self._manager = self._open_manager()
+
+    def steps(self) -> list[int]:
+        """Steps of the checkpoints on disk, sound or not, rising."""
+        return _steps_in(self._directory)
+
+    def best_step(self) -> int | None:
+        """Step of the checkpoint with the smallest value of the metric, the newest of equal ones; None without any."""
+        return self._best_of(self.steps())
+
+    def save(self, step: int, state: Any, iterator: grain.DatasetIterator, metric: float | None = None) -> None:
+        """Saves state and data position; returns once both are copied, and writes on in the background.
+
+        A step that is on disk already is left as it is: after going back, `delete_after` comes first.
+
+        Args:
+            step: number of the checkpoint.
+            state: pytree of arrays.
+            iterator: whose position is saved.
+            metric: value of the metric; None where none was measured. One that is not finite never is the best.
+
+        Raises:
+            CheckpointNotWrittenError: if this checkpoint or the one before it could not be written. In the second case
+                this one has been begun nevertheless. Older checkpoints are untouched and the run may go on.
+        """
+        if metric is not None and not self._metric:
+            raise ValueError(f"metric is {metric}, expected None where the checkpointer was given no name of a metric")
+        self._finish()
+        if step not in self.steps():
+            value = {self._metric: float(metric)} if metric is not None and math.isfinite(metric) else {}
+            self._begin(CheckpointRecord(step, describe_arrays(state), value), state, iterator.get_state())
+        self._report()
+
+    def restore(self, state: _T, iterator: grain.DatasetIterator, at_most: int | None = None) -> tuple[_T, int] | None:
+        """Restores the newest checkpoint that is sound.
+
+        Every damaged one that is newer is named in one printed sentence and moved beside the folder of the checkpoints.
+
+        Args:
+            state: gives structure, shapes and placement, on any number of devices; its values are not used.
+            iterator: set to the saved position.
+            at_most: newest step to consider, for going back; None considers all.
+
+        Returns:
+            The state and its step, or None when there is no checkpoint.
+
+        Raises:
+            UserError: if all are damaged, or one is of another network; nothing has been moved then.
+        """
+        self._finish()
+        saved = self._processes.from_first("list the checkpoints", self.steps)
+        steps = [step for step in saved if at_most is None or step <= at_most]
+        if not steps:
+            return None
+        target = jax.tree.map(ocp.utils.to_shape_dtype_struct, state)
+
+        def read(path: epath.Path) -> _T:
+            return read_checkpoint(path, target, iterator, self._processes)
+
+        restored, step, damaged = newest_sound(self._directory, steps, read)
+
+        def move_aside() -> None:
+            for bad, reason in damaged.items():
+                moved = self._move_aside(bad)
+                print(
+                    f"checkpoint {bad} is damaged ({reason}), so it was moved to {moved} and checkpoint {step} is used",
+                    flush=True,
+                )
+
+        if damaged:
+            self._processes.from_first("move damaged checkpoints", move_aside)
+            self._reopen_manager()
+        return restored, step
+
+    def delete_after(self, step: int) -> None:
+        """Deletes the checkpoints that are newer than a step, so that a run that went back can save them anew.
+
+        Raises:
+            UserError: if one cannot be deleted.
+        """
+        self._finish()
+
+        def delete() -> None:
+            # The newest first: what is left if this is interrupted is a run that went on less far.
+            for newer in reversed([other for other in self.steps() if other > step]):
+                path = self._directory / str(newer)
+                try:
+                    _delete_checkpoint(path)
+                except OSError as error:
+                    raise UserError(f"checkpoint {path} cannot be deleted ({reason_of(error)})") from error
+
+        self._processes.from_first("delete checkpoints", delete)
+        self._values = {kept: value for kept, value in self._values.items() if kept <= step}
+        self._reopen_manager()
+
+    def wait(self) -> None:
+        """Waits until everything is on disk.
+
+        Raises:
+            CheckpointNotWrittenError: if a checkpoint could not be written.
+        """
+        self._finish()
+        self._report()
+
+    def close(self) -> None:
+        """Waits until everything is on disk and lets go of it.
+
+        Raises:
+            CheckpointNotWrittenError: if a checkpoint could not be written and neither `save` nor `wait` said so.
+        """
+        self._finish()
+        self._manager.close()
+        self._report()
+
+    def _begin(self, record: CheckpointRecord, state: Any, position: dict[str, Any]) -> None:
+        """Copies the state and begins to write it."""
+        items = {STATE: ocp.args.StandardSave(state), DATA: ocp.args.JsonSave(position)}
+        if self._metric in record.metric:
+            self._values[record.step] = record.metric[self._metric]
+        self._in_flight = record
+        try:
+            if self._processes.is_first:
+                self._check_space(state)
+            self._manager.save(record.step, args=ocp.args.Composite(**items), force=True)
+        except Exception as error:  # orbax and tensorstore raise many kinds
+            self._in_flight = None
+            self._give_up(record.step, error)
+
+    def _complete(self) -> None:
+        """Adds the record to a checkpoint whose files are complete, in the background, before it counts as one."""
+        if self._in_flight:
+            path = self._directory / str(self._in_flight.step)
+            partial = path.with_name(path.name + _PARTIAL)
+            # In a bucket nothing can be renamed: there a last file makes it count.
+            self._in_flight.write(partial if partial.exists() else path)
+
+    def _finish(self) -> None:
+        """Waits for the checkpoint that is being written; keeps what went wrong for `_report`."""
+        try:
+            self._manager.wait_until_finished()
+        except Exception as error:  # whatever the threads of orbax and tensorstore ran into
+            if self._in_flight:
+                self._give_up(self._in_flight.step, error)
+        self._in_flight = None
+
+    def _give_up(self, step: int, error: Exception) -> None:
+        """Notes that a step was not written, and removes what there is of it.
+
+        Raises:
+            CheckpointNotWrittenError: among several processes, as the others wait for this one to write its part.
+        """
+        if self._processes.count > 1:
+            raise CheckpointNotWrittenError(
+                f"checkpoint {step} could not be written to {self._directory} ({reason_of(error)})"
+            ) from error
+        if step not in self.steps():  # it is there when only the deletion of older ones failed
+            self._not_written[step] = error
+            self._values.pop(step, None)
+        # Threads of tensorstore that still write would make the folder again.
+        time.sleep(_LATE_WRITES)
+        self._reopen_manager()
+
+    def _report(self) -> None:
+        """Raises what went wrong, once."""
+        failed, self._not_written = self._not_written, {}
+        if failed:
+            names = f"checkpoint{'s' if len(failed) > 1 else ''} {' and '.join(map(str, failed))}"
+            steps = ", ".join(map(str, self.steps()))
+            left = f"the older ones are intact: {steps}" if steps else "there is no older one"
+            last = list(failed.values())[-1]
+            raise CheckpointNotWrittenError(
+                f"{names} could not be written to {self._directory} ({reason_of(last)}); {left}"
+            ) from last
+
+    def _check_space(self, state: Any) -> None:
+        """Refuses to fill a disk to the brim, which would stop the log files of the run as well."""
+        if is_remote(self._directory):
+            return
+        folder = next(path for path in (self._directory, *self._directory.parents) if path.exists())
+        needed, free = sum(leaf.nbytes for leaf in jax.tree.leaves(state)), shutil.disk_usage(folder).free
+        if free < needed:
+            raise OSError(f"it needs {needed / 2**20:,.1f} MiB and {free / 2**20:,.1f} MiB are free")
+
+    def _open_manager(self) -> checkpoint_managers.CheckpointManager:
+        """A manager that knows what is on disk now; orbax does not look again by itself."""
+        self._processes.from_first("remove unfinished checkpoints", self._remove_unfinished)
+        options = checkpoint_managers.CheckpointManagerOptions(
+            preservation_policy=checkpoint_managers.AnyPreservationPolicy(self._policies),
+            create=False,
+            # Or else a damaged file of times would stop the program here.
+            lightweight_initialize=True,
+            # In the background a folder that cannot be made is waited for until a time-out.
+            async_options=ocp.AsyncOptions(
+                create_directories_asynchronously=False, post_finalization_callback=self._complete
+            ),
+        )
+        # Where grain itself would write the position, but in the background.
+        registry = ocp.DefaultCheckpointHandlerRegistry()
+        registry.add(DATA, ocp.args.JsonSave, ocp.JsonCheckpointHandler(POSITION_FILE))
+        return checkpoint_managers.CheckpointManager(
+            absolute(self._directory), options=options, handler_registry=registry
+        )
+
+    def _remove_unfinished(self) -> None:
+        if not self._directory.is_dir():
+            return
+        for path in self._directory.iterdir():
+            if _PARTIAL in path.name or (path.name.isdigit() and not _is_finished(path)):
+                with contextlib.suppress(OSError):
+                    path.rmtree(missing_ok=True)
+
+    def _saved_values(self) -> list[tuple[int, float]]:
+        """Steps and values of the metric on disk."""
+        values = []
+        for step in self.steps() if self._metric else ():
+            with contextlib.suppress(DamagedError):
+                record = read_record(self._directory / str(step))
+                if self._metric in record.metric:
+                    values.append((step, record.metric[self._metric]))
+        return values
+
+    def _reopen_manager(self) -> None:
+        with contextlib.suppress(Exception):  # what it failed at has been noted
+            self._manager.close()
+        self._manager = self._open_manager()
+
+    def _move_aside(self, step: int) -> epath.Path:
+        """Moves a checkpoint out of the folder, to a name that is free."""
+        source, folder = self._directory / str(step), self._directory.parent / DAMAGED
+        names = (f"{step}-{number}" if number else str(step) for number in range(2**31))
+        target = next(folder / name for name in names if not (folder / name).exists())
+        try:
+            move_folder(source, target)
+        except OSError as error:
+            raise UserError(f"damaged checkpoint {source} cannot be moved to {target} ({reason_of(error)})") from error
+        return target
+
+    def _best_of(self, steps: Iterable[int]) -> int | None:
+        measured = [step for step in steps if step in self._values]
+        return min(measured, key=lambda step: (self._values[step], -step), default=None)
+
+
+class _KeepBest(checkpoint_managers.PreservationPolicy):
+    """Keeps the best step; unlike `BestN` of orbax it needs no metric that orbax has read from disk."""
+
+    def __init__(self, best_of: Callable[[Iterable[int]], int | None]) -> None:
+        self._best_of = best_of
+
+    def should_preserve(
+        self, checkpoints: Sequence[checkpoint_managers.PolicyCheckpointInfo], *, context: Any
+    ) -> Sequence[bool]:
+        del context
+        best = self._best_of(info.step for info in checkpoints)
+        return [info.step == best for info in checkpoints]
+
+
+def latest_step(directory: epath.PathLike) -> int | None:
+    """The step of the newest complete checkpoint in a directory, sound or not, or None."""
+    return max(_steps_in(epath.Path(directory)), default=None)
+
+
+def _delete_checkpoint(path: epath.Path) -> None:
+    """Deletes a checkpoint such that what is left of an interrupted deletion does not look like one."""
+    if is_remote(path):
+        (path / _COMMITTED).unlink(missing_ok=True)
+        path.rmtree()
+        return
+    path.rename(path.with_name(path.name + _PARTIAL)).rmtree()
+
+
+def restore_newest_entries(directory: epath.PathLike, entries: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
+    """Restores some entries of the newest state that is sound, and prints a sentence about every damaged one.
+
+    Nothing is moved or written, so a run that is under way is not disturbed.
+
+    Args:
+        directory: of the checkpoints.
+        entries: as for `restore_entries`.
+
+    Returns:
+        The entries, and the step of the checkpoint that they come from.
+
+    Raises:
+        UserError: if there is no checkpoint, all are damaged, or the newest sound one is of another network.
+    """
+    directory = epath.Path(directory)
+    steps = _steps_in(directory)
+    if not steps:
+        raise UserError(f"{directory} holds no checkpoint yet, let the run go on until its first one")
+    restored, step, damaged = newest_sound(directory, steps, lambda path: read_checkpoint(path, _placed(entries)))
+    for bad, reason in damaged.items():
+        print(f"checkpoint {directory / str(bad)} is damaged ({reason}), so checkpoint {step} is used", flush=True)
+    return restored, step
+
+
+def restore_entries(directory: epath.PathLike, step: int, entries: Mapping[str, Any]) -> dict[str, Any]:
+    """Restores some entries of a saved state, without the rest.
+
+    Args:
+        directory: of the checkpoints.
+        step: which one.
+        entries: name of each, such as `ema_params`, to a pytree of `jax.ShapeDtypeStruct` with the shapes expected.
+
+    Returns:
+        The entries, on the default device.
+
+    Raises:
+        DamagedCheckpointError: if the checkpoint cannot be read or is not what was saved.
+        UserError: if it is of another network.
+    """
+    path = epath.Path(directory) / str(step)
+    try:
+        return read_checkpoint(path, _placed(entries))
+    except DamagedError as error:
+        raise DamagedCheckpointError(f"checkpoint {path} is damaged ({error})") from error
+
+
+def save_entries(directory: epath.PathLike, step: int, entries: Mapping[str, Any]) -> None:
+    """Saves entries that `restore_entries` reads, as an imported network needs them.
+
+    Args:
+        directory: of the checkpoints.
+        step: number of the checkpoint.
+        entries: name of each to a pytree of arrays.
+    """
+    path = absolute(directory) / str(step)
+    with ocp.PyTreeCheckpointer() as checkpointer:
+        checkpointer.save(path / STATE, args=ocp.args.PyTreeSave(dict(entries)))
+    CheckpointRecord(step, describe_arrays(dict(entries))).write(path)
+
+
+def _steps_in(directory: epath.Path) -> list[int]:
+    if not directory.is_dir():
+        return []
+    return sorted(int(path.name) for path in directory.iterdir() if path.name.isdigit() and _is_finished(path))
+
+
+def _is_finished(path: epath.Path) -> bool:
+    """Whether a folder with the name of a checkpoint is one: in a bucket a last file says so."""
+    return not is_remote(path) or (path / _COMMITTED).exists()
+
+
+def _placed(entries: Mapping[str, Any]) -> dict[str, Any]:
+    """The shapes of entries with the default device as their place."""
+    sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), dict(entries))

@@ -1,0 +1,1 @@
+"""From images of users to a prepared set."""

@@ -1,0 +1,147 @@
+"""SIGTERM, which preempted machines and schedulers send, and Ctrl-C: finish the step, save, leave."""
+
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from types import TracebackType
+from typing import Any
+
+from inr_gan_jax.distributed.processes import Processes
+from inr_gan_jax.distributed.watch import BEAT_SECONDS, LAST_BEATS
+
+# Exit codes of a run that was stopped and saved: schedulers take 0 for a clean end, shells 130 for Ctrl-C.
+_EXIT_SAVED = {signal.SIGTERM: 0, signal.SIGINT: 130}
+# And of one that is ended at once.
+_EXIT_AT_ONCE = {signal.SIGTERM: 143, signal.SIGINT: 130}
+_NAMES = {signal.SIGTERM: "SIGTERM", signal.SIGINT: "Ctrl-C"}
+# Signals that come closer together are one wish: GNU `timeout` signals its child and then the group, a terminal the
+# group while a script passes its own signal on.
+_SECONDS_OF_ONE_WISH = 1.0
+
+
+class RunInterruptedError(Exception):
+    """Raised out of long work between two steps, such as an evaluation, when the run is asked to stop."""
+
+
+class StopRequest:
+    """Notices SIGTERM and Ctrl-C (SIGINT) while it is entered.
+
+    The first one asks the run to stop at the next step; before there is anything to save it ends the program at once.
+    Another one ends the program at once if it comes a second or more after the first. A process that was started with
+    SIGINT ignored, as in the background of a script, keeps ignoring it.
+
+    Among several processes, one that any of them got counts for all, and they agree on the step that they stop before.
+
+    A thread waits for the signals, because Python's own handlers do not run while the compiler or a device is waited
+    for.
+
+    Args:
+        processes: of the run.
+
+    Attributes:
+        is_requested: whether a signal came, to any process.
+    """
+
+    def __init__(self, processes: Processes | None = None) -> None:
+        self.is_requested = False
+        self._has_progress = False
+        # The first signal of this process, and when it came.
+        self._number: int | None = None
+        self._came_at = 0.0
+        self._processes = processes or Processes()
+        self._watch = self._processes.watch
+        if self._watch:
+            self._watch.on_stop = self._note_request
+            self._watch.on_agreement = self._end_without_progress
+        self._is_installed = threading.current_thread() is threading.main_thread()
+
+    @property
+    def reason(self) -> str:
+        """What asks the run to stop."""
+        return "a signal to another process" if self._number is None else _NAMES[signal.Signals(self._number)]
+
+    @property
+    def exit_code(self) -> int:
+        """What a run ends with that was stopped and saved, or was not stopped."""
+        return 0 if self._number is None else _EXIT_SAVED[signal.Signals(self._number)]
+
+    def __enter__(self) -> "StopRequest":
+        if self._is_installed:
+            self._reader, writer = socket.socketpair()
+            self._writer = writer
+            writer.setblocking(False)
+            self._old_handlers: dict[int, Any] = {
+                number: signal.signal(number, lambda number, frame: None)
+                for number in _NAMES
+                if signal.getsignal(number) != signal.SIG_IGN
+            }
+            self._old_descriptor = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+            threading.Thread(target=self._wait, daemon=True).start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._is_installed:
+            signal.set_wakeup_fd(self._old_descriptor)
+            for number, handler in self._old_handlers.items():
+                signal.signal(number, handler)
+            # Ends the thread.
+            self._writer.close()
+
+    def may_begin(self) -> bool:
+        """Whether another step may begin; the same in all processes, whenever they ask."""
+        return self._watch.gate.may_begin() if self._watch else not self.is_requested
+
+    def note_progress(self) -> None:
+        """Says that a step has been done: there is something to save."""
+        if not self._has_progress:
+            self._has_progress = True
+            if self._watch:
+                self._watch.note_progress()
+
+    def check(self) -> None:
+        """Stops long work.
+
+        Raises:
+            RunInterruptedError: if the run is asked to stop.
+        """
+        if self.is_requested:
+            raise RunInterruptedError
+
+    def _wait(self) -> None:
+        while received := self._reader.recv(1):
+            if received[0] not in self._old_handlers:
+                continue
+            if self._number is not None:
+                if time.monotonic() - self._came_at >= _SECONDS_OF_ONE_WISH:
+                    os._exit(_EXIT_AT_ONCE[signal.Signals(received[0])])
+                continue
+            self._number, self._came_at = received[0], time.monotonic()
+            if self._watch:
+                self._watch.ask_to_stop()
+            self._note_request()
+            if not self._watch:
+                self._end_without_progress(self._has_progress)
+        self._reader.close()
+
+    def _note_request(self) -> None:
+        self.is_requested = True
+
+    def _end_without_progress(self, has_progress: bool) -> None:
+        """Ends the program at once where nothing would be lost: the first step is compiled for minutes."""
+        if has_progress:
+            if self._processes.is_first:
+                text = f"{self.reason}: saving after this step; a second signal ends the run at once, unsaved"
+                print(text, file=sys.stderr, flush=True)
+            return
+        if self._processes.is_first:
+            print(f"stopped by {self.reason} before the first step; nothing is lost", flush=True)
+            if self._watch:
+                # The others read here that all agree.
+                time.sleep(LAST_BEATS * BEAT_SECONDS)
+        sys.stdout.flush()
+        os._exit(self.exit_code)

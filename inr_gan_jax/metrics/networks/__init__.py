@@ -1,0 +1,1 @@
+"""Feature networks and the files of their weights."""

@@ -1,0 +1,1 @@
+"""The generator of arXiv 2011.12026v2."""

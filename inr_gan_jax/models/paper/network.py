@@ -1,0 +1,290 @@
+"""The `paper` model: a hypernetwork that emits the modulation of a multi-scale INR, and the INR itself.
+
+Source of this module: arXiv 2011.12026v2. Everything is written for one sample; map it with `jax.vmap`.
+"""
+
+import functools
+import itertools
+import math
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from inr_gan_jax.array_types import Array, along_last, check_shape, in_precision
+from inr_gan_jax.models.paper.modulation import (
+    BlockModulation,
+    EmittedLayer,
+    LayerModulation,
+    PaperModulation,
+    emitted_weights,
+    image_weight,
+    num_emitted,
+    unflatten_modulation,
+)
+from inr_gan_jax.models.paper.settings import CONNECTOR_GAIN, HIDDEN_GAIN, PaperSettings
+from inr_gan_jax.ops.fourier_features import box_average, centred_coordinates, fourier_features
+from inr_gan_jax.ops.resample import take_cells
+from inr_gan_jax.ops.viewport import BlockGrid, Viewport, block_grids
+
+# Emitted biases of hidden layers and of ToRGB are scaled by this on top of their layer's weight scale.
+_BIAS_SCALE = 0.2
+
+
+def _uniform_fan_in(fan_in: int) -> Callable[..., Array]:
+    """Initialiser U(-1 / sqrt(fan_in), 1 / sqrt(fan_in)) for kernel and bias alike."""
+    bound = 1 / math.sqrt(fan_in)
+    return lambda key, shape, dtype=jnp.float32: jax.random.uniform(key, shape, dtype, -bound, bound)
+
+
+def _emitted_bias(settings: PaperSettings) -> Callable[..., Array]:
+    """Initialiser of the bias of the connector: what all images have in common at the beginning.
+
+    Layers that are emitted whole begin as their shared counterparts would, with standard normal weights before scaling.
+    """
+    small = _uniform_fan_in(settings.mapping_dim**2)
+    if settings.modulation != "full":
+        return small
+
+    def initialise(key: Array, shape: tuple[int, ...], dtype: jnp.dtype = jnp.float32) -> Array:
+        weights = jax.random.normal(jax.random.fold_in(key, 1), shape, dtype)
+        return jnp.where(emitted_weights(settings), weights, small(key, shape, dtype))
+
+    return initialise
+
+
+class Hypernetwork(nn.Module):
+    """Residual MLP from a latent code to all parameters that one image does not share with the others.
+
+    Attributes:
+        settings: of the generator.
+    """
+
+    settings: PaperSettings
+
+    def setup(self) -> None:
+        settings = self.settings
+        if settings.c_dim:
+            self.class_embedding = nn.Dense(
+                settings.class_embedding_dim, use_bias=False, kernel_init=nn.initializers.normal(1.0)
+            )
+        in_dims = [settings.z_dim + (settings.class_embedding_dim if settings.c_dim else 0)]
+        in_dims += [settings.mapping_dim] * (settings.num_mapping_layers - 1)
+        self.mapping = [
+            nn.Dense(settings.mapping_dim, kernel_init=_uniform_fan_in(dim), bias_init=_uniform_fan_in(dim))
+            for dim in in_dims
+        ]
+        self.branch_weights = [
+            self.param(f"branch_weight_{index}", nn.initializers.constant(0.1), ())
+            for index in range(1, settings.num_mapping_layers)
+        ]
+        dim = settings.mapping_dim
+        self.connector = nn.Dense(
+            num_emitted(settings), kernel_init=_uniform_fan_in(dim), bias_init=_emitted_bias(settings)
+        )
+
+    def latent(self, z: Array, c: Array | None = None) -> Array:
+        """Maps z [z_dim] (and c [c_dim], one-hot) to the hidden code [mapping_dim]."""
+        settings = self.settings
+        check_shape("z", z, (settings.z_dim,))
+        if settings.c_dim:
+            if c is None:
+                raise ValueError("the generator is conditional but got no label")
+            check_shape("c", c, (settings.c_dim,))
+            z = jnp.concatenate([z, self.class_embedding(c)])
+        hidden = jax.nn.relu(self.mapping[0](z))
+        for layer, weight in zip(self.mapping[1:], self.branch_weights, strict=True):
+            hidden = hidden + weight * jax.nn.relu(layer(hidden))
+        return hidden
+
+    def emit(self, hidden: Array) -> Array:
+        """Maps the hidden code [mapping_dim] to the emitted vector [num_emitted]."""
+        return self.connector(hidden)
+
+
+class ModulatedDense(nn.Module):
+    """Dense layer whose weight is made for one image, most often from a shared one, and whose bias is emitted.
+
+    Attributes:
+        settings: of the generator.
+        in_features, out_features: widths.
+        gain: the weight starts with the deviation gain / sqrt(in_features).
+        bias_gain: factor of the emitted bias on top of that.
+    """
+
+    settings: PaperSettings
+    in_features: int
+    out_features: int
+    gain: float
+    bias_gain: float
+
+    @nn.compact
+    def __call__(self, modulation: LayerModulation, *parts: Array) -> Array:
+        """Applies the weight of one image, in the precision of what it is applied to.
+
+        Args:
+            modulation: of this layer.
+            parts: [..., features], whose features together are `in_features`. Each gets its rows of the weight: joined,
+                they would be copied, and coordinates that XLA joins to features are embedded anew in every layer.
+
+        Returns:
+            [..., out_features].
+        """
+        scale = self.gain / math.sqrt(self.in_features)
+        kernel = None
+        if not isinstance(modulation, EmittedLayer):
+            stddev = 1.0 if self.settings.equalised_lr else scale
+            kernel = self.param("kernel", nn.initializers.normal(stddev), (self.in_features, self.out_features))
+        weight = image_weight(self.settings, kernel, modulation, self.gain)
+        weight = weight.astype(parts[0].dtype)
+        bias = along_last(scale * self.bias_gain * modulation.bias, parts[0].ndim)
+        ends = list(itertools.accumulate(part.shape[-1] for part in parts))
+        products = [part @ rows for part, rows in zip(parts, jnp.split(weight, ends[:-1]), strict=True)]
+        return functools.reduce(jnp.add, products) + bias.astype(weight.dtype)
+
+
+class PaperINRBlock(nn.Module):
+    """One scale of the INR: coordinates enter at every layer.
+
+    Attributes:
+        settings: of the generator.
+        index: which block.
+    """
+
+    settings: PaperSettings
+    index: int
+
+    def _dense(self, in_features: int, out_features: int, gain: float, bias_gain: float, name: str) -> ModulatedDense:
+        return ModulatedDense(self.settings, in_features, out_features, gain, bias_gain, name=name)
+
+    @nn.compact
+    def __call__(self, features: Array | None, grid: BlockGrid, modulation: BlockModulation) -> Array:
+        """Evaluates the block on its lattice.
+
+        Args:
+            features: [height, width, features] of the block before, on its own lattice; None for a block without.
+            grid: the lattice to evaluate on.
+            modulation: of this block.
+
+        Returns:
+            [*grid.size, features].
+        """
+        settings, block = self.settings, self.settings.blocks[self.index]
+        # Phases reach hundreds of radians, so waves are computed before the precision is lowered.
+        embedding = in_precision(self._embed(grid, modulation.fourier), settings.precision)
+        x = None
+        if features is not None and modulation.connector is not None:
+            low = self._dense(features.shape[-1], block.features, CONNECTOR_GAIN, 1.0, "connector_low")
+            high = self._dense(embedding.shape[-1], block.features, CONNECTOR_GAIN, 1.0, "connector_high")
+            # A pointwise layer commutes with nearest upsampling, so it is applied at the low resolution.
+            carried = take_cells(low(modulation.connector.low, features), grid)
+            x = settings.activate(carried + high(modulation.connector.high, embedding))
+        for number, (in_features, out_features) in enumerate(settings.layer_widths(self.index)):
+            parts = (embedding,) if x is None else (x, embedding)
+            dense = self._dense(in_features, out_features, HIDDEN_GAIN, _BIAS_SCALE, f"layer_{number}")
+            x = settings.activate(dense(modulation.layers[number], *parts))
+        assert x is not None, "a first block has at least one layer"
+        return x
+
+    def _embed(self, grid: BlockGrid, emitted: Array) -> Array:
+        """[*grid.size, embedding_dim]: waves of emitted or learned frequencies, then of fixed ones; raw coordinates."""
+        settings, block = self.settings, self.settings.blocks[self.index]
+        dtype, basis = emitted.dtype, emitted
+        if settings.fourier_source == "learned":
+            basis = self.param("basis", nn.initializers.normal(1.0), (block.num_fourier_features, 2)).astype(dtype)
+        basis = basis * block.fourier_scale
+        basis = jnp.concatenate([basis, jnp.asarray(settings.fixed_basis(self.index), dtype)])
+        x, y = jnp.asarray(grid.x, dtype), jnp.asarray(grid.y, dtype)
+        embedding = fourier_features(basis, x, y)
+        if grid.footprint is not None:
+            kept = box_average(basis, jnp.asarray(grid.footprint, dtype))
+            embedding = embedding * along_last(jnp.concatenate([kept, kept]), 3)
+        if settings.use_raw_coordinates:
+            # A box around a point has the point as its mean, so there is nothing to average.
+            embedding = jnp.concatenate([embedding, centred_coordinates(x, y)], axis=-1)
+        return embedding
+
+
+class PaperNetwork(nn.Module):
+    """Hypernetwork and INR of the `paper` model, for one sample.
+
+    Attributes:
+        settings: of the generator.
+    """
+
+    settings: PaperSettings
+
+    def setup(self) -> None:
+        self.hypernetwork = Hypernetwork(self.settings)
+        block_type = nn.remat(PaperINRBlock) if self.settings.remat else PaperINRBlock
+        self.blocks = [block_type(self.settings, index) for index in range(len(self.settings.blocks))]
+
+    def mapping(self, z: Array, c: Array | None = None) -> Array:
+        """Maps z [z_dim] (and c [c_dim]) to ws [1, mapping_dim]: the paper has one code for all layers."""
+        return self.hypernetwork.latent(z, c)[None]
+
+    def modulation(self, ws: Array) -> PaperModulation:
+        """Maps ws [1, mapping_dim] to the modulation of one image."""
+        check_shape("ws", ws, (1, self.settings.mapping_dim))
+        return unflatten_modulation(self.hypernetwork.emit(ws[0]), self.settings)
+
+    def render(self, modulation: PaperModulation, viewport: Viewport) -> Array:
+        """Draws one image.
+
+        Args:
+            modulation: of the image.
+            viewport: where, how dense and by which rule.
+
+        Returns:
+            [viewport.height, viewport.width, channels], in (-1, 1).
+        """
+        return self.render_grids(modulation, self.grids(viewport))
+
+    def grids(self, viewport: Viewport) -> tuple[BlockGrid, ...]:
+        """The lattices of the blocks for a viewport; pass them to `render_grids` to move without compiling again."""
+        sizes = [block.size for block in self.settings.blocks]
+        return block_grids(viewport, sizes, self.settings.first_dense_block, self.settings.upsampling)
+
+    def render_grids(self, modulation: PaperModulation, grids: tuple[BlockGrid, ...]) -> Array:
+        """Draws one image on given lattices, as `render`."""
+        return (
+            self._staged(modulation, grids) if self.settings.scales == "staged" else self._averaged(modulation, grids)
+        )
+
+    def _staged(self, modulation: PaperModulation, grids: tuple[BlockGrid, ...]) -> Array:
+        """One network: each block refines the features of the one before, and pictures are added up."""
+        features, image = None, None
+        for index, (block, grid) in enumerate(zip(self.blocks, grids, strict=True)):
+            features = block(features, grid, modulation[index])
+            if image is not None:
+                image = take_cells(image, grid)
+            rgb = modulation[index].to_rgb
+            if rgb is not None:
+                own = _to_rgb(features, rgb, self.settings.num_pictures)
+                image = own if image is None else own + image
+        assert image is not None, "the last block always adds a picture"
+        return jnp.tanh(image)
+
+    def _averaged(self, modulation: PaperModulation, grids: tuple[BlockGrid, ...]) -> Array:
+        """Independent networks, one a scale: the mean of their pictures on the finest lattice."""
+        total = None
+        for block, grid, own in zip(self.blocks, grids, modulation, strict=True):
+            assert own.to_rgb is not None, "every block draws a picture"
+            picture = jnp.tanh(_to_rgb(block(None, grid, own), own.to_rgb, num_pictures=1))
+            # Interpolating twice on nested lattices is interpolating once.
+            total = picture if total is None else picture + take_cells(total, grid)
+        assert total is not None, "there is at least one block"
+        return total / len(grids)
+
+    def __call__(self, z: Array, c: Array | None = None) -> Array:
+        """Draws the trained picture of one latent code; also initialises every parameter."""
+        return self.render(self.modulation(self.mapping(z, c)), self.settings.native_viewport)
+
+
+def _to_rgb(features: Array, modulation: EmittedLayer, num_pictures: int) -> Array:
+    """[..., features] to [..., channels] by the emitted layer; the more pictures are added up, the less each."""
+    scale = math.sqrt(2 / features.shape[-1]) / math.sqrt(num_pictures)
+    colours = features @ (scale * modulation.kernel.T).astype(features.dtype)
+    colours = colours.astype(modulation.bias.dtype)
+    return colours + along_last(_BIAS_SCALE * scale * modulation.bias, colours.ndim)

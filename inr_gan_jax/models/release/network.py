@@ -1,0 +1,228 @@
+"""The `release` family: a StyleGAN2 mapping network, affine layers for the modulation, and a multi-scale INR.
+
+The networks inr-gan, inr-gan-bil, cips and stylegan2 are settings of it. Everything is written for one sample; map it
+with `jax.vmap`.
+"""
+
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+from flax import struct
+
+from inr_gan_jax.array_types import Array, check_shape, in_precision
+from inr_gan_jax.models.mapping import MappingNetwork
+from inr_gan_jax.models.release.coordinates import CoordinateEmbedding, CoordinateModulation, ReleaseGrid, release_grids
+from inr_gan_jax.models.release.layers import (
+    FactorModulation,
+    NoiseMode,
+    StyleModulation,
+    SynthesisLayer,
+    ToRGBLayer,
+    upsample,
+)
+from inr_gan_jax.models.release.settings import BlockPlan, ReleaseSettings
+from inr_gan_jax.ops.table_lookup import read_table
+from inr_gan_jax.ops.viewport import Viewport
+
+
+class BlockModulation(struct.PyTreeNode):
+    """What one image predicts for one block.
+
+    Attributes:
+        coordinates: None where no frequencies are predicted.
+        layers: one entry a layer.
+        to_rgb: of the layer to colours.
+    """
+
+    coordinates: CoordinateModulation | None
+    layers: tuple[StyleModulation | FactorModulation, ...]
+    to_rgb: StyleModulation
+
+
+# One image as an INR; one entry a block, coarse to fine.
+ReleaseModulation = tuple[BlockModulation, ...]
+
+
+class SynthesisBlock(nn.Module):
+    """The layers of one scale and its share of the picture.
+
+    Attributes:
+        settings: of the generator.
+        plan: what follows from them for this block.
+    """
+
+    settings: ReleaseSettings
+    plan: BlockPlan
+
+    def setup(self) -> None:
+        settings, plan = self.settings, self.plan
+        is_first = plan.in_features == 0
+        coordinates = plan.coordinates
+        in_features = plan.in_features
+        if is_first and settings.input_type == "coordinates":
+            coordinates = settings.coordinates_at(settings.input_resolution)
+            in_features = coordinates.features
+        elif is_first:
+            in_features = plan.out_features
+            side = settings.input_resolution
+            self.const = self.param("const", nn.initializers.normal(1.0), (side, side, in_features))
+        if coordinates is not None:
+            self.coordinates = CoordinateEmbedding(coordinates, settings.w_dim)
+        self.has_coordinates = coordinates is not None
+        normed = settings.instance_norm
+        if is_first:
+            self.conv1 = self._layer(in_features, instance_norm=False)
+        else:
+            width = 0 if coordinates is None else coordinates.features
+            self.conv0 = SynthesisLayer(
+                settings, in_features, plan.out_features, plan.resolution, width, upsamples=plan.upsamples
+            )
+            self.conv1 = self._layer(plan.out_features, instance_norm=normed)
+        num_extra = plan.num_layers - (1 if is_first else 2)
+        self.extra_convs = [self._layer(plan.out_features, instance_norm=normed) for _ in range(num_extra)]
+        self.to_rgb = ToRGBLayer(settings, plan.out_features)
+
+    def _layer(self, in_features: int, instance_norm: bool) -> SynthesisLayer:
+        plan = self.plan
+        return SynthesisLayer(
+            self.settings, in_features, plan.out_features, plan.resolution, instance_norm=instance_norm
+        )
+
+    def _layers(self) -> list[SynthesisLayer]:
+        first = [] if self.plan.in_features == 0 else [self.conv0]
+        return [*first, self.conv1, *self.extra_convs]
+
+    def modulation(self, ws: Array) -> BlockModulation:
+        """Maps ws [num_layers + 1, w_dim], the last one for ToRGB, to the modulation of this block."""
+        return BlockModulation(
+            coordinates=self.coordinates.modulation(ws[0]) if self.has_coordinates else None,
+            layers=tuple(layer.modulation(w) for layer, w in zip(self._layers(), ws[:-1], strict=True)),
+            to_rgb=self.to_rgb.modulation(ws[-1]),
+        )
+
+    def __call__(
+        self,
+        x: Array | None,
+        image: Array | None,
+        grid: ReleaseGrid,
+        modulation: BlockModulation,
+        noise_mode: NoiseMode = "const",
+    ) -> tuple[Array, Array]:
+        """Evaluates the block on its lattice.
+
+        Args:
+            x: [height, width, in_features] of the block before; None in the first block.
+            image: [height, width, channels], the picture so far; None in the first block.
+            grid: the lattice to evaluate on.
+            modulation: of this block.
+            noise_mode: see `SynthesisLayer`.
+
+        Returns:
+            Features [*grid.lattice.size, out_features] and picture [*grid.lattice.size, channels].
+        """
+        embedding = None
+        if self.has_coordinates:
+            # Phases reach hundreds of radians, so waves are computed before the precision is lowered.
+            embedding = self.coordinates(grid, modulation.coordinates, self.to_rgb.bias.dtype)
+            embedding = in_precision(embedding, self.settings.precision)
+        if x is None:
+            x = embedding
+            if x is None:
+                x = in_precision(read_table(self.const, grid.rows, grid.columns), self.settings.precision)
+            embedding = None
+        for layer, layer_modulation in zip(self._layers(), modulation.layers, strict=True):
+            x = layer(x, embedding, layer_modulation, grid, noise_mode)
+            embedding = None
+        rgb = self.to_rgb(x, modulation.to_rgb)
+        if image is None:
+            return x, rgb
+        carried = upsample(self.settings, image, grid) if self.plan.upsamples else image
+        return x, carried + rgb
+
+
+class ReleaseNetwork(nn.Module):
+    """Mapping network and INR of the `release` family, for one sample.
+
+    Variables: `params` are trained; `constants` (fixed bases, stored noise) belong to the network and stay.
+
+    Attributes:
+        settings: of the generator.
+    """
+
+    settings: ReleaseSettings
+
+    def setup(self) -> None:
+        settings = self.settings
+        self.mapping_network = MappingNetwork(
+            settings.w_dim,
+            settings.num_mapping_layers,
+            settings.mapping_lr_multiplier,
+            settings.label_features,
+            settings.mapping_features,
+        )
+        block_type: Any = SynthesisBlock
+        if settings.remat:
+            # The last argument, the noise mode, is a word.
+            block_type = nn.remat(SynthesisBlock, static_argnums=(5,), methods=["__call__"])
+        self.blocks = {str(plan.side): block_type(settings, plan) for plan in settings.blocks()}
+
+    def mapping(self, z: Array, c: Array | None = None) -> Array:
+        """Maps z [z_dim] (and c [c_dim], one-hot) to ws [num_ws, w_dim], all the same; see `truncate`.
+
+        Raises:
+            ValueError: if the inputs do not fit the settings.
+        """
+        settings = self.settings
+        check_shape("z", z, (settings.z_dim,))
+        if settings.c_dim:
+            if c is None:
+                raise ValueError("the generator is conditional but got no label")
+            check_shape("c", c, (settings.c_dim,))
+        w = self.mapping_network(z, c if settings.c_dim else None)
+        return jnp.broadcast_to(w, (settings.num_ws, settings.w_dim))
+
+    def modulation(self, ws: Array) -> ReleaseModulation:
+        """Maps ws [num_ws, w_dim] to the modulation of one image: all that depends on the latent code."""
+        settings = self.settings
+        check_shape("ws", ws, (settings.num_ws, settings.w_dim))
+        # ToRGB shares its code with the first layer of the next block.
+        return tuple(
+            self.blocks[str(plan.side)].modulation(ws[plan.first_ws : plan.first_ws + plan.num_layers + 1])
+            for plan in settings.blocks()
+        )
+
+    def grids(self, viewport: Viewport) -> tuple[ReleaseGrid, ...]:
+        """The lattices for a viewport; pass them to `render_grids` to move without compiling again."""
+        return release_grids(self.settings, viewport)
+
+    def render(self, modulation: ReleaseModulation, viewport: Viewport, noise_mode: NoiseMode = "const") -> Array:
+        """Draws one image.
+
+        Args:
+            modulation: of the image.
+            viewport: where, how dense and by which rule.
+            noise_mode: `const`, `none`, or `random`, which needs the stream `noise` (`rngs={"noise": key}`).
+
+        Returns:
+            [viewport.height, viewport.width, channels], about [-1, 1]; nothing bounds it.
+
+        Raises:
+            ValueError: if the network can draw its trained picture only and another viewport is asked for.
+        """
+        return self.render_grids(modulation, self.grids(viewport), noise_mode)
+
+    def render_grids(
+        self, modulation: ReleaseModulation, grids: tuple[ReleaseGrid, ...], noise_mode: NoiseMode = "const"
+    ) -> Array:
+        """Draws one image on given lattices, as `render`."""
+        x, image = None, None
+        for plan, block_modulation in zip(self.settings.blocks(), modulation, strict=True):
+            block = self.blocks[str(plan.side)]
+            x, image = block(x, image, grids[plan.lattice], block_modulation, noise_mode)
+        assert image is not None, "there is a block of side 4"
+        return image
+
+    def __call__(self, z: Array, c: Array | None = None) -> Array:
+        """Draws the trained picture of one latent code; also initialises every variable."""
+        return self.render(self.modulation(self.mapping(z, c)), self.settings.native_viewport)

@@ -1,0 +1,1 @@
+"""One command per property of a continuous image."""
