@@ -1,6 +1,7 @@
 # make demo   train on real digits and draw them (a few minutes on two cores)
 # make viewer look at what it learnt in the browser: an endless picture
-# make test   the whole test suite
+# make test   the fast tests: every package and every claim of parity, in minutes
+# make test-all   all tests, also those with several processes, browsers and long runs
 # make lint   ruff and pyright
 # Each makes .venv when it is missing. PYTHON chooses the interpreter (3.11 to 3.13).
 
@@ -10,7 +11,7 @@ CONSTRAINTS := constraints.txt
 
 VIEWER := inr_gan_jax/viewer
 
-.PHONY: demo viewer viewer-assets test lint clean
+.PHONY: demo viewer viewer-assets test test-slow test-all lint clean
 
 .venv: pyproject.toml requirements.txt constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
@@ -48,8 +49,15 @@ viewer-assets:
 	cp $(VIEWER)/node_modules/openseadragon/LICENSE.txt $(VIEWER)/static/openseadragon.LICENSE.txt
 	rm -r $(VIEWER)/node_modules
 
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
 test: .venv/test-tools
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(PYTEST) -m 'not slow'
+
+test-slow: .venv/test-tools
+	$(PYTEST) -m slow
+
+test-all: test test-slow
 
 lint: .venv/lint-tools
 	$(BIN)/ruff check .

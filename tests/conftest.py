@@ -11,6 +11,7 @@ os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", os.path.expanduser("~/.cache/
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
 
 import dataclasses
+import gc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,6 +23,8 @@ from inr_gan_jax.config.parse import Config
 from inr_gan_jax.data.read.dataset import Dataset, open_dataset
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+# Tracing makes many objects that live long; looking through them again and again took a seventh of the time.
+gc.set_threshold(200_000, 50, 100)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -9,6 +9,7 @@ from inr_gan_jax.config.parse import Config, ConfigError
 from inr_gan_jax.metrics.networks.vgg16 import convolution_shapes
 from inr_gan_jax.metrics.networks.weight_files import channels_last
 from inr_gan_jax.planning.dry_run import abstract_step
+from tests.marks import mostly_slow
 
 # The base is a configuration that is tested beside the others; the flowers have what the digits have no room for.
 ROWS = [*ablations.distinct_names("digits")[1:], "flowers,scales_4"]
@@ -18,7 +19,7 @@ def paper_of(argument: str) -> dict:
     return ablations.get_config(argument).to_dict()["paper"]
 
 
-@pytest.mark.parametrize("argument", ROWS)
+@pytest.mark.parametrize("argument", mostly_slow(ROWS, fast=("base", "scales_averaged")))
 def test_every_row_passes_through_a_whole_step(argument: str) -> None:
     config = Config.from_config_dict(ablations.get_config(argument))
     state, _, _, (after, _) = abstract_step(config)
@@ -26,6 +27,7 @@ def test_every_row_passes_through_a_whole_step(argument: str) -> None:
     assert jax.tree.all(same)
 
 
+@pytest.mark.slow
 def test_perceptual_row_needs_the_file_and_then_passes_through_a_whole_step() -> None:
     row = ablations.get_config("flowers,perceptual")
     with pytest.raises(ConfigError, match="vgg16_file is '', expected the path of torchvision's vgg16 weights"):

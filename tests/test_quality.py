@@ -236,6 +236,7 @@ for arguments in json.loads(sys.argv[1]):
 """
 
 
+@pytest.mark.slow
 def test_mistakes_on_the_command_line_are_told_before_anything_is_trained(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     sweep = ["--sweep=digits", f"--workdir={tmp_path / 'runs'}"]
@@ -279,6 +280,7 @@ def test_run_that_ends_without_a_metric_has_failed(tmp_path: Path, monkeypatch: 
     assert "config.evaluation.metric must be set" in reason
 
 
+@pytest.mark.slow
 def test_interrupted_run_goes_on_from_its_checkpoint(
     tmp_path: Path, digits_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

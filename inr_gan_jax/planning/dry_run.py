@@ -66,12 +66,12 @@ def describe(config: Config, workdir: epath.Path) -> str:
     for name, params in (("generator", state.generator_params), ("discriminator", state.discriminator_params)):
         sections.append(_parameter_table(name, params))
     sections.append(_memory_table(memory_rows(state, batch, step, features)))
-    rows = {"run folder": str(workdir), "data": _data_row(config, workdir), **plan_rows(config)}
+    rows = {"run folder": str(workdir), "data": data_row(config, workdir), **plan_rows(config)}
     sections.append("\n".join(["plan:", *(f"  {name:<14} {value}" for name, value in rows.items())]))
     return "\n\n".join(sections)
 
 
-def _data_row(config: Config, workdir: epath.Path) -> str:
+def data_row(config: Config, workdir: epath.Path) -> str:
     """Where the images are and how they are used, or what is wrong with them."""
     try:
         check_data(workdir, check_available(config.data), config.data.name)

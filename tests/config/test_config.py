@@ -11,6 +11,7 @@ from configs import best, default, digits, ffhq, flowers, folder, lsun, networks
 from inr_gan_jax.config.parse import Config, ConfigError
 from inr_gan_jax.planning.dry_run import abstract_step
 from tests.conftest import tiny_config
+from tests.marks import mostly_slow
 
 SHIPPED = {"digits": digits.get_config, "lsun": lsun.get_config, "ffhq:1024": lambda: ffhq.get_config("1024")}
 SHIPPED |= {f"digits:{name}": functools.partial(digits.get_config, name) for name in ("relativistic+ada", "hinge")}
@@ -32,7 +33,7 @@ PUBLISHED_COUNTS = {
 }
 
 
-@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize("name", mostly_slow(SHIPPED, fast=("digits", "digits:release")))
 def test_every_configuration_passes_through_a_whole_step(name: str) -> None:
     config = Config.from_config_dict(SHIPPED[name]())
     state, _, _, (after, scalars) = abstract_step(config)

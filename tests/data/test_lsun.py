@@ -106,6 +106,7 @@ def test_missing_package_is_one_sentence(tmp_path: Path, monkeypatch: pytest.Mon
         list_lmdb(folder)
 
 
+@pytest.mark.slow
 def test_training_on_it_runs(lsun: Path, tmp_path: Path) -> None:
     # One block, no second derivatives: what counts here is the way of the images.
     keys = {

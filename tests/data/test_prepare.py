@@ -246,6 +246,7 @@ def command(source: Path, output: Path) -> list[str]:
     return [*program, f"--resolution={2 * SIDE}", "--num_processes=2"]
 
 
+@pytest.mark.slow
 def test_killed_preparation_goes_on_and_ends_equal(tmp_path: Path) -> None:
     # The last shard is slow, so that the kill comes before it is done.
     large = {f"large{number}.png": encoded(colours(number, 1200, 1200)) for number in range(4)}

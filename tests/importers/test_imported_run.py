@@ -73,6 +73,7 @@ def test_source_and_table_say_what_was_read(imported: tuple) -> None:
     assert "params/mapping_network/fc_0/kernel" in output
 
 
+@pytest.mark.slow
 def test_an_existing_folder_and_a_wrong_file_are_one_sentence(imported: tuple, tmp_path: Path) -> None:
     again = convert(official_pickle(VARIANT), f"--output={imported[0]}")
     page = tmp_path / "churches.pkl"

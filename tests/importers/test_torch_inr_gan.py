@@ -162,6 +162,7 @@ def test_full_width_discriminator_is_one_to_one() -> None:
     assert sum(int(np.prod(slot.shape)) for slot in slots) == FULL_DISCRIMINATOR
 
 
+@pytest.mark.slow
 def test_every_recorded_variant_has_its_shapes_and_routing() -> None:
     for name, recorded in load_json("variants.json").items():
         settings = generator_settings(recorded["G_kwargs"])

@@ -15,6 +15,7 @@ from absl import flags
 import inr_gan_jax
 from inr_gan_jax.cli.checked_flags import NumberParser, TextParser
 from inr_gan_jax.errors import UserError
+from tests.inference.tools import only_flags_of
 
 PACKAGE = Path(inr_gan_jax.__file__).parent
 TOOLS = [
@@ -42,14 +43,8 @@ def source_of(tool: str) -> Path:
 def defined(tool: str) -> Iterator[list[Any]]:
     """The flags of a tool."""
     module = importlib.import_module(f"inr_gan_jax.{tool}")
-    before = set(flags.FLAGS)
-    try:
-        module.define_flags()
-        yield [flags.FLAGS[name] for name in sorted(set(flags.FLAGS) - before)]
-    finally:
-        for name in set(flags.FLAGS) - before:
-            delattr(flags.FLAGS, name)
-        flags.FLAGS.unparse_flags()
+    with only_flags_of(module) as names:
+        yield [flags.FLAGS[name] for name in names]
 
 
 def refusal(argument: str) -> str:

@@ -16,10 +16,11 @@ from inr_gan_jax.ops.viewport import Viewport
 from tests.closeness import assert_bytes_close, assert_close
 from tests.golden.official_pickles import official_pickle
 from tests.inference.tools import small_generator
+from tests.marks import mostly_slow
 
 
 @pytest.mark.parametrize("model", ["paper", "release"])
-@pytest.mark.parametrize("rule", ["paper", "all", "pointwise"])
+@pytest.mark.parametrize("rule", mostly_slow(["paper", "all", "pointwise"], fast=("all", "pointwise")))
 def test_strips_join_to_the_whole(model: str, rule: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     loaded = small_generator(model)
     image = take(draw_modulations(loaded, [0]), 0)
@@ -58,7 +59,7 @@ def test_networks_that_look_at_neighbours_draw_their_trained_picture_only() -> N
         render(loaded, image, Viewport(16, 16))
 
 
-@pytest.mark.parametrize("precision", ["float32", "float64"])
+@pytest.mark.parametrize("precision", mostly_slow(["float32", "float64"], fast=("float64",)))
 def test_crop_of_a_render_of_cips_is_the_render_of_the_crop(precision: str) -> None:
     loaded = load_generator(official_pickle("tiny-cips-16"))
     with jax.enable_x64(precision == "float64"):

@@ -16,6 +16,7 @@ from inr_gan_jax.inference.projection import Projection, ProjectionSettings, fin
 from tests.closeness import assert_close
 from tests.conftest import small_release_config, tiny_config
 from tests.inference.tools import random_generator
+from tests.marks import mostly_slow
 
 SETTINGS = ProjectionSettings(space="w", num_steps=120, num_samples=64)
 NAMES = ("first", "second")
@@ -50,7 +51,7 @@ def assert_equal(first: object, second: object) -> None:
     jax.tree.map(np.testing.assert_array_equal, first, second)
 
 
-@pytest.mark.parametrize("space", ["w", "modulation"])
+@pytest.mark.parametrize("space", mostly_slow(["w", "modulation"], fast=("w",)))
 def test_own_pictures_are_recovered(space: str) -> None:
     losses = projected("paper", SETTINGS.replace(space=space)).losses
     assert losses.shape == (120, 2)
@@ -97,6 +98,7 @@ def test_picture_is_projected_as_it_would_be_alone(paper: LoadedGenerator) -> No
     assert_close(alone.codes.ws[0], both.codes.ws[1])
 
 
+@pytest.mark.slow
 def test_w_plus_moves_every_layer_on_its_own() -> None:
     ws = np.asarray(projected("release", SETTINGS.replace(space="w+", num_steps=3)).codes.ws)
     assert ws.shape == (2, 4, 8)
@@ -108,6 +110,7 @@ def test_w_is_one_code_for_all_layers() -> None:
     assert [origin.code.shape for origin in origins] == [(2, 1, 8), (2, 4, 8)]
 
 
+@pytest.mark.slow
 def test_features_alone_can_lead(paper: LoadedGenerator) -> None:
     # Twice the inverted picture: the least distance is that of the picture itself.
     settings = SETTINGS.replace(pixel_weight=0.0, initial_noise=0.0)
@@ -140,7 +143,7 @@ def test_labels_move_the_origin_to_the_mean_of_their_class() -> None:
 
 def test_rate_rises_stays_and_falls() -> None:
     settings = ProjectionSettings(num_steps=1000, learning_rate=0.2)
-    rates = [float(learning_rate(settings, index)) for index in (0, 25, 50, 750, 875, 1000)]
+    rates = np.array([learning_rate(settings, index) for index in (0, 25, 50, 750, 875, 1000)], np.float32)
     assert_close(rates, [0, 0.1, 0.2, 0.2, 0.1, 0])
 
 

@@ -13,6 +13,7 @@ from inr_gan_jax.ops.viewport import Viewport
 from tests.closeness import assert_close
 from tests.golden.official_pickles import official_pickle
 from tests.inference.tools import loaded_paper, loaded_release
+from tests.marks import mostly_slow
 
 ELSEWHERE = Viewport(10, 7, top=-0.7, left=0.4, height_extent=2.1, width_extent=0.9)
 
@@ -38,7 +39,7 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", mostly_slow(CASES, fast=("paper-pointwise", "release-pointwise")))
 def test_exported_program_is_the_model_at_sizes_it_was_not_traced_at(case: str) -> None:
     make, rule, views = CASES[case]
     loaded = make()

@@ -13,6 +13,7 @@ import numpy as np
 from absl import flags
 
 from inr_gan_jax.checkpoint.manager import save_entries
+from inr_gan_jax.cli.command import own_flags
 from inr_gan_jax.config.parse import Config
 from inr_gan_jax.inference.latents import draw_modulations, take
 from inr_gan_jax.inference.loading import LoadedGenerator
@@ -68,16 +69,34 @@ def write_run(folder: Path, config: Config, scale: float = 0.3) -> Path:
 
 
 @contextlib.contextmanager
-def flags_of(tool: ModuleType, *arguments: str) -> Iterator[list[str]]:
-    """Within it, the flags of a tool are defined and parsed; gives what `main` takes."""
+def only_flags_of(tool: ModuleType) -> Iterator[list[str]]:
+    """Within it, the flags of a tool are defined, and those that other entry points define on import are not.
+
+    Yields:
+        The names of the flags of the tool.
+    """
+    others = {name: flags.FLAGS[name] for name in own_flags(flags.FLAGS)}
+    modules = {name: flags.FLAGS.find_module_defining_flag(name) for name in others}
+    for name in others:
+        delattr(flags.FLAGS, name)
     before = set(flags.FLAGS)
-    tool.define_flags()
     try:
-        yield flags.FLAGS([tool.__name__, *arguments])
+        tool.define_flags()
+        yield sorted(set(flags.FLAGS) - before)
     finally:
         for name in set(flags.FLAGS) - before:
             delattr(flags.FLAGS, name)
+        for name, flag in others.items():
+            flags.FLAGS[name] = flag
+            flags.FLAGS.register_flag_by_module(modules[name], flag)
         flags.FLAGS.unparse_flags()
+
+
+@contextlib.contextmanager
+def flags_of(tool: ModuleType, *arguments: str) -> Iterator[list[str]]:
+    """Within it, the flags of a tool are defined and parsed; gives what `main` takes."""
+    with only_flags_of(tool):
+        yield flags.FLAGS([tool.__name__, *arguments])
 
 
 def run_tool(tool: ModuleType, *arguments: str) -> None:

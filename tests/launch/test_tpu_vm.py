@@ -137,6 +137,7 @@ def test_tpu_vm_runs_to_the_end_and_gives_the_slice_back(make_cloud: MakeCloud) 
     assert cloud.slice.states == []
 
 
+@pytest.mark.slow
 def test_tpu_vm_after_a_preemption_asks_again_and_the_run_goes_on(make_cloud: MakeCloud) -> None:
     cloud = make_cloud(end="time.sleep(60)", preempt=[1])
     result = cloud.launch("run")
@@ -157,6 +158,7 @@ def test_tpu_vm_asks_again_when_the_slice_goes_while_packages_are_installed(make
     assert cloud.num_calls("queued-resources create") == 2
 
 
+@pytest.mark.slow
 def test_tpu_vm_starts_a_crashed_run_again_on_its_slice(make_cloud: MakeCloud) -> None:
     cloud = make_cloud(end="sys.exit(1)")
     result = cloud.launch("run")
@@ -165,6 +167,7 @@ def test_tpu_vm_starts_a_crashed_run_again_on_its_slice(make_cloud: MakeCloud) -
     assert len(cloud.starts(0)) == len(cloud.starts(1)) == 2
 
 
+@pytest.mark.slow
 def test_tpu_vm_starts_all_again_when_one_host_failed_and_the_others_hang(make_cloud: MakeCloud) -> None:
     cloud = make_cloud(end='sys.exit(1) if os.environ["HOME"].endswith("1") else time.sleep(60)')
     result = cloud.launch("run", POLL_SECONDS=0.01)
@@ -172,6 +175,7 @@ def test_tpu_vm_starts_all_again_when_one_host_failed_and_the_others_hang(make_c
     assert len(cloud.starts(0)) == len(cloud.starts(1)) == 2
 
 
+@pytest.mark.slow
 def test_tpu_vm_gives_up_on_a_run_that_crashes_again_and_again(make_cloud: MakeCloud) -> None:
     cloud = make_cloud(end="pass\nif True:\n    sys.exit(1)")
     result = cloud.launch("run", MAX_CRASHES=1)
@@ -196,6 +200,7 @@ def test_tpu_vm_does_not_repeat_what_main_refuses(make_cloud: MakeCloud) -> None
     assert len(cloud.starts(0)) == 1
 
 
+@pytest.mark.slow
 def test_tpu_vm_does_not_take_one_host_that_refused_for_a_mistake(make_cloud: MakeCloud) -> None:
     cloud = make_cloud(end='sys.exit(2 if os.environ["HOME"].endswith("1") else 25)')
     result = cloud.launch("run")
@@ -203,6 +208,7 @@ def test_tpu_vm_does_not_take_one_host_that_refused_for_a_mistake(make_cloud: Ma
     assert len(cloud.starts(0)) == 2
 
 
+@pytest.mark.slow
 def test_tpu_vm_run_that_is_given_again_watches_on(make_cloud: MakeCloud) -> None:
     cloud = make_cloud(end="time.sleep(1)")
     for command in ("create", "wait", "install", "start", "start", "run"):
@@ -300,6 +306,7 @@ def test_tpu_vm_refuses_to_check_for_a_slice_it_does_not_know(make_cloud: MakeCl
     assert cloud.calls == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("piece", "sentence"),
     [

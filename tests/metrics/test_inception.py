@@ -66,6 +66,7 @@ def computed(dtype: Any) -> tuple[Mapping[str, np.ndarray], Mapping[str, Mapping
     return jax.device_get(jax.jit(compute)(seeded_params(), inputs))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_taps_equal_recorded_ones_in_single_precision(case: str) -> None:
     recorded, (features, _) = records.load("inception"), computed(np.float32)

@@ -101,6 +101,7 @@ def test_vgg_distances_in_single_precision_equal_the_package(published: Any) -> 
     np.testing.assert_allclose(ours[0], records.load("vgg_lpips")["lpips.far_package_f32"], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_embedding_has_the_distances_of_lpips(tmp_path: Path) -> None:
     params, _ = load(tmp_path, "alex")
     first, second = jax.random.uniform(jax.random.key(0), (2, 3, 31, 40, 3), minval=-1)
@@ -121,6 +122,7 @@ def test_vgg_gradient_equals_the_recorded_one(published: Any) -> None:
     assert golden.relative_l2(gradient, records.load("vgg_lpips")["lpips.far_grad_image0_f32"]) < 1e-4
 
 
+@pytest.mark.slow
 def test_gradient_is_finite_where_no_feature_is_active(vgg: Any) -> None:
     silent = {**vgg, "backbone": jax.tree.map(np.zeros_like, vgg["backbone"])}
     image = jnp.ones((64, 64, 3))

@@ -15,8 +15,9 @@ from inr_gan_jax.metrics.devices import batch_devices
 from inr_gan_jax.metrics.feature_extraction import FeatureExtractor, collect
 from inr_gan_jax.metrics.feature_stats import FeatureStats
 from inr_gan_jax.metrics.frechet import frechet_distance
+from inr_gan_jax.metrics.networks.options import WEIGHTS_OPTIONS
 from inr_gan_jax.metrics.networks.registry import FeatureNetwork, load_feature_network
-from inr_gan_jax.metrics.networks.squeezenet import WEIGHTS_SOURCE, load_squeezenet, squeezenet_shapes
+from inr_gan_jax.metrics.networks.squeezenet import load_squeezenet, squeezenet_shapes
 from tests.golden import records
 from tests.metrics import golden
 from tests.metrics.plain_layers import plain_convolution, plain_pool
@@ -28,7 +29,9 @@ NUM_FLOWERS = 4
 @functools.cache
 def extractor() -> FeatureExtractor:
     """With the published weights."""
-    weights = records.shared_file("data/squeezenet10_deepcompression.npz", f"{WEIGHTS_SOURCE} are")
+    weights = records.shared_file(
+        "data/squeezenet10_deepcompression.npz", f"{WEIGHTS_OPTIONS['squeezenet'].source} are"
+    )
     network = load_feature_network("squeezenet", weights)
     return FeatureExtractor(network, batch_devices(1), batch_size=8, outputs=("logits",))
 

@@ -33,6 +33,7 @@ def test_minibatch_stddev_gradient_is_finite_where_samples_are_equal() -> None:
     assert np.isfinite(gradient).all()
 
 
+@pytest.mark.slow
 def test_conditional_discriminator_reads_the_label() -> None:
     network = Discriminator((8, 8), channel_base=64, channel_max=8, c_dim=3, num_label_layers=1)
     images = jax.random.normal(jax.random.key(0), (4, 8, 8, 1))
@@ -45,6 +46,7 @@ def test_conditional_discriminator_reads_the_label() -> None:
         network.apply(variables, images)
 
 
+@pytest.mark.slow
 def test_rectangles_pass_through_the_discriminator() -> None:
     network = Discriminator((8, 24), channel_base=64, channel_max=8)
     images = jnp.ones((4, 8, 24, 3))

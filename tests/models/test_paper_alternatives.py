@@ -15,6 +15,7 @@ from inr_gan_jax.models.paper.network import PaperNetwork
 from inr_gan_jax.models.paper.settings import PaperBlock, PaperSettings
 from inr_gan_jax.ops.fourier_features import fixed_basis
 from inr_gan_jax.ops.viewport import Viewport
+from tests.marks import mostly_slow
 
 BLOCKS = (PaperBlock((4, 4), 6, 1, 3, fourier_scale=4.0), PaperBlock((8, 8), 5, 2, 2, fourier_scale=3.0))
 PLAIN = PaperSettings(BLOCKS, channels=2, z_dim=5, mapping_dim=7, rank=2)
@@ -166,7 +167,7 @@ def test_averaged_picture_of_all_densities_is_one_function_in_the_limit() -> Non
     np.testing.assert_allclose(corner("all"), corner("pointwise"), atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["full", "none", "demod", "averaged-full-learned", "raw"])
+@pytest.mark.parametrize("name", mostly_slow(["full", "none", "demod", "averaged-full-learned", "raw"], fast=("full",)))
 def test_gradients_are_finite_and_reach_everything(name: str) -> None:
     network = PaperNetwork(settings_of(name))
     variables = jax.jit(network.init)(jax.random.key(0), jnp.zeros(5))

@@ -16,6 +16,7 @@ from inr_gan_jax.models.paper.network import PaperNetwork
 from inr_gan_jax.models.paper.settings import PaperBlock, PaperSettings
 from inr_gan_jax.ops.viewport import Viewport
 from tests.conftest import tiny_config
+from tests.marks import mostly_slow
 
 
 def small_settings(**keys: object) -> PaperSettings:
@@ -33,7 +34,7 @@ def drawn(settings_: PaperSettings) -> tuple[PaperNetwork, dict, tuple]:
 
 
 @pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("rule", ["paper", "all", "pointwise"])
+@pytest.mark.parametrize("rule", mostly_slow(["paper", "all", "pointwise"], fast=("pointwise",)))
 def test_crop_of_a_render_is_the_render_of_the_crop(rule: str) -> None:
     network, variables, modulation = drawn(small_settings())
     render = jax.jit(lambda grids: network.apply(variables, modulation, grids, method="render_grids"))
@@ -55,7 +56,7 @@ def test_pointwise_and_all_agree_in_the_limit_of_density() -> None:
     np.testing.assert_allclose(corner("all", 2048), corner("pointwise", 2048), atol=1e-9)
 
 
-@pytest.mark.parametrize("rule", ["paper", "pointwise"])
+@pytest.mark.parametrize("rule", mostly_slow(["paper", "pointwise"], fast=("pointwise",)))
 def test_native_view_is_the_training_path_bit_for_bit(rule: str) -> None:
     network, variables, _ = drawn(small_settings(training_rule=rule))
     z = jnp.arange(5.0)
@@ -98,6 +99,7 @@ def test_equalised_weights_are_stored_at_unit_variance_and_act_alike() -> None:
     assert spreads[1] == pytest.approx(float(spreads[0]) / np.sqrt(2 / 6), rel=1e-4)
 
 
+@pytest.mark.slow
 def test_fixed_features_widen_the_embedding() -> None:
     blocks = (
         PaperBlock((4, 4), 6, 1, 3, max_num_fixed_features=8),
@@ -125,6 +127,7 @@ def test_full_width_has_the_published_counts() -> None:
     assert sum(leaf.size for leaf in jax.tree.leaves(discriminator)) == 24_001_089
 
 
+@pytest.mark.slow
 def test_initial_weights_have_the_papers_scales() -> None:
     config = Config.from_config_dict(lsun.get_config())
     wide = build_generator(tiny_config(paper={"mapping_dim": 256, "features": (256, 256)}))
@@ -138,6 +141,7 @@ def test_initial_weights_have_the_papers_scales() -> None:
     assert config.paper.mapping_dim == 1024
 
 
+@pytest.mark.slow
 @settings(max_examples=5, deadline=None)
 @given(seed=st.integers(0, 1000))
 def test_batch_is_the_single_images(seed: int) -> None:

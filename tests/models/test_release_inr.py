@@ -17,6 +17,7 @@ from inr_gan_jax.models.variable_shapes import generator_shapes
 from inr_gan_jax.ops.table_lookup import TableRule
 from inr_gan_jax.ops.viewport import Viewport
 from tests.golden_release import compiled
+from tests.marks import mostly_slow
 
 SETTINGS = ReleaseSettings(
     resolution=16,
@@ -113,7 +114,7 @@ def test_render_of_the_trained_picture_is_the_training_path() -> None:
 
 
 @pytest.mark.parametrize("rule", [TableRule(), TableRule("bilinear", "clamp"), TableRule("nearest", "wrap")])
-@pytest.mark.parametrize("density", ["paper", "all", "pointwise"])
+@pytest.mark.parametrize("density", mostly_slow(["paper", "all", "pointwise"], fast=("all",)))
 def test_crop_of_a_render_is_the_render_of_the_crop(rule: TableRule, density: Any) -> None:
     viewport = Viewport(20, 24, top=-0.25, left=-0.125, height_extent=1.5, width_extent=1.25, rule=density, tables=rule)
     assert_close(draw(viewport.crop(3, 5, 7, 11)), draw(viewport)[3:10, 5:16])
@@ -184,6 +185,7 @@ def test_settings_that_make_no_network_are_refused(changes: dict, message: str) 
         dataclasses.replace(SETTINGS, **changes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changes", [*TRAINED_ONLY.values(), {"coordinate_blocks": "every", "conv_clamp": 0.1}])
 def test_every_kind_of_network_has_finite_gradients(changes: dict) -> None:
     network = ReleaseNetwork(dataclasses.replace(SETTINGS, num_extra_layers=(), **changes))

@@ -11,6 +11,8 @@ from nbclient import NotebookClient
 from tests.conftest import tiny_config
 from tests.inference.tools import write_run
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 NUM_SETUP_CELLS = 3

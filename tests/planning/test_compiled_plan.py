@@ -37,6 +37,7 @@ def test_communication_is_counted_once_with_its_bytes() -> None:
     assert collectives_in(HLO) == (Collective("all-reduce", 2, 96 + 8 + 32), Collective("all-gather", 1, 100))
 
 
+@pytest.mark.slow
 def test_a_step_on_eight_devices_exchanges_the_gradients() -> None:
     config = tiny_config()
     made = compile_step(config, jax.devices()[:8])
@@ -50,10 +51,12 @@ def test_a_step_on_eight_devices_exchanges_the_gradients() -> None:
     assert made.memory.temporaries > 0
 
 
+@pytest.mark.slow
 def test_one_device_exchanges_nothing() -> None:
     assert compile_step(tiny_config(), jax.devices()[:1]).collectives == ()
 
 
+@pytest.mark.slow
 def test_operations_are_linear_in_the_batch_and_lazy_phases_are_spread() -> None:
     config = tiny_config(loss={"r1_interval": 4})
     phases = flops_of_phases(config)
@@ -169,6 +172,7 @@ def release_generator_flops(params: Any) -> float:
     return 2 * float(total)
 
 
+@pytest.mark.slow
 def test_operations_agree_with_the_analytic_count() -> None:
     assert discriminator_flops(256, 32768, 512) == pytest.approx(94.05e9, rel=0.02), "published with filters"
     config = at_side(lsun.get_config("church,release").to_dict(), 64, 4)

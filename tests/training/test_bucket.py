@@ -41,6 +41,7 @@ def names_below(folder: Path) -> set[str]:
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
 
 
+@pytest.mark.slow
 def test_run_in_a_bucket_goes_on_and_ends_as_one_on_a_disk(
     bucket: str, digits_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:

@@ -119,6 +119,7 @@ def collapsing_config(data_root: Path, **guard: Any) -> Config:
     )
 
 
+@pytest.mark.slow
 def test_collapsed_run_goes_back_and_ends_with_a_good_metric(
     tmp_path: Path, digits_root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:

@@ -117,6 +117,7 @@ def numbers_of(workdir: Path) -> list[dict]:
     return [{k: v for k, v in line.items() if "time" not in k} for line in read_metrics(workdir)]
 
 
+@pytest.mark.slow
 def test_run_that_is_stopped_killed_and_damaged_ends_bit_equal(tmp_path: Path, digits_root: Path) -> None:
     length = "--config.training.total_kimg=2.4"
     undisturbed, disturbed = tmp_path / "undisturbed", tmp_path / "disturbed"
@@ -186,6 +187,7 @@ def change_a_bit(checkpoint: Path) -> None:
     file.write_bytes(content)
 
 
+@pytest.mark.slow
 def test_sigterm_during_an_evaluation_and_while_a_checkpoint_is_written(tmp_path: Path, digits_root: Path) -> None:
     workdir = tmp_path / "run"
     long = ["--config.evaluation.num_samples=200000", "--config.training.checkpoint_kimg=4"]
@@ -273,6 +275,7 @@ def test_only_a_later_second_signal_ends_the_program_and_one_before_the_first_st
     assert dict(zip(SIGNALS, zip(codes, words, strict=True), strict=True)) == SIGNALS, done.stderr
 
 
+@pytest.mark.slow
 def test_dry_run_describes_and_touches_no_disk(tmp_path: Path) -> None:
     workdir, data = tmp_path / "run", tmp_path / "no-data"
     done = run(command(workdir, "--dry_run", config="configs/lsun.py"), data)
@@ -316,6 +319,7 @@ MISTAKES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(MISTAKES))
 def test_mistakes_end_with_one_sentence_and_write_nothing(name: str, tmp_path: Path, digits_root: Path) -> None:
     arguments, sentence = MISTAKES[name]
@@ -330,6 +334,7 @@ def test_mistakes_end_with_one_sentence_and_write_nothing(name: str, tmp_path: P
     assert not workdir.exists()
 
 
+@pytest.mark.slow
 def test_foreign_workdirs_are_refused(tmp_path: Path, digits_root: Path) -> None:
     file, folder = tmp_path / "file", tmp_path / "folder"
     file.write_text("mine")
@@ -345,6 +350,7 @@ def test_foreign_workdirs_are_refused(tmp_path: Path, digits_root: Path) -> None
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "folder", "thesis.tex"]
 
 
+@pytest.mark.slow
 def test_divergence_stops_and_keeps_only_finite_checkpoints(tmp_path: Path, digits_root: Path) -> None:
     wild = [
         "--config.optimizer.inr_lr=1e30",
@@ -360,6 +366,7 @@ def test_divergence_stops_and_keeps_only_finite_checkpoints(tmp_path: Path, digi
     assert [line["action"] for line in report] == ["roll_back", "roll_back", "stop"]
 
 
+@pytest.mark.slow
 def test_gallery_of_no_run_is_one_sentence(tmp_path: Path) -> None:
     done = run([sys.executable, "-m", "inr_gan_jax.tools.gallery", f"--workdir={tmp_path / 'none'}"], tmp_path)
     assert done.returncode == 2

@@ -83,6 +83,7 @@ def single_steps() -> tuple[Any, Any]:
     return phases_of_a_step(1), phases_of_a_step(8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("part", "bar"), [("gradients", 1e-6), ("parameters", 2e-5)])
 def test_a_single_step_in_float32_differs_by_rounding_only(
     single_steps: tuple[Any, Any], part: str, bar: float

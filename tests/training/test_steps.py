@@ -22,6 +22,7 @@ from inr_gan_jax.training.state import TrainState, init_state
 from inr_gan_jax.training.steps import TrainStep
 from tests.closeness import assert_close
 from tests.conftest import small_release_config, tiny_config
+from tests.marks import mostly_slow
 
 
 def build(config: Config, num_devices: int = 1) -> tuple[TrainStep, TrainState]:
@@ -63,6 +64,7 @@ def in_float64(state: TrainState) -> TrainState:
     )
 
 
+@pytest.mark.slow
 def test_run_saved_on_eight_devices_continues_on_two(tmp_path: Path, x64: None) -> None:
     config = tiny_config(training={"batch_size": 16}, loss={"r1_interval": 1}, optimizer={"decay_kimg": 0.0})
     batch = {name: np.asarray(array) for name, array in batch_of(config).items()}
@@ -179,6 +181,7 @@ def test_released_order_and_intervals_of_the_phases() -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_four_parts_of_eight_have_the_gradients_of_a_batch_of_32(x64: None) -> None:
     # A picture of 4x4 leaves the discriminator its minibatch standard deviation and little else to compile.
     results = []
@@ -212,6 +215,7 @@ def test_parts_of_a_batch_hold_whole_groups() -> None:
     assert sorted(np.asarray(parts).ravel()) == list(range(12))
 
 
+@pytest.mark.slow
 def test_rematerialisation_changes_no_gradient(x64: None) -> None:
     results, counts = [], []
     for remat in (False, True):
@@ -228,7 +232,7 @@ def test_rematerialisation_changes_no_gradient(x64: None) -> None:
         assert np.abs(first - second).max() <= 1e-10 * max(np.abs(first).max(), 1e-3)
 
 
-@pytest.mark.parametrize("model", ["paper", "release"])
+@pytest.mark.parametrize("model", mostly_slow(["paper", "release"], fast=()))
 def test_bfloat16_keeps_float32_parameters_and_nearly_the_gradients(model: str) -> None:
     results = []
     for precision in ("float32", "bfloat16"):
@@ -268,6 +272,7 @@ def test_mixed_styles_take_the_first_layers_from_one_code_and_the_rest_from_the_
     assert_close(w, first[:, 0].mean(axis=0))
 
 
+@pytest.mark.slow
 def test_perceptual_term_adds_its_weight_times_the_distance() -> None:
     config = tiny_config(data={"height": 16, "width": 16}, loss={"perceptual_weight": 10.0, "vgg16_file": "vgg16.npz"})
     step, state = build(config)

@@ -23,6 +23,8 @@ from inr_gan_jax.viewer.scene import ImageChoice
 from tests.closeness import assert_close
 from tests.inference.tools import loaded_paper
 
+pytestmark = pytest.mark.slow
+
 CHROMIUM = os.environ.get("INR_GAN_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 ARGUMENTS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",

@@ -9,6 +9,7 @@ import urllib.parse
 from collections import Counter
 
 import psutil
+import pytest
 
 from inr_gan_jax.viewer.access import AccessSettings
 from inr_gan_jax.viewer.drawing import Drawing
@@ -63,6 +64,7 @@ def give_up(url: str, path: str, rng: random.Random) -> None:
             client.recv(100)
 
 
+@pytest.mark.slow
 def test_fuzzed_requests_never_break_the_server(drawing: Drawing) -> None:
     statuses: Counter[int] = Counter()
     memory: list[int] = []

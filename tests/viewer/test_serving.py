@@ -90,6 +90,7 @@ def test_other_hosts_need_a_token(
         assert f"/?token={access.token} " in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_start_compiles_what_tiles_need(drawing: Drawing) -> None:
     serving.prepare(drawing)
     before = drawing.programs.count

@@ -14,6 +14,8 @@ from inr_gan_jax.checkpoint.manager import Checkpointer, latest_step
 from tests.training.multiprocess.adding import add, fresh, make_data
 from tests.training.multiprocess.groups import finish, meet, wait_until
 
+pytestmark = pytest.mark.slow
+
 # Each step adds the labels of its batch to all rows, so that the state tells which images were shown, and how often.
 PROGRAM = """
 import jax

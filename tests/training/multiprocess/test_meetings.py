@@ -14,6 +14,8 @@ from inr_gan_jax.errors import UserError
 from tests.training.multiprocess.forked import Member
 from tests.training.multiprocess.groups import Ended, finish, free_port, meet, start
 
+pytestmark = pytest.mark.slow
+
 
 def ended(processes: list[Member]) -> list[Ended]:
     return [finish(process) for process in processes]

@@ -28,6 +28,8 @@ from tests.training.multiprocess.groups import (
     wait_until,
 )
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[3]
 # A checkpoint and numbers every second step, so that little is lost; samples and one evaluation once at the beginning.
 SCHEDULE = {"log_kimg": 0.016, "checkpoint_kimg": 0.016}
