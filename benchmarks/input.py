@@ -28,8 +28,7 @@ import numpy as np
 from absl import flags
 from PIL import Image
 
-from configs import default
-from inr_gan_jax.config.parse import DataConfig
+from inr_gan_jax.config.schema import DataConfig
 from inr_gan_jax.data.prepare.fit_image import FitSettings, ImageFormat
 from inr_gan_jax.data.prepare.prepare_set import prepare_set
 from inr_gan_jax.data.prepare.set_writer import Options
@@ -74,7 +73,7 @@ def open_prepared(source: str, root: pathlib.Path, size: int, image_format: Imag
     settings = FitSettings(size, size, image_format=image_format)
     prepare_set(Options(source, root / name, root, settings, num_processes=len(os.sched_getaffinity(0))))
     keys = {"name": name, "data_dir": str(root), "height": size, "width": size, "num_classes": 0, "cache_mib": 0}
-    config = DataConfig(**{**default.get_config().to_dict()["data"], **keys})
+    config = DataConfig(**keys)
     return open_dataset(config), config
 
 

@@ -19,7 +19,8 @@ import optax
 
 from configs import digits
 from inr_gan_jax.array_types import Array
-from inr_gan_jax.config.parse import Config
+from inr_gan_jax.config.parse import parse_config
+from inr_gan_jax.config.schema import Config
 from inr_gan_jax.data.read.dataset import open_dataset
 from inr_gan_jax.data.read.pipeline import make_iterator
 from inr_gan_jax.data.read.prefetch import device_prefetch, rows_of_process
@@ -80,7 +81,7 @@ class Run:
                 "sharding": {"spatial": self.spatial, "optimizer": self.splits_optimizer},
             }
         )
-        return Config.from_config_dict(config)
+        return parse_config(config)
 
 
 def train(run: Run, group: processes.Processes) -> dict[str, np.ndarray]:

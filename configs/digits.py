@@ -13,14 +13,15 @@ code and 250 kimg; `release` stands for comparisons with that code. docs/quality
 
 from ml_collections import ConfigDict
 
-from configs import default, networks, recipes
+from configs import networks, recipes
+from inr_gan_jax.config.parse import default_config
 
 
 def get_config(argument: str = "") -> ConfigDict:
     """Returns the configuration of RECIPES joined by `+`, of NETWORK, or of NETWORK,RECIPES."""
     first, _, rest = argument.partition(",")
     network, names = (first, rest) if first in networks.NAMES else ("paper", argument)
-    config = default.get_config()
+    config = default_config()
     _apply_common(config)
     if network == "paper":
         _apply_demo(config)

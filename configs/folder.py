@@ -15,7 +15,9 @@ can be prepared.
 
 from ml_collections import ConfigDict
 
-from configs import default, networks, recipes
+from configs import networks, recipes
+from inr_gan_jax.config.parse import default_config
+from inr_gan_jax.config.schema import ema_half_life
 
 
 def get_config(argument: str = "256") -> ConfigDict:
@@ -25,8 +27,8 @@ def get_config(argument: str = "256") -> ConfigDict:
     if side < 16 or side & (side - 1):
         raise ValueError(f"configs/folder.py has no {resolution!r}, expected a power of two from 16 on, such as 256")
     network = network or "paper"
-    config = default.get_config()
-    networks.apply_network(config, network, side, default.ema_half_life(0.999, 8))
+    config = default_config()
+    networks.apply_network(config, network, side, ema_half_life(0.999, 8))
     # Mirrored letters and faces are wrong pictures; whoever has others turns it on.
     config.update({"name": f"folder-{resolution}-{network}", "data": {"name": "photos", "x_flip": False}})
     recipes.apply_recipes(config, names)

@@ -19,7 +19,9 @@ which writes ~/tensorflow_datasets/lsun/church_outdoor/3.1.0 (pip install 'inr_g
 
 from ml_collections import ConfigDict
 
-from configs import default, networks, recipes
+from configs import networks, recipes
+from inr_gan_jax.config.parse import default_config
+from inr_gan_jax.config.schema import ema_half_life
 
 _CATEGORIES = {"church": "church_outdoor", "bedroom": "bedroom"}
 
@@ -30,8 +32,8 @@ def get_config(argument: str = "church") -> ConfigDict:
     if category not in _CATEGORIES:
         raise ValueError(f"configs/lsun.py has no {category!r}, expected one of {', '.join(_CATEGORIES)}")
     network = network or "paper"
-    config = default.get_config()
-    networks.apply_network(config, network, 256, default.ema_half_life(0.999, 16))
+    config = default_config()
+    networks.apply_network(config, network, 256, ema_half_life(0.999, 16))
     config.update({"name": f"lsun-{category}-{network}", "data": {"name": f"lsun/{_CATEGORIES[category]}"}})
     recipes.apply_recipes(config, names)
     return config

@@ -66,7 +66,7 @@ def apply_network(config: ConfigDict, network: str, resolution: int, ema_half_li
     """Writes the hyper-parameters of one network into a configuration.
 
     Args:
-        config: started from `configs/default.py`, which holds those of `paper` at 256x256.
+        config: started from `default_config()`, whose values are those of `paper` at 256x256.
         network: one of NAMES.
         resolution: side of the pictures, 256, or 1024 for `paper`.
         ema_half_life: in kimg, of `paper` at its own batch size.
@@ -106,7 +106,7 @@ def apply_scaled_network(config: ConfigDict, network: str, side: int, channel_ba
     for 256x256 and is 1 here. `paper` keeps its own rates, for which its batch of 16 is part of the recipe.
 
     Args:
-        config: started from `configs/default.py`.
+        config: started from `default_config()`.
         network: one of NAMES.
         side: of the pictures, a power of two from 8 to 128.
         channel_base: a layer at side r of generator and discriminator has channel_base / r channels ...

@@ -24,7 +24,7 @@ from absl import flags
 from inr_gan_jax.cli.checked_flags import define_integer
 from inr_gan_jax.cli.command import run
 from inr_gan_jax.cli.flags import define_truncation_flags
-from inr_gan_jax.config.parse import DataConfig
+from inr_gan_jax.config.schema import DataConfig
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.inference.latents import MAX_SEED, Truncation
 from inr_gan_jax.metrics.networks.options import LPIPS_HEADS, WEIGHTS_OPTIONS

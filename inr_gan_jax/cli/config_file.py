@@ -11,7 +11,8 @@ from typing import Any
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from inr_gan_jax.config.parse import Config, nearest, nested_keys
+from inr_gan_jax.config.parse import nearest, nested_keys
+from inr_gan_jax.config.schema import Config
 from inr_gan_jax.errors import UserError
 
 # What ml_collections calls the module of a flag `config`.

@@ -5,7 +5,7 @@ from pathlib import Path
 import jax.numpy as jnp
 
 from inr_gan_jax.array_types import Array, PRNGKey, Variables
-from inr_gan_jax.config.parse import Config, EvaluationConfig
+from inr_gan_jax.config.schema import Config, EvaluationConfig
 from inr_gan_jax.data.read.dataset import Dataset
 from inr_gan_jax.data.read.pipeline import all_images
 from inr_gan_jax.data.read.random_access import read_images

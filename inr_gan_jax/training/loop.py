@@ -19,7 +19,7 @@ from etils import epath
 
 from inr_gan_jax.array_types import Variables
 from inr_gan_jax.checkpoint.manager import Checkpointer, CheckpointNotWrittenError
-from inr_gan_jax.config.parse import Config
+from inr_gan_jax.config.schema import Config
 from inr_gan_jax.data.read.dataset import Dataset, open_dataset
 from inr_gan_jax.data.read.pipeline import describe_data, make_iterator
 from inr_gan_jax.data.read.prefetch import device_prefetch, rows_of_process

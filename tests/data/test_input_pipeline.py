@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from absl import flags
 
-from inr_gan_jax.config.parse import DataConfig
+from inr_gan_jax.config.schema import DataConfig
 from inr_gan_jax.data.errors import DatasetError
 from inr_gan_jax.data.read.batches import FitImage, mirror, mirroring
 from inr_gan_jax.data.read.dataset import Dataset

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from etils import epath
 
-from inr_gan_jax.config.parse import Config
+from inr_gan_jax.config.schema import Config
 from inr_gan_jax.data.prepare.fit_image import FitSettings
 from inr_gan_jax.data.prepare.preparation import SetIdentity
 from inr_gan_jax.data.prepare.prepare_set import prepare_set

@@ -7,7 +7,7 @@ import grain
 import numpy as np
 from PIL import Image
 
-from inr_gan_jax.config.parse import DataConfig
+from inr_gan_jax.config.schema import DataConfig
 from inr_gan_jax.data.prepare.fit_image import crop_and_resize, to_mode
 from inr_gan_jax.data.prepare.records import RecordSource
 from inr_gan_jax.data.read.dataset import Dataset

@@ -10,7 +10,8 @@ from typing import Any
 import tensorflow_datasets as tfds
 from etils import epath
 
-from inr_gan_jax.config.parse import DataConfig, nearest
+from inr_gan_jax.config.parse import nearest
+from inr_gan_jax.config.schema import DataConfig
 from inr_gan_jax.data.builders import lsun
 from inr_gan_jax.data.builders.digits import Digits
 from inr_gan_jax.data.errors import DatasetError

@@ -13,7 +13,7 @@ from typing import Any
 import grain
 import numpy as np
 
-from inr_gan_jax.config.parse import DataConfig
+from inr_gan_jax.config.schema import DataConfig
 from inr_gan_jax.data.errors import DatasetError
 from inr_gan_jax.data.prepare.preparation import changed_size
 from inr_gan_jax.data.read.batches import Batch, CachedImages, EpochOrder, FitImage, FittedImages, LoadBatch

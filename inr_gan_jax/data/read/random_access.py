@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from inr_gan_jax.config.parse import DataConfig
+from inr_gan_jax.config.schema import DataConfig
 from inr_gan_jax.data.read.batches import FitImage
 from inr_gan_jax.data.read.dataset import Dataset
 
