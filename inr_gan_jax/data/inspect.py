@@ -21,11 +21,11 @@ from etils import epath
 from PIL import Image
 
 from inr_gan_jax.cli.command import run
-from inr_gan_jax.data.errors import DatasetError
 from inr_gan_jax.data.prepare.preparation import INFO_FILE, dataset_fingerprint, preparation, version_directory
-from inr_gan_jax.data.progress import ImageProgress
 from inr_gan_jax.data.read.dataset import prepared_directory
+from inr_gan_jax.errors import DatasetError
 from inr_gan_jax.ops.image_grid import magnify, tile
+from inr_gan_jax.progress import Progress
 from inr_gan_jax.remote_paths import is_address
 
 if TYPE_CHECKING:
@@ -86,17 +86,14 @@ def summarise(source: RecordSource, num_threads: int) -> Summary:
     places: dict[bytes, list[int]] = {}
     num_bytes = num_pixels = 0
     sums, squares = np.zeros(3), np.zeros(3)
-    progress = ImageProgress("looking", len(source))
-    try:
+    with Progress("inspecting", len(source)) as progress:
         for index, seen in enumerate(_look_at_all(source, num_threads)):
             sizes[seen.shape] += 1
             labels.update(() if seen.label is None else (seen.label,))
             places.setdefault(seen.digest, []).append(index)
             num_bytes, num_pixels = num_bytes + seen.num_bytes, num_pixels + seen.num_pixels
             sums, squares = sums + seen.sums, squares + seen.squares
-            progress.update()
-    finally:
-        progress.close()
+            progress.add()
     means = sums / num_pixels
     return Summary(
         count=len(source),

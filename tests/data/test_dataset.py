@@ -10,7 +10,6 @@ import pytest
 from etils.epath import backend
 
 from inr_gan_jax.data.builders.lsun import VERSION
-from inr_gan_jax.data.errors import DatasetError
 from inr_gan_jax.data.prepare.fit_image import FitSettings
 from inr_gan_jax.data.prepare.preparation import (
     METADATA_FILE,
@@ -23,7 +22,7 @@ from inr_gan_jax.data.prepare.preparation import (
 from inr_gan_jax.data.prepare.prepare_set import prepare_set
 from inr_gan_jax.data.prepare.set_writer import Options
 from inr_gan_jax.data.read.dataset import check_available, open_dataset
-from inr_gan_jax.errors import UserError
+from inr_gan_jax.errors import DatasetError, UserError
 from tests.conftest import tiny_config
 from tests.data.odd_images import SIDE, colours, encoded, write_folder
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from inr_gan_jax.data.errors import DatasetError
 from inr_gan_jax.data.prepare.sources import list_folder, list_zip
+from inr_gan_jax.errors import DatasetError
 from tests.data.odd_images import colours, encoded, write_folder, write_zip
 
 IMAGE = encoded(colours())

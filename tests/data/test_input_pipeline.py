@@ -12,10 +12,11 @@ import pytest
 from absl import flags
 
 from inr_gan_jax.config.schema import DataConfig
-from inr_gan_jax.data.errors import DatasetError
 from inr_gan_jax.data.read.batches import FitImage, mirror, mirroring
 from inr_gan_jax.data.read.dataset import Dataset
-from inr_gan_jax.data.read.pipeline import all_images, describe_data, make_iterator
+from inr_gan_jax.data.read.images import all_images
+from inr_gan_jax.data.read.pipeline import describe_data, make_iterator
+from inr_gan_jax.errors import DatasetError
 from tests.conftest import tiny_config
 
 ROOT = Path(__file__).resolve().parents[2]

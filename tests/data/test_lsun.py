@@ -11,13 +11,13 @@ import pytest
 import tensorflow_datasets as tfds
 
 from inr_gan_jax.data.builders.lsun import find_lsun
-from inr_gan_jax.data.errors import DatasetError
 from inr_gan_jax.data.prepare.fit_image import FitSettings
 from inr_gan_jax.data.prepare.preparation import preparation
 from inr_gan_jax.data.prepare.prepare_set import prepare_set
 from inr_gan_jax.data.prepare.set_writer import Options
 from inr_gan_jax.data.prepare.sources import list_lmdb
 from inr_gan_jax.data.read.decode import decode_image
+from inr_gan_jax.errors import DatasetError
 from tests.data.odd_images import colours, encoded
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -18,7 +18,7 @@ from PIL import Image
 from tensorflow_datasets.core import shuffle
 from tensorflow_datasets.core.download import downloader, extractor
 
-from inr_gan_jax.data.errors import DatasetError
+from inr_gan_jax.errors import DatasetError
 
 
 def prepare_own(name: str, root: Path) -> tfds.core.DatasetBuilder:

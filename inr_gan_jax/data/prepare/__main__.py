@@ -16,9 +16,9 @@ from absl import flags
 
 from inr_gan_jax.cli.checked_flags import define_float, define_integer
 from inr_gan_jax.cli.command import run
-from inr_gan_jax.data.errors import DatasetError
 from inr_gan_jax.data.prepare.fit_image import CROPS, IMAGE_FORMATS, RESIZE_FILTERS, FitSettings
 from inr_gan_jax.data.prepare.labels import LABEL_RULES
+from inr_gan_jax.errors import DatasetError
 
 # The discriminator needs four pixels a side; a square of the largest side has as many pixels as an image may have.
 _SIDES = (4, 10_000)

@@ -13,9 +13,9 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
-from inr_gan_jax.data.errors import DatasetError
 from inr_gan_jax.data.prepare.fit_image import FitSettings, FittedImage, fit_encoded, num_pixels, reason_of
 from inr_gan_jax.data.prepare.sources import ImageReader
+from inr_gan_jax.errors import DatasetError
 
 # Images a task: many enough that sending them costs little, few enough that all tasks fit in memory.
 _IMAGES_A_TASK = 8

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from inr_gan_jax.data.errors import DatasetError
+from inr_gan_jax.errors import DatasetError
 
 LabelRule = Literal["json", "folders", "none"]
 LABEL_RULES: tuple[LabelRule, ...] = get_args(LabelRule)

@@ -7,7 +7,7 @@ from typing import Any
 
 from etils import epath
 
-from inr_gan_jax.data.errors import DatasetError
+from inr_gan_jax.errors import DatasetError
 
 # Of the sets that `inr_gan_jax.data.prepare` writes; larger when an older one must be made anew.
 PREPARATION_FORMAT = 1

@@ -5,10 +5,10 @@ from pathlib import Path
 
 from inr_gan_jax.data.builders.lsun import VERSION, find_lsun
 from inr_gan_jax.data.builders.tfds_own import prepare_own
-from inr_gan_jax.data.errors import DatasetError
 from inr_gan_jax.data.prepare.records import list_prepared
 from inr_gan_jax.data.prepare.set_writer import Options, Prepared, SetWriter, count_by_kind
 from inr_gan_jax.data.prepare.sources import Contents, is_lmdb, list_folder, list_lmdb, list_zip
+from inr_gan_jax.errors import DatasetError
 
 _TFDS_NAME = re.compile(r"[a-z][a-z0-9_]*(/[\w.+-]+)?")
 

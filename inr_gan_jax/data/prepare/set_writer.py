@@ -17,12 +17,12 @@ import PIL
 from inr_gan_jax.data.builders.image_archive import ImageArchive
 from inr_gan_jax.data.builders.lsun import Lsun
 from inr_gan_jax.data.builders.record_builder import RecordBuilder
-from inr_gan_jax.data.errors import DatasetError
 from inr_gan_jax.data.prepare.fit_image import ENCODER_OPTIONS, FitSettings
 from inr_gan_jax.data.prepare.labels import LabelRule
 from inr_gan_jax.data.prepare.preparation import PREPARATION_FORMAT, UNFINISHED, preparation
 from inr_gan_jax.data.prepare.shards import Conversion, TooManyBadError
 from inr_gan_jax.data.prepare.sources import Contents
+from inr_gan_jax.errors import DatasetError
 
 _REPORT = "report.json"
 _SHOWN_BAD = 5

@@ -11,11 +11,11 @@ from typing import Any
 
 from array_record.python.array_record_module import ArrayRecordWriter
 
-from inr_gan_jax.data.errors import DatasetError
 from inr_gan_jax.data.prepare.conversion import convert_all
 from inr_gan_jax.data.prepare.fit_image import FitSettings, FittedImage
 from inr_gan_jax.data.prepare.sources import Contents
-from inr_gan_jax.data.progress import ImageProgress
+from inr_gan_jax.errors import DatasetError
+from inr_gan_jax.progress import Progress
 
 # One record a group: random access reads nothing else. Encoded images do not shrink any further.
 _WRITER_OPTIONS = "group_size:1,uncompressed"
@@ -105,11 +105,8 @@ class Conversion:
         self._check_bad([entry for shard in shards for entry in shard.bad])
         if starts:
             self.directory.mkdir(parents=True, exist_ok=True)
-            progress = ImageProgress(self.title, len(self.contents.names), starts[0])
-            try:
+            with Progress(self.title, len(self.contents.names), starts[0]) as progress:
                 shards += self._write(starts, shards, encode_example, progress)
-            finally:
-                progress.close()
         return [shard for shard in shards if shard.num_images]
 
     def bad(self, shards: list[Shard]) -> list[tuple[str, str]]:
@@ -135,7 +132,7 @@ class Conversion:
         return self.directory / f"{first:010d}.array_record"
 
     def _write(
-        self, starts: list[int], before: list[Shard], encode_example: EncodeExample, progress: ImageProgress
+        self, starts: list[int], before: list[Shard], encode_example: EncodeExample, progress: Progress
     ) -> Iterator[Shard]:
         names = [name for name in self.contents.names[starts[0] :] if not self._lacks_label(name)]
         converted = convert_all(names, self.contents.reader, self.settings, self.num_processes)
@@ -152,7 +149,7 @@ class Conversion:
                         self._check_bad(bad + draft.bad)
                     else:
                         draft.add(outcome, encode_example(name, outcome), self.contents.labels.get(name))
-                    progress.update()
+                    progress.add()
                 shard = draft.commit()
                 bad += shard.bad
                 digest = shard.digest

@@ -12,9 +12,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
-from inr_gan_jax.data.errors import DatasetError
 from inr_gan_jax.data.prepare.fit_image import MAX_FILE_BYTES, BadImageError
 from inr_gan_jax.data.prepare.labels import LABEL_FILE, LabelRule, labels_of_folders, labels_of_json, normal_name
+from inr_gan_jax.errors import DatasetError
 
 # All that Pillow knows for the formats that `fit_image` reads.
 SUFFIXES = {

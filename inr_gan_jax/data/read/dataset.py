@@ -14,7 +14,6 @@ from inr_gan_jax.config.parse import nearest
 from inr_gan_jax.config.schema import DataConfig
 from inr_gan_jax.data.builders import lsun
 from inr_gan_jax.data.builders.digits import Digits
-from inr_gan_jax.data.errors import DatasetError
 from inr_gan_jax.data.prepare.preparation import (
     INFO_FILE,
     PREPARATION_FORMAT,
@@ -25,6 +24,7 @@ from inr_gan_jax.data.prepare.preparation import (
     version_directory,
 )
 from inr_gan_jax.data.prepare.records import Element, records_of
+from inr_gan_jax.errors import DatasetError
 from inr_gan_jax.remote_paths import check_reachable, is_address
 
 # Sets that travel inside a package and are prepared on first use.

@@ -14,10 +14,10 @@ import grain
 import numpy as np
 
 from inr_gan_jax.config.schema import DataConfig
-from inr_gan_jax.data.errors import DatasetError
 from inr_gan_jax.data.prepare.preparation import changed_size
-from inr_gan_jax.data.read.batches import Batch, CachedImages, EpochOrder, FitImage, FittedImages, LoadBatch
+from inr_gan_jax.data.read.batches import Batch, CachedImages, EpochOrder, FittedImages, LoadBatch
 from inr_gan_jax.data.read.dataset import Dataset
+from inr_gan_jax.errors import DatasetError
 
 # More batches than any run shows.
 _ENDLESS = 2**48
@@ -100,13 +100,6 @@ class BatchIterator(grain.DatasetIterator):
         if self._batches is not None:
             self._batches.close()
             self._batches = None
-
-
-def all_images(dataset: Dataset, config: DataConfig) -> np.ndarray:
-    """Decodes and fits a whole (small) set: [count, height, width, channels], float32 in [-1, 1]."""
-    fit = FitImage(config.height, config.width, config.channels)
-    images = np.stack([fit(dataset.source[index]["image"]) for index in range(len(dataset))])
-    return images.astype(np.float32) / 127.5 - 1
 
 
 def describe_data(dataset: Dataset, config: DataConfig, batch_size: int) -> str:

@@ -16,7 +16,7 @@ class BlockPlan:
     Attributes:
         side: nominal side, 4, 8, 16, …, which names the block and gives its width.
         resolution: side of the grid that it is evaluated on.
-        lattice: index of that grid among the distinct ones.
+        grid_index: index of that grid among the distinct ones.
         in_features: width of the features of the previous block; 0 in the first block.
         out_features: width of the block.
         upsamples: the block is evaluated at twice the resolution of the previous one.
@@ -27,7 +27,7 @@ class BlockPlan:
 
     side: int
     resolution: int
-    lattice: int
+    grid_index: int
     in_features: int
     out_features: int
     upsamples: bool
@@ -84,18 +84,18 @@ class ReleaseArchitecture(ReleaseSettings):
     def blocks(self) -> tuple[BlockPlan, ...]:
         """The blocks, coarse to fine."""
         plans: list[BlockPlan] = []
-        side, first_ws, lattice = FIRST_SIDE, 0, 0
+        side, first_ws, grid_index = FIRST_SIDE, 0, 0
         extra = dict(self.num_extra_layers)
         while side <= self.resolution:
             first, upsamples = side == FIRST_SIDE, side > self.input_resolution
             takes = not first and (self.coordinate_blocks == "every" or (self._on_upsampling and upsamples))
             resolution = max(side, self.input_resolution)
-            lattice += upsamples
+            grid_index += upsamples
             num_layers = (1 if first else 2) + extra.get(resolution, 0)
             plan = BlockPlan(
                 side=side,
                 resolution=resolution,
-                lattice=lattice,
+                grid_index=grid_index,
                 in_features=0 if first else self.features_at(side // 2),
                 out_features=self.features_at(side),
                 upsamples=upsamples,

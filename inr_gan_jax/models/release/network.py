@@ -219,7 +219,7 @@ class ReleaseNetwork(nn.Module):
         x, image = None, None
         for plan, block_modulation in zip(self.settings.blocks(), modulation, strict=True):
             block = self.blocks[str(plan.side)]
-            x, image = block(x, image, grids[plan.lattice], block_modulation, noise_mode)
+            x, image = block(x, image, grids[plan.grid_index], block_modulation, noise_mode)
         assert image is not None, "there is a block of side 4"
         return image
 
