@@ -30,8 +30,7 @@ from PIL import Image
 
 from inr_gan_jax.config.schema import DataConfig
 from inr_gan_jax.data.prepare.fit_image import FitSettings, ImageFormat
-from inr_gan_jax.data.prepare.prepare_set import prepare_set
-from inr_gan_jax.data.prepare.set_writer import Options
+from inr_gan_jax.data.prepare.prepare_set import Options, prepare_set
 from inr_gan_jax.data.read.dataset import Dataset, open_dataset
 from inr_gan_jax.data.read.pipeline import make_iterator
 from inr_gan_jax.data.read.prefetch import device_prefetch

@@ -19,8 +19,7 @@ from inr_gan_jax.data.prepare.preparation import (
     preparation,
     set_identity,
 )
-from inr_gan_jax.data.prepare.prepare_set import prepare_set
-from inr_gan_jax.data.prepare.set_writer import Options
+from inr_gan_jax.data.prepare.prepare_set import Options, prepare_set
 from inr_gan_jax.data.read.dataset import check_available, open_dataset
 from inr_gan_jax.errors import DatasetError, UserError
 from tests.conftest import tiny_config

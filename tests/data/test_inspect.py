@@ -14,9 +14,8 @@ from PIL import Image
 from inr_gan_jax.data import inspect
 from inr_gan_jax.data.inspect import contact_sheet, describe, summarise
 from inr_gan_jax.data.prepare.fit_image import FitSettings
-from inr_gan_jax.data.prepare.prepare_set import prepare_set
+from inr_gan_jax.data.prepare.prepare_set import Options, prepare_set
 from inr_gan_jax.data.prepare.records import RecordSource, open_records
-from inr_gan_jax.data.prepare.set_writer import Options
 from inr_gan_jax.errors import DatasetError
 from tests.data.odd_images import SIDE, colours, encoded, write_folder
 

@@ -13,8 +13,7 @@ import tensorflow_datasets as tfds
 from inr_gan_jax.data.builders.lsun import find_lsun
 from inr_gan_jax.data.prepare.fit_image import FitSettings
 from inr_gan_jax.data.prepare.preparation import preparation
-from inr_gan_jax.data.prepare.prepare_set import prepare_set
-from inr_gan_jax.data.prepare.set_writer import Options
+from inr_gan_jax.data.prepare.prepare_set import Options, prepare_set
 from inr_gan_jax.data.prepare.sources import list_lmdb
 from inr_gan_jax.data.read.decode import decode_image
 from inr_gan_jax.errors import DatasetError

@@ -16,9 +16,8 @@ import tensorflow_datasets as tfds
 
 from inr_gan_jax.data.prepare.fit_image import FitSettings
 from inr_gan_jax.data.prepare.preparation import UNFINISHED, dataset_fingerprint, preparation
-from inr_gan_jax.data.prepare.prepare_set import prepare_set
+from inr_gan_jax.data.prepare.prepare_set import Options, prepare_set
 from inr_gan_jax.data.prepare.records import RecordSource, open_records
-from inr_gan_jax.data.prepare.set_writer import Options
 from inr_gan_jax.errors import DatasetError
 from tests.data.odd_images import SIDE, bomb, broken, colours, convertible, encoded, write_folder, write_zip
 

@@ -12,8 +12,7 @@ from etils import epath
 from inr_gan_jax.config.schema import Config
 from inr_gan_jax.data.prepare.fit_image import FitSettings
 from inr_gan_jax.data.prepare.preparation import SetIdentity
-from inr_gan_jax.data.prepare.prepare_set import prepare_set
-from inr_gan_jax.data.prepare.set_writer import Options
+from inr_gan_jax.data.prepare.prepare_set import Options, prepare_set
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.planning import dry_run
 from inr_gan_jax.training import loop

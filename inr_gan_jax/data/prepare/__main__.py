@@ -40,8 +40,7 @@ def main(arguments: Sequence[str]) -> None:
     """Entry point."""
     del arguments
     # Imported here: the worker processes import this module too, and need none of it.
-    from inr_gan_jax.data.prepare.prepare_set import prepare_set
-    from inr_gan_jax.data.prepare.set_writer import Options
+    from inr_gan_jax.data.prepare.prepare_set import Options, prepare_set
     from inr_gan_jax.data.read.dataset import data_root
 
     values = flags.FLAGS
