@@ -33,7 +33,7 @@ from inr_gan_jax.data.prepare.fit_image import FitSettings, ImageFormat
 from inr_gan_jax.data.prepare.prepare_set import Options, prepare_set
 from inr_gan_jax.data.read.dataset import Dataset, open_dataset
 from inr_gan_jax.data.read.pipeline import make_iterator
-from inr_gan_jax.data.read.prefetch import device_prefetch
+from inr_gan_jax.data.read.prefetch import DevicePrefetch
 
 BATCH_SIZE = 64
 KINDS: tuple[tuple[int, ImageFormat], ...] = ((64, "png"), (64, "jpeg"), (256, "png"), (256, "jpeg"))
@@ -79,7 +79,7 @@ def open_prepared(source: str, root: pathlib.Path, size: int, image_format: Imag
 def batches_on_device(dataset: Dataset, config: DataConfig) -> Iterator[dict[str, Any]]:
     """The whole pipeline, from a fresh start."""
     sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-    return device_prefetch(make_iterator(dataset, config, BATCH_SIZE, 0), sharding)
+    return DevicePrefetch(make_iterator(dataset, config, BATCH_SIZE, 0), sharding)
 
 
 def take(iterator: Iterator[dict[str, Any]], num_batches: int) -> int:

@@ -1,4 +1,4 @@
-"""FFHQ, 70,000 faces: a resolution and, behind commas, a network and recipes of training.
+"""FFHQ, 70,000 faces: a resolution and, after commas, a network and recipes of training.
 
     python -m inr_gan_jax.main --config=configs/ffhq.py:256,release
     python -m inr_gan_jax.main --config=configs/ffhq.py:1024             # paper only

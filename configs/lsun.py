@@ -1,4 +1,4 @@
-"""LSUN 256x256: a category and, behind commas, a network and recipes of training.
+"""LSUN 256x256: a category and, after commas, a network and recipes of training.
 
     python -m inr_gan_jax.main --config=configs/lsun.py                     # church, paper
     python -m inr_gan_jax.main --config=configs/lsun.py:bedroom,release,relativistic
@@ -10,7 +10,7 @@ stylegan2, at the hyper-parameters of their authors (configs/networks.py). Meant
 Published FIDs, none of them reproduced here yet: release 4.45 church, 5.71 bedroom (at truncation 0.9); bilinear 4.04,
 3.43 (at truncation 0.95); cips 2.92 church; stylegan2 3.86, 2.65; paper 6.27 bedroom (abstract of arXiv v1).
 
-LSUN is not downloaded by itself. Get the official folder with the script of https://github.com/fyu/lsun, then once
+LSUN is not downloaded automatically. Get the official folder with the script of https://github.com/fyu/lsun, then once
 
     python -m inr_gan_jax.data.prepare --source=church_outdoor_train_lmdb
 

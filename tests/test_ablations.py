@@ -90,9 +90,9 @@ def test_any_network_of_the_paper_can_be_a_base() -> None:
     [
         ("rank_2", "configs/ablations.py has no 'rank_2', expected one of base, modulation_none, rank_1"),
         ("birds,rank_1", "configs/ablations.py has no 'birds', expected one of"),
-        ("digits,scales_4", "scales_4 needs pictures of at least 32 pixels a side, these have 8"),
-        ("perceptual", "perceptual needs pictures of at least 16 pixels a side, these have 8"),
-        ("rank_1,sunshine", "there is no recipe 'sunshine'"),
+        ("digits,scales_4", "scales_4 needs images of at least 32 pixels per side, these have 8"),
+        ("perceptual", "perceptual needs images of at least 16 pixels per side, these have 8"),
+        ("rank_1,sunshine", "unknown recipe 'sunshine'"),
     ],
 )
 def test_impossible_rows_are_one_sentence(argument: str, message: str) -> None:

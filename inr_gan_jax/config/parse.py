@@ -45,7 +45,7 @@ def nearest(name: str, names: typing.Iterable[str]) -> str:
 
 
 def nested_keys(section: type, path: typing.Sequence[str]) -> set[str]:
-    """Keys of the section that a path of keys leads to; none where it leads to no section."""
+    """Keys of the section at a path of keys; none if there is no section."""
     for name in path:
         hint = typing.get_type_hints(section).get(name)
         kinds = [
@@ -99,7 +99,7 @@ def _convert(value: Any, hint: Any, path: str) -> Any:
 
 
 def _convert_tuple(value: Any, arguments: tuple[Any, ...], path: str) -> tuple[Any, ...]:
-    """Checks a tuple: any length for `tuple[int, ...]`, else one entry an annotation."""
+    """Checks a tuple: any length for `tuple[int, ...]`, else one entry per annotation."""
     if not isinstance(value, (tuple, list)):
         raise ConfigError(f"{path} is {value!r}, expected a tuple")
     hints = (arguments[0],) * len(value) if arguments[-1] is Ellipsis else arguments

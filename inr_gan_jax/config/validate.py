@@ -27,7 +27,7 @@ def _require(holds: bool, key: str, value: Any, expected: str) -> None:
 
 
 def _validate_paths(config: Config) -> None:
-    """Refuses addresses of buckets where files are opened on a disk."""
+    """Refuses addresses of buckets for files that are opened on a disk."""
     for key in ("compilation_cache_dir", "loss.vgg16_file", "evaluation.weights_file", "evaluation.cache_dir"):
         value = operator.attrgetter(key)(config)
         _require("://" not in value, key, value, "a path on a disk")
@@ -97,7 +97,7 @@ def _validate_blocks(config: Config) -> None:
 
 
 def _validate_alternatives(paper: PaperSettings) -> None:
-    """Refuses what has no effect, or no meaning, beside an alternative to a part of the paper's network."""
+    """Refuses settings without effect or meaning in combination with an alternative to the paper's network."""
     if paper.modulation != "factorised":
         expected = f"'sigmoid' with paper.modulation = {paper.modulation!r}, which has no factors"
         activation = paper.modulation_activation
@@ -112,7 +112,7 @@ def _validate_alternatives(paper: PaperSettings) -> None:
     if paper.scales == "averaged":
         expected = "at least two blocks, as paper.scales is 'averaged'"
         _require(len(paper.features) > 1, "paper.features", paper.features, expected)
-        expected = "True in every block, as each draws a picture of its own with paper.scales = 'averaged'"
+        expected = "True in every block, as each adds an image of its own with paper.scales = 'averaged'"
         _require(all(paper.to_rgb), "paper.to_rgb", paper.to_rgb, expected)
 
 
@@ -163,7 +163,7 @@ def _validate_losses(config: Config) -> None:
 
 
 def _validate_batches(config: Config) -> None:
-    """Checks that a batch can be cut into microbatches and laid over devices with its statistics unchanged."""
+    """Checks that a batch can be divided into microbatches and over devices with its statistics unchanged."""
     batch, rounds = config.training.batch_size, config.training.num_microbatches
     group = min(config.discriminator.mbstd_group_size or batch, batch) if config.discriminator.mbstd_channels else 1
     expected = f"a divisor of training.batch_size = {batch}, each part whole groups of {group} (mbstd_group_size)"

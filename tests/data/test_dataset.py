@@ -174,20 +174,20 @@ def test_sets_of_other_versions_of_the_program_are_refused(prepared: Path, tmp_p
     file.write_text(json.dumps(metadata))
     sentence = refusal(tmp_path, name="pictures")
     assert f"was prepared in format {version}, by an older or newer version than this one (format 1)" in sentence
-    assert "run python -m inr_gan_jax.data.prepare anew" in sentence
+    assert "run python -m inr_gan_jax.data.prepare again" in sentence
 
 
 def test_half_written_sets_are_refused(prepared: Path, tmp_path: Path) -> None:
     (tmp_path / "begun" / UNFINISHED).mkdir(parents=True)
-    assert "'begun' is half-written" in (sentence := refusal(tmp_path, name="begun"))
-    assert "run the same python -m inr_gan_jax.data.prepare command again, it goes on where it stopped" in sentence
+    assert "'begun' is incomplete" in (sentence := refusal(tmp_path, name="begun"))
+    assert "run the same python -m inr_gan_jax.data.prepare command again, it resumes where it stopped" in sentence
     (tmp_path / "other" / "1.0.0.incompleteX1").mkdir(parents=True)
-    assert "delete that folder and prepare the set anew" in refusal(tmp_path, name="other")
+    assert "delete that folder and prepare the set again" in refusal(tmp_path, name="other")
     shard = next(copy_of(prepared, tmp_path).glob("*.array_record*"))
     shard.write_bytes(b"")
-    assert f"data set pictures is half-written, {shard} is missing" in refusal(tmp_path, name="pictures")
+    assert f"data set pictures is incomplete, {shard} is missing" in refusal(tmp_path, name="pictures")
     shard.unlink()
-    assert f"data set pictures is half-written, {shard} is missing" in refusal(tmp_path, name="pictures")
+    assert f"data set pictures is incomplete, {shard} is missing" in refusal(tmp_path, name="pictures")
 
 
 def test_damaged_shards_are_one_sentence(prepared: Path, tmp_path: Path) -> None:

@@ -209,7 +209,7 @@ def test_half_a_zip_is_one_sentence(tmp_path: Path) -> None:
     data = write_zip(tmp_path / "whole.zip", dict.fromkeys(NAMES, IMAGE)).read_bytes()
     half = tmp_path / "half.zip"
     half.write_bytes(data[: len(data) // 2])
-    with pytest.raises(DatasetError, match=r"half.zip is not a whole zip, copy or download it again"):
+    with pytest.raises(DatasetError, match=r"half.zip is not a complete zip, copy or download it again"):
         list_zip(half, "json")
 
 

@@ -60,7 +60,7 @@ def test_report_tells_labels_duplicates_and_preparation(pictures: Path) -> None:
         "16x16x3 (4)",
         "0 rose                         3 ##############################",
         "1 tulip                        1 ##########",
-        "2 images have the pixels of an earlier one",
+        "2 images have the same pixels as an earlier one",
         "rose/2.bmp = rose/3.png = tulip/1.png",
         "filter        lanczos",
         "fingerprint",
@@ -75,7 +75,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Callable[..., epath.Path]:
     def ask(*arguments: str, **given: str) -> epath.Path:
         values = types.SimpleNamespace(**{"name": None, "data_dir": "", **given})
         monkeypatch.setattr(inspect.flags, "FLAGS", values)
-        return inspect._asked_for(["inspect", *arguments])
+        return inspect._named_directory(["inspect", *arguments])
 
     return ask
 

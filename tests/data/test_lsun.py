@@ -94,7 +94,7 @@ def test_folders_are_known_by_their_names(lsun: Path, tmp_path: Path) -> None:
 def test_damaged_lmdb_is_one_sentence(tmp_path: Path) -> None:
     folder = write_lmdb(tmp_path / "tower_train_lmdb", photos(2))
     (folder / "data.mdb").write_bytes(b"no database" * 1000)
-    with pytest.raises(DatasetError, match=r"tower_train_lmdb cannot be opened as an LMDB .*, get it again"):
+    with pytest.raises(DatasetError, match=r"tower_train_lmdb cannot be opened as an LMDB .*, download it again"):
         prepare_set(Options(str(folder), None, tmp_path, None))
 
 

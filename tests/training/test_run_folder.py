@@ -83,7 +83,10 @@ def test_a_run_on_fewer_images_than_a_batch_notices_another_set(
 ) -> None:
     prepared(tmp_path, 0, 3)
     loop.train(few_config(tmp_path, 2), tmp_path / "run")
-    assert "3 images of few, repeated within each batch of 8, each mirrored half of the time" in capsys.readouterr().out
+    assert (
+        "3 images of few, repeated within each batch of 8, each mirrored with probability 1/2"
+        in capsys.readouterr().out
+    )
 
     prepared(tmp_path, 7, 3)
     sentence = refusal(tmp_path, tmp_path / "run")

@@ -1,4 +1,4 @@
-"""What the builders of image sets share: shards written in parallel, handed to tfds with what it keeps beside them."""
+"""Builders of image sets: shards are written in parallel and handed to tfds with its metadata."""
 
 import abc
 import os
@@ -13,11 +13,11 @@ from inr_gan_jax.data.prepare.shards import Conversion, Shard
 
 
 class RecordBuilder(FileReaderBuilder, skip_registration=True):
-    """A set whose images are converted by worker processes and survive a kill; tfds' own writer has one process.
+    """A set whose images are converted by worker processes, resumably; tfds' own writer has one process.
 
     Args:
         conversions: the work of each split.
-        preparation: what to record of it in the metadata of the set.
+        preparation: recorded in the metadata of the set.
         data_dir: as for any tfds builder.
         config: as for any tfds builder.
     """
@@ -37,13 +37,13 @@ class RecordBuilder(FileReaderBuilder, skip_registration=True):
 
     @abc.abstractmethod
     def example(self, name: str, image: FittedImage, label: int | None) -> dict[str, Any]:
-        """What is stored of an image, by feature."""
+        """The stored features of an image."""
 
     def convert(self) -> dict[str, list[Shard]]:
-        """Does the work of all splits that is not done yet.
+        """Converts the images of all splits that are not converted yet.
 
         Raises:
-            DatasetError: when more images than allowed cannot be used.
+            DatasetError: if more images than allowed cannot be used.
         """
         return {split: self._convert(conversion) for split, conversion in self._conversions.items()}
 
@@ -68,7 +68,7 @@ class RecordBuilder(FileReaderBuilder, skip_registration=True):
                 data_dir=self.data_path, dataset_name=self.name, split=split, filetype_suffix="array_record"
             )
             for number, shard in enumerate(shards):
-                # A second name of the same file: neither a copy nor, until all is done, a loss of work.
+                # A hard link: no copy, and the work is not lost until all is done.
                 os.link(shard.path, template.sharded_filepath(shard_index=number, num_shards=len(shards)))
             lengths = [shard.num_images for shard in shards]
             num_bytes = sum(shard.num_bytes for shard in shards)
@@ -90,7 +90,7 @@ class ImageArchive(RecordBuilder, skip_registration=True):
         conversion = self._conversions["train"]
         settings = conversion.settings
         assert isinstance(settings, FitSettings), "every image gets one size"
-        # tfds knows no name for WebP; whoever reads looks at the bytes anyway.
+        # tfds has no name for WebP; readers detect the format from the bytes.
         encoding_format = None if settings.image_format == "webp" else settings.image_format
         features: dict[str, Any] = {
             "id": tfds.features.Text(),

@@ -38,9 +38,9 @@ class Options:
 
     Attributes:
         source: folder, zip, LMDB or name of tfds.
-        output: folder of the set; None for the place that its name has below `root`.
+        output: folder of the set; None for the folder of its name below `root`.
         root: folder of prepared sets.
-        settings: what every image becomes; None keeps the images as they are.
+        settings: size, mode and format of the images; None keeps the images as they are.
         labels: where labels come from.
         max_bad: share of the images that may be left out.
         num_processes: worker processes.
@@ -59,11 +59,11 @@ class Options:
 
 @dataclasses.dataclass(frozen=True)
 class Prepared:
-    """What came of it.
+    """The result of a preparation.
 
     Attributes:
         directory: of the prepared version.
-        lines: that tell the user.
+        lines: for the user.
     """
 
     directory: Path
@@ -71,10 +71,10 @@ class Prepared:
 
 
 def prepare_set(options: Options) -> Prepared:
-    """Prepares a set, or finishes what was begun.
+    """Prepares a set, or resumes an interrupted preparation.
 
     Raises:
-        DatasetError: for whatever is wrong with the source, the options or too many of the images.
+        DatasetError: if the source or the options are wrong, or too many images are unusable.
     """
     if "://" in options.source:
         raise DatasetError(f"--source={options.source} is not on a disk; copy it to one first, images are read there")
@@ -107,11 +107,13 @@ def _list(path: Path, options: Options) -> Contents:
 def _prepare_of_tfds(options: Options) -> Prepared:
     if options.source.split("/")[0] == "lsun":
         raise DatasetError(
-            f"{options.source} is not downloaded by itself: get its folder with the script of "
+            f"{options.source} is not downloaded automatically: get its folder with the script of "
             "https://github.com/fyu/lsun and give that, such as --source=church_outdoor_train_lmdb"
         )
     if options.settings is None and options.output is not None:
-        raise DatasetError(f"--output={options.output} needs --resolution; without it {options.source} keeps its place")
+        raise DatasetError(
+            f"--output={options.output} needs --resolution; without it {options.source} is prepared in its own folder"
+        )
     builder = prepare_own(options.source, options.root)
     if options.settings is None:
         splits = ", ".join(f"{split} {info.num_examples:,}" for split, info in builder.info.splits.items())
@@ -138,7 +140,7 @@ def _prepare_images(options: Options, contents: Contents) -> Prepared:
 
 
 class SetWriter:
-    """One set on its way.
+    """Writes one set.
 
     Args:
         options: what to prepare.
@@ -155,26 +157,28 @@ class SetWriter:
         self._output, self._final, self._work = output, output / version, output / UNFINISHED
         source = Path(options.source).expanduser()
         if source.is_dir() and output.absolute().is_relative_to(source.absolute()):
-            raise DatasetError(f"--output={output} lies inside the source {source}, expected another place")
+            raise DatasetError(f"--output={output} is inside the source {source}, expected another folder")
 
     def run(self) -> Prepared:
-        """Does what is not done yet and puts the set in its place."""
+        """Does the work that is left and moves the set to its final folder."""
         job = self._job()
         if self._final.exists():
             self._check_same(job)
-            return Prepared(self._final, (f"{self._final}: is prepared already, from the same source in the same way",))
+            return Prepared(
+                self._final, (f"{self._final}: is already prepared, from the same source with the same options",)
+            )
         try:
             self._output.mkdir(parents=True, exist_ok=True)
             with self._locked():
                 self._begin(job)
                 builder = self._builder(job)
                 builder.convert()
-                with contextlib.redirect_stdout(io.StringIO()):  # tfds would tell of a download of unknown size
+                with contextlib.redirect_stdout(io.StringIO()):  # tfds would print a download of unknown size
                     builder.download_and_prepare()
                 lines = self._finish(builder)
         except TooManyBadError as error:
             self._write_report({"bad": error.bad})
-            raise DatasetError(f"{error}; all of them so far stand in {self._output / _REPORT}") from error
+            raise DatasetError(f"{error}; {self._output / _REPORT} lists all of them so far") from error
         except OSError as error:
             raise DatasetError(f"{self._output} cannot be written ({error.strerror or error})") from error
         return Prepared(self._final, lines)
@@ -201,13 +205,13 @@ class SetWriter:
             if there.get(name) != value:
                 shown = (name, there.get(name), value) if name != "signature" else ("source", "other files", "these")
                 raise DatasetError(
-                    f"{self._final} is there already, and its {shown[0]} is {shown[1]}, not {shown[2]}; delete it or "
+                    f"{self._final} already exists, and its {shown[0]} is {shown[1]}, not {shown[2]}; delete it or "
                     "choose another --output"
                 )
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
-        """Keeps two runs from writing the same set."""
+        """Prevents two processes from writing the same set."""
         self._work.mkdir(exist_ok=True)
         with (self._work / "lock").open("w") as file:
             try:
@@ -217,13 +221,13 @@ class SetWriter:
             yield
 
     def _begin(self, job: dict[str, Any]) -> None:
-        """Drops earlier work if it was of another source, or done in another way."""
+        """Removes earlier work if its source or options were different."""
         file = self._work / "job.json"
         text = json.dumps(job, indent=2)
         if file.exists() and file.read_text() != text:
-            print(f"{self._output}: starting anew, because the source or the options changed", flush=True)
+            print(f"{self._output}: starting again, because the source or the options changed", flush=True)
             shutil.rmtree(self._work / "shards", ignore_errors=True)
-        # What tfds had begun takes no time to do again.
+        # The work of tfds takes no time to repeat.
         shutil.rmtree(self._work / "tfds", ignore_errors=True)
         file.write_text(text)
 
@@ -246,7 +250,7 @@ class SetWriter:
         return ImageArchive(conversions=self._conversions, preparation=job, data_dir=data_dir)
 
     def _finish(self, builder: RecordBuilder) -> tuple[str, ...]:
-        """Puts the set in its place, in one step, and says what is in it."""
+        """Moves the set to its final folder in one step, and summarises it."""
         shards = {split: conversion.finished() for split, conversion in self._conversions.items()}
         bad = [entry for split, conversion in self._conversions.items() for entry in conversion.bad(shards[split])]
         flat = [shard for split in shards.values() for shard in split]
@@ -264,17 +268,17 @@ class SetWriter:
         lines = [
             f"{self._final}: {counts['num_images']:,} images, {counts['file_bytes'] / 1e6:,.1f} MB, {ratio:.3f} times "
             "the encoded images",
-            f"copied without encoding anew: {counts['num_copied']:,}; enlarged: {counts['num_enlarged']:,}; left out: "
+            f"copied without re-encoding: {counts['num_copied']:,}; enlarged: {counts['num_enlarged']:,}; left out: "
             f"{len(bad):,}" + (f", see {self._output / _REPORT}" if bad else ""),
         ]
         lines += [f"  {name}: {reason}" for name, reason in bad[:_SHOWN_BAD]]
         if ignored:
-            lines.append(f"files of other kinds, not looked at: {count_by_kind(ignored)}")
+            lines.append(f"files of other kinds, ignored: {count_by_kind(ignored)}")
         lines += self._lines_of_classes({name for name, _ in bad})
         return tuple(lines)
 
     def _lines_of_classes(self, bad: set[str]) -> list[str]:
-        """The number of images of each class, so that wrong classes are seen at once."""
+        """The number of images per class, so that wrong classes are noticed at once."""
         contents = self._contents.get("train")
         if contents is None or not contents.class_names:
             return []
@@ -293,6 +297,6 @@ class SetWriter:
 
 
 def count_by_kind(ignored: Mapping[str, int]) -> str:
-    """How many files there were of each kind, most first."""
+    """The number of files per kind, most frequent first."""
     kinds = sorted(ignored.items(), key=lambda item: (-item[1], item[0]))
     return ", ".join(f"{count:,} {kind}" for kind, count in kinds)
