@@ -90,14 +90,14 @@ def test_a_run_on_fewer_images_than_a_batch_notices_another_set(
 
     prepared(tmp_path, 7, 3)
     sentence = refusal(tmp_path, tmp_path / "run")
-    assert "few holds other images than when the run began, 3 as before" in sentence
+    assert "few holds other images than when the run started, 3 as before" in sentence
     assert f"delete {tmp_path / 'run' / 'data.json'} if you know" in sentence
     assert f"DOES NOT FIT: {sentence}" in dry_run.describe(few_config(tmp_path, 4), epath.Path(tmp_path / "run"))
     prepared(tmp_path, 0, 5)
-    assert "few has changed since the run began: 3 images then, 5 now" in refusal(tmp_path, tmp_path / "run")
+    assert "few has changed since the run started: 3 images then, 5 now" in refusal(tmp_path, tmp_path / "run")
     # A run of an earlier version has no note of its set; its position in the data knows the number of images.
     (tmp_path / "run" / "data.json").unlink()
-    with pytest.raises(UserError, match="few has changed since the run began: 3 images then, 5 now"):
+    with pytest.raises(UserError, match="few has changed since the run started: 3 images then, 5 now"):
         loop.train(few_config(tmp_path, 4), tmp_path / "run")
     assert not (tmp_path / "run" / "data.json").exists()
     # The same images, prepared again, are the same set.
