@@ -49,6 +49,7 @@ EXTRA = {
     "config/schema.py": {"models"},
     "config/validate.py": {"models"},
     "config/describe.py": {"models"},
+    "models/discriminator_settings.py": {"setting"},
     "models/paper/settings.py": {"setting"},
     "models/release/settings.py": {"setting"},
     # Only the readers that execute nothing.

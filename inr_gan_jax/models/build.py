@@ -3,9 +3,10 @@
 import dataclasses
 from typing import Any
 
-from inr_gan_jax.config.schema import Config, DiscriminatorConfig
+from inr_gan_jax.config.schema import Config
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.models.discriminator import Discriminator
+from inr_gan_jax.models.discriminator_settings import DiscriminatorSettings
 from inr_gan_jax.models.generator import Generator
 from inr_gan_jax.models.paper.architecture import PaperArchitecture
 from inr_gan_jax.models.paper.network import PaperNetwork
@@ -73,7 +74,7 @@ def build_discriminator(config: Config) -> Discriminator:
 
 def discriminator_section(network: Discriminator) -> dict[str, Any]:
     """The section `discriminator` of the configuration that builds this network again."""
-    return {field.name: getattr(network, field.name) for field in dataclasses.fields(DiscriminatorConfig)}
+    return {field.name: getattr(network, field.name) for field in dataclasses.fields(DiscriminatorSettings)}
 
 
 def release_section(architecture: ReleaseArchitecture) -> dict[str, Any]:
