@@ -3,6 +3,7 @@
 # make test   the fast tests: every package and every claim of parity, in minutes
 # make test-all   all tests, also those with several processes, browsers and long runs
 # make lint   ruff and pyright
+# make docs   docs/configuration.md from the keys of a configuration
 # Each makes .venv when it is missing. PYTHON chooses the interpreter (3.11 to 3.13).
 
 PYTHON ?= python3
@@ -11,7 +12,7 @@ CONSTRAINTS := constraints.txt
 
 VIEWER := inr_gan_jax/viewer
 
-.PHONY: demo viewer viewer-assets test test-slow test-all lint clean
+.PHONY: demo viewer viewer-assets test test-slow test-all lint docs clean
 
 .venv: pyproject.toml requirements.txt constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
@@ -63,6 +64,9 @@ lint: .venv/lint-tools
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
+
+docs: .venv
+	$(BIN)/python -c 'from inr_gan_jax.config import describe; print(describe.configuration_page(), end="")' > docs/configuration.md
 
 clean:
 	rm -rf .venv runs .pytest_cache .ruff_cache

@@ -19,7 +19,8 @@ from absl import flags
 from benchmarks.networks import with_batch
 from benchmarks.recording import Row, define_output_flag, table, write_record
 from inr_gan_jax.cli.command import define_config_flag, run
-from inr_gan_jax.config.parse import Config, ShardingConfig
+from inr_gan_jax.config.parse import parse_config
+from inr_gan_jax.config.schema import Config, ShardingConfig
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.planning.compiled_plan import compile_step
 
@@ -65,7 +66,7 @@ def main(arguments: Sequence[str]) -> None:
     """Entry point."""
     del arguments
     values = flags.FLAGS
-    config = Config.from_config_dict(values.config)
+    config = parse_config(values.config)
     config = with_batch(config, values.batch or config.training.batch_size)
     wanted = meshes(values.meshes)
     jax.config.update("jax_platforms", "cpu")

@@ -28,14 +28,12 @@ import numpy as np
 from absl import flags
 from PIL import Image
 
-from configs import default
-from inr_gan_jax.config.parse import DataConfig
+from inr_gan_jax.config.schema import DataConfig
 from inr_gan_jax.data.prepare.fit_image import FitSettings, ImageFormat
-from inr_gan_jax.data.prepare.prepare_set import prepare_set
-from inr_gan_jax.data.prepare.set_writer import Options
+from inr_gan_jax.data.prepare.prepare_set import Options, prepare_set
 from inr_gan_jax.data.read.dataset import Dataset, open_dataset
 from inr_gan_jax.data.read.pipeline import make_iterator
-from inr_gan_jax.data.read.prefetch import device_prefetch
+from inr_gan_jax.data.read.prefetch import DevicePrefetch
 
 BATCH_SIZE = 64
 KINDS: tuple[tuple[int, ImageFormat], ...] = ((64, "png"), (64, "jpeg"), (256, "png"), (256, "jpeg"))
@@ -74,14 +72,14 @@ def open_prepared(source: str, root: pathlib.Path, size: int, image_format: Imag
     settings = FitSettings(size, size, image_format=image_format)
     prepare_set(Options(source, root / name, root, settings, num_processes=len(os.sched_getaffinity(0))))
     keys = {"name": name, "data_dir": str(root), "height": size, "width": size, "num_classes": 0, "cache_mib": 0}
-    config = DataConfig(**{**default.get_config().to_dict()["data"], **keys})
+    config = DataConfig(**keys)
     return open_dataset(config), config
 
 
 def batches_on_device(dataset: Dataset, config: DataConfig) -> Iterator[dict[str, Any]]:
     """The whole pipeline, from a fresh start."""
     sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-    return device_prefetch(make_iterator(dataset, config, BATCH_SIZE, 0), sharding)
+    return DevicePrefetch(make_iterator(dataset, config, BATCH_SIZE, 0), sharding)
 
 
 def take(iterator: Iterator[dict[str, Any]], num_batches: int) -> int:

@@ -9,7 +9,7 @@ import json
 import pathlib
 
 from configs import digits, ffhq
-from inr_gan_jax.config.parse import Config
+from inr_gan_jax.config.parse import parse_config
 from inr_gan_jax.inference.inr_file import file_sizes
 from inr_gan_jax.models.build import build_generator
 
@@ -26,7 +26,7 @@ def main() -> None:
     parser.add_argument("--output", type=pathlib.Path, required=True)
     result = {}
     for name, make in CONFIGURATIONS.items():
-        settings = build_generator(Config.from_config_dict(make())).network.settings
+        settings = build_generator(parse_config(make())).network.settings
         sizes = file_sizes(settings)
         result[name] = {
             **{f"{key}_bytes": size for key, size in dataclasses.asdict(sizes).items()},

@@ -16,7 +16,8 @@ import jax.numpy as jnp
 from benchmarks.networks import at_side
 from configs import lsun
 from inr_gan_jax.cli.command import set_cpu_threads
-from inr_gan_jax.config.parse import Config
+from inr_gan_jax.config.parse import parse_config
+from inr_gan_jax.config.schema import Config
 from inr_gan_jax.models.build import build_discriminator, build_generator
 from inr_gan_jax.ops.viewport import Viewport
 from inr_gan_jax.training.optimizers import build_optimizers
@@ -44,7 +45,7 @@ def render(batch: int) -> Callable[[], None]:
 
 def super_resolve(size: int) -> Callable[[], None]:
     """One forward pass of the `paper` network of 256x256 from z to an image of another size, by the paper's rule."""
-    generator = build_generator(Config.from_config_dict(lsun.get_config()))
+    generator = build_generator(parse_config(lsun.get_config()))
     variables = jax.jit(generator.init)(jax.random.key(0))
     z = generator.latents(jax.random.key(1), 1)
     images = jax.jit(lambda variables, z: generator.images(variables, z, viewport=Viewport(size, size, rule="paper")))
@@ -78,7 +79,7 @@ def main() -> None:
     """Answers until stdin ends."""
     # As a run does; the first turn of the first run fills the cache, whose use also keeps the compiler's memory away.
     set_cpu_threads(one_an_operation=False)
-    cache = Config.from_config_dict(lsun.get_config()).compilation_cache_dir
+    cache = parse_config(lsun.get_config()).compilation_cache_dir
     jax.config.update("jax_compilation_cache_dir", str(pathlib.Path(cache).expanduser()))
     kind, _, argument = sys.argv[1].partition(":")
     makers = {"render": render, "super_resolve": super_resolve, "train": train}

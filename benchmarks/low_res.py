@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from absl import flags
 
 from inr_gan_jax.cli.command import define_config_flag, run
-from inr_gan_jax.config.parse import Config
+from inr_gan_jax.config.parse import parse_config
 from inr_gan_jax.inference.latents import draw_modulations, take
 from inr_gan_jax.inference.loading import LoadedGenerator
 from inr_gan_jax.models.build import build_generator
@@ -39,7 +39,7 @@ def operations(loaded: LoadedGenerator, modulation: object, view: Viewport) -> f
 def main(arguments: Sequence[str]) -> None:
     """Measures, and prints or stores the JSON."""
     del arguments
-    config = Config.from_config_dict(flags.FLAGS.config)
+    config = parse_config(flags.FLAGS.config)
     generator = build_generator(config)
     variables = jax.jit(generator.init)(jax.random.key(0))
     loaded = LoadedGenerator(generator, variables, jnp.zeros(generator.w_dim), config, 0.0, config.name)

@@ -15,7 +15,8 @@ from absl import flags
 from benchmarks.networks import with_batch
 from benchmarks.recording import Row, define_record_flags, finish, whole_numbers
 from inr_gan_jax.cli.command import define_config_flag, run, set_cpu_threads
-from inr_gan_jax.config.parse import Config
+from inr_gan_jax.config.parse import parse_config
+from inr_gan_jax.config.schema import Config
 from inr_gan_jax.planning.compiled_plan import compile_step
 
 
@@ -31,7 +32,7 @@ def main(arguments: Sequence[str]) -> None:
     """Entry point."""
     del arguments
     values = flags.FLAGS
-    config = Config.from_config_dict(values.config)
+    config = parse_config(values.config)
     batches = whole_numbers("batches") or [config.training.batch_size]
     set_cpu_threads(one_an_operation=config.one_cpu_thread)
     rows = {}

@@ -19,10 +19,11 @@ import optax
 
 from configs import digits
 from inr_gan_jax.array_types import Array
-from inr_gan_jax.config.parse import Config
+from inr_gan_jax.config.parse import parse_config
+from inr_gan_jax.config.schema import Config
 from inr_gan_jax.data.read.dataset import open_dataset
 from inr_gan_jax.data.read.pipeline import make_iterator
-from inr_gan_jax.data.read.prefetch import device_prefetch, rows_of_process
+from inr_gan_jax.data.read.prefetch import DevicePrefetch, rows_of_process
 from inr_gan_jax.distributed import processes
 from inr_gan_jax.models.build import build_discriminator, build_generator
 from inr_gan_jax.training.optimizers import Optimizers, build_optimizers
@@ -80,7 +81,7 @@ class Run:
                 "sharding": {"spatial": self.spatial, "optimizer": self.splits_optimizer},
             }
         )
-        return Config.from_config_dict(config)
+        return parse_config(config)
 
 
 def train(run: Run, group: processes.Processes) -> dict[str, np.ndarray]:
@@ -104,7 +105,7 @@ def train(run: Run, group: processes.Processes) -> dict[str, np.ndarray]:
     shardings = shardings_of(jax.devices()[: run.num_devices], size, config.sharding)
     rows = rows_of_process(shardings.batch, size)
     iterator = make_iterator(open_dataset(config.data), config.data, size, config.seed, rows)
-    batches = device_prefetch(iterator, shardings.batch)
+    batches = DevicePrefetch(iterator, shardings.batch)
     # Drawn by one device, so that all runs begin equal bit for bit.
     first = jax.device_get(jax.jit(lambda: initial(run, config, parts))())
     placement = shardings.of_state(first)

@@ -3,7 +3,8 @@
 import dataclasses
 from typing import Any
 
-from inr_gan_jax.config.parse import Config
+from inr_gan_jax.config.parse import parse_config
+from inr_gan_jax.config.schema import Config
 
 
 def with_batch(config: Config, batch_size: int) -> Config:
@@ -22,7 +23,7 @@ def at_side(values: dict[str, Any], side: int, batch_size: int) -> Config:
     release = values["release"]
     coordinates = tuple(entry for entry in release["coordinates"] if entry["resolution"] <= side)
     extra_layers = tuple(pair for pair in release["num_extra_layers"] if pair[0] <= side)
-    return Config.from_dict(
+    return parse_config(
         {
             **values,
             "data": {**values["data"], "height": side, "width": side},

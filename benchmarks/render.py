@@ -15,7 +15,7 @@ from absl import flags
 from benchmarks.recording import Row, define_record_flags, finish, seconds_of, timed, whole_numbers
 from inr_gan_jax.array_types import Variables
 from inr_gan_jax.cli.command import define_config_flag, run, set_cpu_threads
-from inr_gan_jax.config.parse import Config
+from inr_gan_jax.config.parse import parse_config
 from inr_gan_jax.inference.viewports import framed
 from inr_gan_jax.models.build import build_generator
 from inr_gan_jax.models.generator import Generator
@@ -69,7 +69,7 @@ def main(arguments: Sequence[str]) -> None:
     values = flags.FLAGS
     sides = whole_numbers("sides")
     set_cpu_threads(one_an_operation=False)
-    generator = build_generator(Config.from_config_dict(values.config))
+    generator = build_generator(parse_config(values.config))
     variables = jax.jit(generator.init)(jax.random.key(0))
     rows = {str(side): measure(generator, variables, side, values.batch_size, values.turns) for side in sides}
     finish(rows, {"config": values.config.name, "batch_size": values.batch_size})

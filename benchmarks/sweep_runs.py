@@ -17,7 +17,7 @@ from typing import Any
 from benchmarks.sweeps import Row, Sweep, Value
 from inr_gan_jax.checkpoint.manager import latest_step
 from inr_gan_jax.cli.command import read_config
-from inr_gan_jax.config.parse import Config
+from inr_gan_jax.config.parse import parse_config
 from inr_gan_jax.data.read.dataset import check_available
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.training.evaluation import check_metric, check_weights_named
@@ -87,7 +87,7 @@ class Run:
             UserError: one sentence that names the run.
         """
         try:
-            config = Config.from_config_dict(read_config([a for a in self.arguments if a.startswith("--config")]))
+            config = parse_config(read_config([a for a in self.arguments if a.startswith("--config")]))
             if config.evaluation.metric == "none":
                 raise UserError("config.evaluation.metric is none, and runs are compared by it")
             check_metric(config.evaluation)

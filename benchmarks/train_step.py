@@ -22,7 +22,8 @@ from absl import flags
 from benchmarks.networks import at_side, with_batch
 from benchmarks.recording import Row, define_record_flags, finish, seconds_of, whole_numbers
 from inr_gan_jax.cli.command import define_config_flag, run, set_cpu_threads
-from inr_gan_jax.config.parse import Config
+from inr_gan_jax.config.parse import parse_config
+from inr_gan_jax.config.schema import Config
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.models.build import build_discriminator, build_generator
 from inr_gan_jax.planning.chips import chip_of
@@ -108,7 +109,7 @@ def main(arguments: Sequence[str]) -> None:
     """Entry point."""
     del arguments
     values = flags.FLAGS
-    config = Config.from_config_dict(values.config)
+    config = parse_config(values.config)
     batches = whole_numbers("batches") or [config.training.batch_size]
     sides = whole_numbers("sides")
     if sides and config.model != "release":

@@ -1,1 +1,1 @@
-"""Configurations: values only. `default.py` documents every key."""
+"""Configurations: only what differs from the defaults, which docs/configuration.md lists with all keys."""

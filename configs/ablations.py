@@ -1,15 +1,15 @@
-"""The paper's choices one at a time: a small base with one part of its network exchanged.
+"""Ablations of the paper's choices: a small base with one part of its network changed.
 
     python -m inr_gan_jax.main --config=configs/ablations.py:rank_1                   # the digits (8x8, grey)
     python -m inr_gan_jax.main --config=configs/ablations.py:flowers,scales_4         # configs/flowers.py:cpu (32x32)
-    python -m inr_gan_jax.main --config=configs/ablations.py:flowers,base,hinge       # recipes behind a second comma
+    python -m inr_gan_jax.main --config=configs/ablations.py:flowers,base,hinge       # recipes after a second comma
 
 - `base`: the base itself, a `paper` network.
-- `modulation_none`, `rank_1`, `rank_3`, `rank_10`, `rank_30`, `modulation_full`: how much of an INR's weights is its
-  image's own: nothing but biases, frequencies and colours; factors of a rank; every weight.
+- `modulation_none`, `rank_1`, `rank_3`, `rank_10`, `rank_30`, `modulation_full`: which of an INR's weights differ
+  between images: only biases, frequencies and colours; factors of a rank; every weight.
 - `sigmoid`, `tanh`, `demod`: how the factors act.
 - `scales_1`, `scales_2`, `scales_4`, `scales_all` (from 4 pixels on), staged as in the paper; `scales_averaged`: those
-  of `scales_all` as INRs of their own, whose pictures are averaged. All of them on nested lattices, of the widths of
+  of `scales_all` as separate INRs, whose images are averaged. All of them on nested grids, of the widths of
   the base's finest blocks, and as deep as the base as far as each scale has a layer.
 - `fourier_emitted`, `fourier_learned`, `fourier_fixed` (logarithmic), `fourier_none` (x and y alone), as many
   frequencies as the base has, or what the logarithmic basis has up to that.
@@ -59,9 +59,9 @@ NAMES = (
     "nearest",
     "bilinear",
 )
-# Rows that are another network, as configs/networks.py names it.
+# Rows of another network, by its name in configs/networks.py.
 _NETWORKS = {"nearest": "release", "bilinear": "bilinear"}
-# What a row changes in the section `paper`; the others depend on what is there.
+# Changes of a row in the section `paper`; the changes of other rows depend on the base.
 _CHANGES: dict[str, dict[str, Any]] = {
     "base": {},
     "modulation_none": {"modulation": "none"},
@@ -72,14 +72,14 @@ _CHANGES: dict[str, dict[str, Any]] = {
     "fourier_learned": {"fourier_source": "learned"},
 }
 _COARSEST_SIDE = 4
-# What `perceptual` needs at least.
+# The smallest side for `perceptual`.
 _PERCEPTUAL_SIDE = 16
-# The settings of a block but for its number of layers.
+# The settings of a block except its number of layers.
 _OF_A_BLOCK = ("features", "num_fourier_features", "fourier_scale", "max_num_fixed_features", "to_rgb")
 
 
 def get_config(argument: str = "base") -> ConfigDict:
-    """Returns the configuration of NAME, of BASE,NAME, or of either with ,RECIPES behind it."""
+    """Returns the configuration of NAME, of BASE,NAME, or of either followed by ,RECIPES."""
     first, _, rest = argument.partition(",")
     base, rest = (first, rest) if first in BASES else ("digits", argument)
     name, _, recipe_names = rest.partition(",")
@@ -94,7 +94,7 @@ def get_config(argument: str = "base") -> ConfigDict:
 
 
 def distinct_names(base: str) -> tuple[str, ...]:
-    """The rows that a base can have, without those whose configuration an earlier one has already."""
+    """The valid rows of a base, without those whose configuration equals an earlier one."""
     names, seen = [], []
     for name in NAMES:
         try:
@@ -109,14 +109,14 @@ def distinct_names(base: str) -> tuple[str, ...]:
 
 
 def apply_alternative(config: ConfigDict, name: str) -> None:
-    """Exchanges one part of any `paper` network.
+    """Changes one part of any `paper` network.
 
     Args:
         config: changed in place; of the model `paper`.
         name: one of NAMES, but for those that are another network.
 
     Raises:
-        ValueError: for another name, or a row that pictures of this size cannot have.
+        ValueError: for another name, or a row that images of this size cannot have.
     """
     _check(name, [each for each in NAMES if each not in _NETWORKS])
     if name == "perceptual":
@@ -137,7 +137,7 @@ def _apply_scales(config: ConfigDict, wanted: str) -> None:
     count = int(wanted) if wanted.isdecimal() else (_side(config) // _COARSEST_SIDE).bit_length()
     _check_side(config, _COARSEST_SIDE << (count - 1), f"scales_{wanted}")
     changes: dict[str, Any] = {key: _finest(paper[key], count) for key in _OF_A_BLOCK}
-    # A connector counts as a layer of its block, so that the depth stays as it was.
+    # A connector counts as a layer of its block, so that the depth does not change.
     depth = sum(paper["num_layers"]) + num_blocks - 1
     layers = paper["num_layers"] if count == num_blocks else _spread(depth - (count - 1), count)
     if wanted == "averaged":
@@ -147,7 +147,7 @@ def _apply_scales(config: ConfigDict, wanted: str) -> None:
 
 
 def _apply_constant_coordinates(config: ConfigDict, with_waves: bool) -> None:
-    """Writes coordinates that neither an image nor training has a say in: logarithmic waves, or x and y themselves."""
+    """Writes coordinates that are neither emitted nor trained: logarithmic waves, or x and y themselves."""
     counts = config.to_dict()["paper"]["num_fourier_features"]
     none = (0,) * len(counts)
     fixed = counts if with_waves else none
@@ -156,12 +156,12 @@ def _apply_constant_coordinates(config: ConfigDict, with_waves: bool) -> None:
 
 
 def _finest(values: tuple[Any, ...], count: int) -> tuple[Any, ...]:
-    """The settings of the `count` finest blocks; what is coarser than all that there are is as the coarsest."""
+    """The settings of the `count` finest blocks; further coarser ones repeat the coarsest."""
     return (values[0],) * (count - len(values)) + values[max(0, len(values) - count) :]
 
 
 def _spread(total: int, count: int) -> tuple[int, ...]:
-    """`total` layers over `count` blocks, at least one each, the finer ones having what is left over."""
+    """Spreads `total` layers over `count` blocks, at least one each; the finer ones get the remainder."""
     share, left_over = divmod(max(total, count), count)
     return tuple(share + (index >= count - left_over) for index in range(count))
 
@@ -179,4 +179,4 @@ def _check(name: str, names: Any) -> None:
 def _check_side(config: ConfigDict, least: int, name: str) -> None:
     side = _side(config)
     if side < least:
-        raise ValueError(f"{name} needs pictures of at least {least} pixels a side, these have {side}")
+        raise ValueError(f"{name} needs images of at least {least} pixels per side, these have {side}")

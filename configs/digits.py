@@ -1,26 +1,27 @@
-"""The embedded default: real handwritten digits (8x8, scikit-learn), learnt in minutes on a CPU.
+"""The demo: real handwritten digits (8x8, scikit-learn), trained in minutes on a CPU.
 
     python -m inr_gan_jax.main --config=configs/digits.py
     python -m inr_gan_jax.main --config=configs/digits.py:relativistic+diffaugment   # recipes: configs/recipes.py
     python -m inr_gan_jax.main --config=configs/digits.py:release                    # as the published code trains
     python -m inr_gan_jax.main --config=configs/digits.py:release,relativistic
 
-The set travels inside scikit-learn, so nothing is downloaded. Width, learning rates and Fourier scale of the demo were
-chosen by trial for two cores; see README for what it reaches. The networks release, bilinear, cips and stylegan2 are
-the published ones cut down to 8x8 and width 64 (configs/networks.py), at the rates, batch and averages of the published
-code and 250 kimg; `release` stands for comparisons with that code. docs/quality.md has the numbers of all.
+The set is part of scikit-learn, so nothing is downloaded. Width, learning rates and Fourier scale of the demo were
+chosen by trial for two cores; README shows the results. The networks release, bilinear, cips and stylegan2 are the
+published ones scaled down to 8x8 and width 64 (configs/networks.py), at the rates, batch and averages of the published
+code and 250 kimg; `release` serves comparisons with that code. docs/quality.md has the numbers of all.
 """
 
 from ml_collections import ConfigDict
 
-from configs import default, networks, recipes
+from configs import networks, recipes
+from inr_gan_jax.config.parse import default_config
 
 
 def get_config(argument: str = "") -> ConfigDict:
     """Returns the configuration of RECIPES joined by `+`, of NETWORK, or of NETWORK,RECIPES."""
     first, _, rest = argument.partition(",")
     network, names = (first, rest) if first in networks.NAMES else ("paper", argument)
-    config = default.get_config()
+    config = default_config()
     _apply_common(config)
     if network == "paper":
         _apply_demo(config)
@@ -32,7 +33,7 @@ def get_config(argument: str = "") -> ConfigDict:
 
 
 def _apply_common(config: ConfigDict) -> None:
-    """Writes what all networks share: the set, and what is done beside the steps."""
+    """Writes what all networks share: the data, logging and evaluation."""
     config.update(
         {
             "name": "digits",

@@ -1,4 +1,4 @@
-"""FFHQ, 70,000 faces: a resolution and, behind commas, a network and recipes of training.
+"""FFHQ, 70,000 faces: a resolution and, after commas, a network and recipes of training.
 
     python -m inr_gan_jax.main --config=configs/ffhq.py:256,release
     python -m inr_gan_jax.main --config=configs/ffhq.py:1024             # paper only
@@ -15,7 +15,9 @@ tfds has no FFHQ: prepare it from the folder or the zip of images, once for each
 
 from ml_collections import ConfigDict
 
-from configs import default, networks, recipes
+from configs import networks, recipes
+from inr_gan_jax.config.parse import default_config
+from inr_gan_jax.config.schema import ema_half_life
 
 _RESOLUTIONS = ("256", "1024")
 
@@ -26,8 +28,8 @@ def get_config(argument: str = "256") -> ConfigDict:
     if resolution not in _RESOLUTIONS:
         raise ValueError(f"configs/ffhq.py has no {resolution!r}, expected one of {', '.join(_RESOLUTIONS)}")
     network = network or "paper"
-    config = default.get_config()
-    networks.apply_network(config, network, int(resolution), default.ema_half_life(0.999, 8))
+    config = default_config()
+    networks.apply_network(config, network, int(resolution), ema_half_life(0.999, 8))
     config.update({"name": f"ffhq-{resolution}-{network}", "data": {"name": f"ffhq/{resolution}"}})
     recipes.apply_recipes(config, names)
     return config

@@ -19,7 +19,8 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from configs import default, networks, recipes
+from configs import networks, recipes
+from inr_gan_jax.config.parse import default_config
 
 _GPU: dict[str, Any] = {
     "training": {"total_kimg": 5000.0},
@@ -54,7 +55,7 @@ def get_config(argument: str = "64") -> ConfigDict:
         raise ValueError(f"configs/flowers.py has no {size!r}, expected one of {', '.join(_SIZES)}")
     network = network or "paper"
     side, channel_base, channel_max = _SIZES[size]
-    config = default.get_config()
+    config = default_config()
     networks.apply_scaled_network(config, network, side, channel_base, channel_max)
     config.update({"name": f"flowers-{size}-{network}", "data": {"name": f"flowers/{side}"}})
     config.update(_CPU if size == "cpu" else _GPU)

@@ -1,4 +1,4 @@
-"""LSUN 256x256: a category and, behind commas, a network and recipes of training.
+"""LSUN 256x256: a category and, after commas, a network and recipes of training.
 
     python -m inr_gan_jax.main --config=configs/lsun.py                     # church, paper
     python -m inr_gan_jax.main --config=configs/lsun.py:bedroom,release,relativistic
@@ -10,7 +10,7 @@ stylegan2, at the hyper-parameters of their authors (configs/networks.py). Meant
 Published FIDs, none of them reproduced here yet: release 4.45 church, 5.71 bedroom (at truncation 0.9); bilinear 4.04,
 3.43 (at truncation 0.95); cips 2.92 church; stylegan2 3.86, 2.65; paper 6.27 bedroom (abstract of arXiv v1).
 
-LSUN is not downloaded by itself. Get the official folder with the script of https://github.com/fyu/lsun, then once
+LSUN is not downloaded automatically. Get the official folder with the script of https://github.com/fyu/lsun, then once
 
     python -m inr_gan_jax.data.prepare --source=church_outdoor_train_lmdb
 
@@ -19,7 +19,9 @@ which writes ~/tensorflow_datasets/lsun/church_outdoor/3.1.0 (pip install 'inr_g
 
 from ml_collections import ConfigDict
 
-from configs import default, networks, recipes
+from configs import networks, recipes
+from inr_gan_jax.config.parse import default_config
+from inr_gan_jax.config.schema import ema_half_life
 
 _CATEGORIES = {"church": "church_outdoor", "bedroom": "bedroom"}
 
@@ -30,8 +32,8 @@ def get_config(argument: str = "church") -> ConfigDict:
     if category not in _CATEGORIES:
         raise ValueError(f"configs/lsun.py has no {category!r}, expected one of {', '.join(_CATEGORIES)}")
     network = network or "paper"
-    config = default.get_config()
-    networks.apply_network(config, network, 256, default.ema_half_life(0.999, 16))
+    config = default_config()
+    networks.apply_network(config, network, 256, ema_half_life(0.999, 16))
     config.update({"name": f"lsun-{category}-{network}", "data": {"name": f"lsun/{_CATEGORIES[category]}"}})
     recipes.apply_recipes(config, names)
     return config

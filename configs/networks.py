@@ -1,8 +1,8 @@
-"""The five networks at their published hyper-parameters, as values that a data configuration takes in.
+"""The five networks at their published hyper-parameters, for the configurations of data sets.
 
 `paper` is the network of arXiv 2011.12026v2. `release`, `bilinear`, `cips` and `stylegan2` are those of the code that
-the published weights and FIDs come from, for 256x256; docs/models.md compares them. `apply_scaled_network` cuts them
-down to smaller pictures and widths.
+the published weights and FIDs come from, for 256x256; docs/models.md compares them. `apply_scaled_network` scales them
+down to smaller images and widths.
 """
 
 from typing import Any
@@ -54,7 +54,7 @@ _PAPER_1024 = {
     "first_dense_block": 4,
 }
 NAMES = ("paper", *_RELEASE)
-# The width that the published networks have up to 64x64; what else has a width is given beside it.
+# The width of the published networks up to 64x64; other widths are relative to it.
 _PUBLISHED_WIDTH = 512
 _WIDTHS_OF_COORDINATES = ("table_channels", "num_shared_features", "num_random_features")
 _STYLEGAN2_LOSS = {"pl_weight": 2.0, "style_mixing_prob": 0.9}
@@ -66,7 +66,7 @@ def apply_network(config: ConfigDict, network: str, resolution: int, ema_half_li
     """Writes the hyper-parameters of one network into a configuration.
 
     Args:
-        config: started from `configs/default.py`, which holds those of `paper` at 256x256.
+        config: started from `default_config()`, whose values are those of `paper` at 256x256.
         network: one of NAMES.
         resolution: side of the pictures, 256, or 1024 for `paper`.
         ema_half_life: in kimg, of `paper` at its own batch size.
@@ -75,7 +75,7 @@ def apply_network(config: ConfigDict, network: str, resolution: int, ema_half_li
         ValueError: for a network or a resolution without published hyper-parameters.
     """
     if network not in NAMES:
-        raise ValueError(f"there is no network {network!r}, expected one of {', '.join(NAMES)}")
+        raise ValueError(f"unknown network {network!r}, expected one of {', '.join(NAMES)}")
     config.update({"data": {"height": resolution, "width": resolution}})
     if network == "paper":
         if resolution == 1024:
@@ -98,15 +98,15 @@ def apply_network(config: ConfigDict, network: str, resolution: int, ema_half_li
 
 
 def apply_scaled_network(config: ConfigDict, network: str, side: int, channel_base: int, channel_max: int) -> None:
-    """Writes one network, cut down to smaller pictures and widths, into a configuration.
+    """Writes one network, scaled down to smaller images and widths, into a configuration.
 
-    Blocks above the pictures are left out, as the published code leaves them out; the coarse lattice is at most half as
-    dense as the picture. Latent codes, tables and features keep their ratio to `channel_max`. Batch, rates and averages
-    are those that the published code chooses for one device and pictures of at most 128x128; its gamma of 10 is made
-    for 256x256 and is 1 here. `paper` keeps its own rates, for which its batch of 16 is part of the recipe.
+    Blocks above the size of the images are left out, as in the published code; the coarse grid is at most half as
+    dense as the image. Latent codes, tables and features keep their ratio to `channel_max`. Batch, rates and averages
+    are those of the published code for one device and images of at most 128x128; its gamma of 10 is meant for
+    256x256 and is 1 here. `paper` keeps its own rates, for which its batch of 16 is part of the recipe.
 
     Args:
-        config: started from `configs/default.py`.
+        config: started from `default_config()`.
         network: one of NAMES.
         side: of the pictures, a power of two from 8 to 128.
         channel_base: a layer at side r of generator and discriminator has channel_base / r channels ...
@@ -116,7 +116,7 @@ def apply_scaled_network(config: ConfigDict, network: str, side: int, channel_ba
         ValueError: for an unknown network.
     """
     if network not in NAMES:
-        raise ValueError(f"there is no network {network!r}, expected one of {', '.join(NAMES)}")
+        raise ValueError(f"unknown network {network!r}, expected one of {', '.join(NAMES)}")
     widths = {"channel_base": channel_base, "channel_max": channel_max}
     config.update({"data": {"height": side, "width": side}, "discriminator": widths})
     if network == "paper":
@@ -137,20 +137,20 @@ def apply_scaled_network(config: ConfigDict, network: str, side: int, channel_ba
 
 
 def _scaled_paper(published: dict[str, Any], channel_max: int) -> dict[str, Any]:
-    """Settings of the `paper` network with everything that has a width in proportion."""
+    """Settings of the `paper` network with all widths in proportion."""
     names = ("z_dim", "class_embedding_dim", "mapping_dim", "features", "num_fourier_features")
     return {name: _scaled(published[name], channel_max) for name in names}
 
 
 def _scaled_release(published: dict[str, Any], side: int, channel_max: int) -> dict[str, Any]:
-    """Settings of the `release` family for pictures of `side` pixels a side."""
-    lattice = published.get("input_resolution", 32)
-    # A network of one lattice keeps it; the others keep at least one step from a coarse lattice to a finer one.
-    coarse = side if lattice == 256 else min(lattice, side // 2)
+    """Settings of the `release` family for images of `side` x `side` pixels."""
+    grid = published.get("input_resolution", 32)
+    # A network of one grid keeps it; the others keep at least one step from a coarse grid to a finer one.
+    coarse = side if grid == 256 else min(grid, side // 2)
     coordinates: list[dict[str, Any]] = []
     resolution = coarse
     while "coordinates" in published and resolution <= side:
-        entry = _CIPS_COORDINATES if lattice == 256 else _LOW if resolution <= 64 else _MEDIUM
+        entry = _CIPS_COORDINATES if grid == 256 else _LOW if resolution <= 64 else _MEDIUM
         widths = {key: _scaled(entry[key], channel_max) for key in _WIDTHS_OF_COORDINATES if key in entry}
         coordinates.append({**entry, **widths, "resolution": resolution})
         resolution *= 2

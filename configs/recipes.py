@@ -1,4 +1,4 @@
-"""Recipes of training, one function each; any configuration takes them in, joined by `+`.
+"""Recipes of training, one function each; any configuration accepts them, joined by `+`.
 
     python -m inr_gan_jax.main --config=configs/digits.py:relativistic+ada
     python -m inr_gan_jax.main --config=configs/lsun.py:church,release,relativistic
@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 
 
 def relativistic(config: ConfigDict) -> None:
-    """Pairs of a real and a generated image, R1 and R2 in every step, both at the gamma that R1 had (R3GAN)."""
+    """Pairs of a real and a generated image, R1 and R2 in every step, both at the gamma of R1 (R3GAN)."""
     gamma = config.to_dict()["loss"]["r1_gamma"]
     config.update({"loss": {"adversarial": "relativistic", "r1_gamma": gamma, "r2_gamma": gamma, "r1_interval": 1}})
 
@@ -33,7 +33,7 @@ def diffaugment(config: ConfigDict) -> None:
 
 
 def perceptual(config: ConfigDict) -> None:
-    """VGG16 features of generated images drawn to those of real ones; needs --config.loss.vgg16_file."""
+    """A VGG16 feature distance in the generator's loss; needs --config.loss.vgg16_file."""
     config.update({"loss": {"perceptual_weight": 10.0}})
 
 
@@ -50,10 +50,10 @@ def apply_recipes(config: ConfigDict, names: str) -> None:
         names: joined by `+`; empty for none. They become part of the run's name.
 
     Raises:
-        ValueError: for a name that is no recipe.
+        ValueError: for an unknown recipe.
     """
     for name in filter(None, names.split("+")):
         if name not in RECIPES:
-            raise ValueError(f"there is no recipe {name!r}, expected one of {', '.join(RECIPES)}")
+            raise ValueError(f"unknown recipe {name!r}, expected one of {', '.join(RECIPES)}")
         RECIPES[name](config)
         config.update({"name": f"{config.to_dict()['name']}-{name}"})

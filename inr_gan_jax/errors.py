@@ -1,8 +1,12 @@
-"""The error that stands for a user's mistake: shown as one sentence, never as a traceback."""
+"""Errors that end a program with one sentence, never with a traceback."""
 
 
 class UserError(Exception):
-    """Something the user can mend; the message is one sentence that says what was got and what is expected."""
+    """A mistake that the user can fix; the message is one sentence that says what was given and what is expected."""
+
+
+class DatasetError(UserError):
+    """A data set that is missing, unreadable, or not what the configuration says."""
 
 
 class MachineError(Exception):

@@ -24,7 +24,7 @@ from absl import flags
 from inr_gan_jax.cli.checked_flags import define_integer
 from inr_gan_jax.cli.command import run
 from inr_gan_jax.cli.flags import define_truncation_flags
-from inr_gan_jax.config.parse import DataConfig
+from inr_gan_jax.config.schema import DataConfig
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.inference.latents import MAX_SEED, Truncation
 from inr_gan_jax.metrics.networks.options import LPIPS_HEADS, WEIGHTS_OPTIONS
@@ -74,7 +74,7 @@ def evaluate(request: Request) -> Iterator[MetricResult]:
     import jax
 
     from inr_gan_jax.data.read.dataset import open_dataset
-    from inr_gan_jax.data.read.random_access import read_labels
+    from inr_gan_jax.data.read.images import read_labels
     from inr_gan_jax.inference.loading import load_generator
     from inr_gan_jax.inference.metric_callables import generated_by
     from inr_gan_jax.metrics.devices import batch_devices
@@ -133,7 +133,7 @@ def _pixel_distance(request: Request, loaded: LoadedGenerator, dataset: Dataset)
 
 def real_images(dataset: Dataset, config: DataConfig) -> RealImages:
     """A prepared split as the metrics see it, at the size of the run."""
-    from inr_gan_jax.data.read.random_access import read_images
+    from inr_gan_jax.data.read.images import read_images
 
     def read(indices: np.ndarray) -> np.ndarray:
         return read_images(dataset, config, indices)

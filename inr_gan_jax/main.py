@@ -7,7 +7,8 @@ from absl import flags
 from etils import epath
 
 from inr_gan_jax.cli.command import define_config_flag, run, set_cpu_threads
-from inr_gan_jax.config.parse import Config
+from inr_gan_jax.config.describe import describe_config
+from inr_gan_jax.config.parse import parse_config
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.remote_paths import check_reachable
 
@@ -16,6 +17,7 @@ flags.declare_key_flag("config")
 _WORKDIR = flags.DEFINE_string(
     "workdir", None, "Run folder, also gs://bucket/folder; runs/<name of the configuration> when not given."
 )
+_PRINT_CONFIG = flags.DEFINE_boolean("print_config", False, "Print every key with its value and meaning, and stop.")
 _DRY_RUN = flags.DEFINE_boolean("dry_run", False, "Print shapes, counts, memory and the plan; touch no disk.")
 _FOR_DEVICES = flags.DEFINE_integer(
     "for_devices", None, "With --dry_run: check that the job fits so many devices in all, data included.", lower_bound=1
@@ -42,12 +44,15 @@ def main(arguments: Sequence[str]) -> None:
     """Entry point."""
     del arguments
     _check_flags()
-    config = Config.from_config_dict(_CONFIG.value)
+    config = parse_config(_CONFIG.value)
+    if _PRINT_CONFIG.value:
+        print(describe_config(config))
+        return
     if not _FOR_DEVICES.value:
         check_reachable(_WORKDIR.value or "", "--workdir")
     workdir = epath.Path(_WORKDIR.value or f"runs/{config.name}").expanduser()
     set_cpu_threads(one_an_operation=config.one_cpu_thread)
-    # Imported here, after the threads are set and a wrong configuration has been refused in no time.
+    # Imported here, after the threads are set and a wrong configuration has been refused.
     from inr_gan_jax.distributed import devices as found_devices
     from inr_gan_jax.distributed import processes
     from inr_gan_jax.distributed.interruption import StopRequest

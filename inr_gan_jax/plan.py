@@ -24,7 +24,7 @@ from absl import flags
 
 from inr_gan_jax.cli.checked_flags import define_float, define_integer
 from inr_gan_jax.cli.command import define_config_flag, run
-from inr_gan_jax.config.parse import Config
+from inr_gan_jax.config.parse import parse_config
 from inr_gan_jax.errors import UserError
 
 _SECONDS_BETWEEN_LINES = 30.0
@@ -79,7 +79,7 @@ def main(arguments: Sequence[str]) -> None:
     """Entry point."""
     del arguments
     values = flags.FLAGS
-    config = Config.from_config_dict(values.config)
+    config = parse_config(values.config)
     if values.batch:
         training = dataclasses.replace(config.training, batch_size=values.batch)
         config = dataclasses.replace(config, training=training)

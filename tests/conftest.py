@@ -19,7 +19,8 @@ import jax
 import pytest
 
 from configs import digits
-from inr_gan_jax.config.parse import Config
+from inr_gan_jax.config.parse import parse_config
+from inr_gan_jax.config.schema import Config
 from inr_gan_jax.data.read.dataset import Dataset, open_dataset
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -50,7 +51,7 @@ def tiny_config(model: str = "paper", **sections: dict) -> Config:
     values.update(compilation_cache_dir="", model=model)
     for name, keys in sections.items():
         values[name].update(keys)
-    return Config.from_dict(values)
+    return parse_config(values)
 
 
 def small_release_config(**sections: dict) -> Config:

@@ -1,34 +1,33 @@
 """The recorded tensors of the original implementation, laid out as our variables."""
 
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from inr_gan_jax.models.paper.settings import PaperBlock, PaperSettings
+from inr_gan_jax.models.paper.architecture import PaperArchitecture
 from tests.golden.records import load_json, rearranged
 
 _INR = "inr.model._inr_modules"
 
 
-def load_settings(name: str) -> PaperSettings:
+def load_settings(name: str) -> PaperArchitecture:
     """The generator settings of one recorded variant."""
     config = load_json(f"{name}.json")["config"]["hp"]
     inr, hypernetwork = config["inr"], config["generator"]
-    blocks = tuple(
-        PaperBlock(
-            size=(int(side), int(side)),
-            features=block["dim"],
-            num_layers=block["n_layers"],
-            num_fourier_features=block["num_learnable_coord_feats"],
-            fourier_scale=block["fourier_scale"],
-            max_num_fixed_features=block["max_num_fixed_coord_feats"],
-            to_rgb=block["to_rgb"],
-        )
-        for side, block in sorted(inr["resolutions_params"].items(), key=lambda item: int(item[0]))
-    )
-    return PaperSettings(
-        blocks=blocks,
+    sides = sorted(inr["resolutions_params"], key=int)
+    assert all(int(fine) == 2 * int(coarse) for coarse, fine in itertools.pairwise(sides))
+    blocks = [inr["resolutions_params"][side] for side in sides]
+    return PaperArchitecture(
+        height=int(sides[-1]),
+        width=int(sides[-1]),
+        features=tuple(block["dim"] for block in blocks),
+        num_layers=tuple(block["n_layers"] for block in blocks),
+        num_fourier_features=tuple(block["num_learnable_coord_feats"] for block in blocks),
+        fourier_scale=tuple(float(block["fourier_scale"]) for block in blocks),
+        max_num_fixed_features=tuple(block["max_num_fixed_coord_feats"] for block in blocks),
+        to_rgb=tuple(block["to_rgb"] for block in blocks),
         z_dim=hypernetwork["z_dim"],
         mapping_dim=hypernetwork["hid_dim"],
         num_mapping_layers=hypernetwork["num_layers"],
@@ -39,7 +38,7 @@ def load_settings(name: str) -> PaperSettings:
     )
 
 
-def generator_params(arrays: Mapping[str, Any], settings: PaperSettings, prefix: str = "G/") -> dict:
+def generator_params(arrays: Mapping[str, Any], settings: PaperArchitecture, prefix: str = "G/") -> dict:
     """Recorded parameters (or gradients, by prefix) of the generator in our layout."""
 
     def get(name: str) -> Any:

@@ -4,8 +4,9 @@ import jax
 import numpy as np
 import pytest
 
-from configs import ablations, default
-from inr_gan_jax.config.parse import Config, ConfigError
+from configs import ablations
+from inr_gan_jax.config.parse import default_config, parse_config
+from inr_gan_jax.config.validate import ConfigError
 from inr_gan_jax.metrics.networks.vgg16 import convolution_shapes
 from inr_gan_jax.metrics.networks.weight_files import channels_last
 from inr_gan_jax.planning.dry_run import abstract_step
@@ -21,7 +22,7 @@ def paper_of(argument: str) -> dict:
 
 @pytest.mark.parametrize("argument", mostly_slow(ROWS, fast=("base", "scales_averaged")))
 def test_every_row_passes_through_a_whole_step(argument: str) -> None:
-    config = Config.from_config_dict(ablations.get_config(argument))
+    config = parse_config(ablations.get_config(argument))
     state, _, _, (after, _) = abstract_step(config)
     same = jax.tree.map(lambda a, b: (a.shape, a.dtype) == (b.shape, b.dtype), state, after)
     assert jax.tree.all(same)
@@ -31,10 +32,10 @@ def test_every_row_passes_through_a_whole_step(argument: str) -> None:
 def test_perceptual_row_needs_the_file_and_then_passes_through_a_whole_step() -> None:
     row = ablations.get_config("flowers,perceptual")
     with pytest.raises(ConfigError, match="vgg16_file is '', expected the path of torchvision's vgg16 weights"):
-        Config.from_config_dict(row)
+        parse_config(row)
     row.loss.vgg16_file = "vgg16.pth"
     weights = channels_last({name: np.zeros(size, np.float32) for name, size in convolution_shapes().items()})
-    _, _, _, (_, scalars) = abstract_step(Config.from_config_dict(row), jax.eval_shape(lambda: weights))
+    _, _, _, (_, scalars) = abstract_step(parse_config(row), jax.eval_shape(lambda: weights))
     assert any("loss/perceptual" in phase for phase in scalars.values())
 
 
@@ -79,9 +80,9 @@ def test_scales_keep_the_finest_blocks_and_repeat_the_coarsest() -> None:
 
 
 def test_any_network_of_the_paper_can_be_a_base() -> None:
-    config = default.get_config()
+    config = default_config()
     ablations.apply_alternative(config, "scales_all")
-    paper = Config.from_config_dict(config).paper
+    paper = parse_config(config).paper
     assert paper is not None
     assert paper.features == (*(512,) * 6, 256)
 
@@ -91,9 +92,9 @@ def test_any_network_of_the_paper_can_be_a_base() -> None:
     [
         ("rank_2", "configs/ablations.py has no 'rank_2', expected one of base, modulation_none, rank_1"),
         ("birds,rank_1", "configs/ablations.py has no 'birds', expected one of"),
-        ("digits,scales_4", "scales_4 needs pictures of at least 32 pixels a side, these have 8"),
-        ("perceptual", "perceptual needs pictures of at least 16 pixels a side, these have 8"),
-        ("rank_1,sunshine", "there is no recipe 'sunshine'"),
+        ("digits,scales_4", "scales_4 needs images of at least 32 pixels per side, these have 8"),
+        ("perceptual", "perceptual needs images of at least 16 pixels per side, these have 8"),
+        ("rank_1,sunshine", "unknown recipe 'sunshine'"),
     ],
 )
 def test_impossible_rows_are_one_sentence(argument: str, message: str) -> None:

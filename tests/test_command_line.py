@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from inr_gan_jax.cli.command import read_config
-from inr_gan_jax.config.parse import Config
+from inr_gan_jax.config.parse import parse_config
 from inr_gan_jax.errors import UserError
 from tests.test_imports import PACKAGE, ROOT
 
@@ -62,7 +62,7 @@ def test_unknown_flag_names_flags_of_the_command_only() -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
-    [(["evaluate"], "--metrics is missing"), (["inference.sample", "--seeds=oops"], "seeds are 'oops'")],
+    [(["evaluate"], "--metrics is missing"), (["tools.sample", "--seeds=oops"], "seeds are 'oops'")],
 )
 def test_workdir_is_the_checkpoint(arguments: list[str], said: str) -> None:
     """Nothing else is missing then."""
@@ -114,7 +114,7 @@ def test_wrong_configuration_file_is_named(tmp_path: Path, text: str, said: str)
 def test_plain_dict_is_a_configuration(tmp_path: Path) -> None:
     path = write(tmp_path, "from configs import digits\ndef get_config():\n    return digits.get_config().to_dict()")
     config = read_config([f"--config={path}", "--config.seed=3", "--config.augment.kimg=7.0"])
-    assert (Config.from_config_dict(config).seed, config.augment.kimg) == (3, 7.0)
+    assert (parse_config(config).seed, config.augment.kimg) == (3, 7.0)
     with pytest.raises(UserError, match=r"unknown key config\.augment\.ada_kimg; nearest: kimg"):
         read_config([f"--config={path}", "--config.augment.ada_kimg=1"])
 

@@ -19,7 +19,7 @@ from benchmarks import digit_classes, sweep_report, sweep_runs
 from benchmarks.sweep_plot import write_plot, write_sheet
 from benchmarks.sweep_runs import Run, runs_of, train_all
 from benchmarks.sweeps import SWEEPS, Row, Sweep
-from inr_gan_jax.config.parse import Config
+from inr_gan_jax.config.parse import parse_config
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.training.metric_writers import read_metrics
 from inr_gan_jax.training.run_folder import STARTS_FILE
@@ -406,7 +406,7 @@ def test_every_sweep_names_configurations_and_keys_that_exist(name: str, tmp_pat
         file, _, argument = run.row.config.partition(":")
         values = importlib.import_module(file.removesuffix(".py").replace("/", ".")).get_config(argument)
         values.update_from_flattened_dict(dict(run.overrides))
-        assert Config.from_config_dict(values).evaluation.metric != "none"
+        assert parse_config(values).evaluation.metric != "none"
 
 
 def test_real_digits_are_recognised_and_their_classes_counted() -> None:

@@ -11,14 +11,15 @@ from typing import Any
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from inr_gan_jax.config.parse import Config, nearest, nested_keys
+from inr_gan_jax.config.parse import nearest, nested_keys
+from inr_gan_jax.config.schema import Config
 from inr_gan_jax.errors import UserError
 
 # What ml_collections calls the module of a flag `config`.
 _MODULE = "config_config"
 # A ConfigDict is no Mapping.
 _SECTIONS = (ConfigDict, Mapping)
-_CHECKOUT = str(Path(__file__).resolve().parents[1])
+_CHECKOUT = str(Path(__file__).resolve().parents[2])
 
 
 def named_file(arguments: Sequence[str]) -> str | None:

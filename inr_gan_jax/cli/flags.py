@@ -25,7 +25,7 @@ from inr_gan_jax.inference.latents import (
     parse_seeds,
     seeds_text,
 )
-from inr_gan_jax.metrics.progress import Progress
+from inr_gan_jax.progress import Progress
 
 if TYPE_CHECKING:
     from inr_gan_jax.inference.loading import LoadedGenerator

@@ -1,4 +1,4 @@
-"""Shows what is in a prepared set: numbers, labels, duplicates, and a sheet of pictures to look at.
+"""Inspects a prepared set: statistics, labels, duplicates, and a contact sheet.
 
 python -m inr_gan_jax.data.inspect ~/tensorflow_datasets/photos
 python -m inr_gan_jax.data.inspect --name=photos
@@ -21,11 +21,11 @@ from etils import epath
 from PIL import Image
 
 from inr_gan_jax.cli.command import run
-from inr_gan_jax.data.errors import DatasetError
 from inr_gan_jax.data.prepare.preparation import INFO_FILE, dataset_fingerprint, preparation, version_directory
-from inr_gan_jax.data.progress import ImageProgress
 from inr_gan_jax.data.read.dataset import prepared_directory
+from inr_gan_jax.errors import DatasetError
 from inr_gan_jax.ops.image_grid import magnify, tile
+from inr_gan_jax.progress import Progress
 from inr_gan_jax.remote_paths import is_address
 
 if TYPE_CHECKING:
@@ -33,24 +33,24 @@ if TYPE_CHECKING:
 
 _SHEET_FILE = "contact_sheet.png"
 _SHEET_ROWS, _SHEET_COLUMNS = 8, 12
-# Pictures of the sheet are brought to sides between these.
+# Images of the sheet are resized to sides between these.
 _SMALLEST_TILE, _LARGEST_TILE = 64, 128
 _SHOWN = 8
-# What `preparation` tells, in the order of the report.
+# The shown entries of `preparation`, in the order of the report.
 _SHOWN_PREPARATION = ("source", "crop", "filter", "image_format", "encoder", "labels", "pillow")
 
 
 @dataclasses.dataclass(frozen=True)
 class Summary:
-    """Numbers of a split.
+    """Statistics of a split.
 
     Attributes:
         count: images.
         num_bytes: sum of the encoded images.
-        sizes: how many images there are of each (height, width, channels).
-        labels: how many images there are of each label; empty without labels.
+        sizes: number of images of each (height, width, channels).
+        labels: number of images of each label; empty without labels.
         channel_means, channel_deviations: over all pixels of RGB (grey counts three times), 0 to 255.
-        duplicates: positions of images with equal pixels, two or more an entry.
+        duplicates: indices of images with equal pixels, two or more per entry.
     """
 
     count: int
@@ -63,8 +63,8 @@ class Summary:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Seen:
-    """What one image adds to the numbers."""
+class _Inspected:
+    """The contribution of one image to the statistics."""
 
     num_bytes: int
     label: int | None
@@ -76,7 +76,7 @@ class _Seen:
 
 
 def summarise(source: RecordSource, num_threads: int) -> Summary:
-    """Looks at every image of a split.
+    """Computes the statistics of all images of a split.
 
     Raises:
         DatasetError: if one cannot be read.
@@ -86,17 +86,14 @@ def summarise(source: RecordSource, num_threads: int) -> Summary:
     places: dict[bytes, list[int]] = {}
     num_bytes = num_pixels = 0
     sums, squares = np.zeros(3), np.zeros(3)
-    progress = ImageProgress("looking", len(source))
-    try:
-        for index, seen in enumerate(_look_at_all(source, num_threads)):
+    with Progress("inspecting", len(source)) as progress:
+        for index, seen in enumerate(_inspect_all(source, num_threads)):
             sizes[seen.shape] += 1
             labels.update(() if seen.label is None else (seen.label,))
             places.setdefault(seen.digest, []).append(index)
             num_bytes, num_pixels = num_bytes + seen.num_bytes, num_pixels + seen.num_pixels
             sums, squares = sums + seen.sums, squares + seen.squares
-            progress.update()
-    finally:
-        progress.close()
+            progress.add()
     means = sums / num_pixels
     return Summary(
         count=len(source),
@@ -129,7 +126,7 @@ def describe(directory: epath.PathLike, split: str, num_threads: int) -> tuple[s
     Args:
         directory: of a prepared set or of one of its versions.
         split: name of the split.
-        num_threads: that decode.
+        num_threads: for decoding.
 
     Raises:
         DatasetError: if the set, the split or an image cannot be read.
@@ -147,7 +144,7 @@ def describe(directory: epath.PathLike, split: str, num_threads: int) -> tuple[s
     except DatasetError:
         raise
     except Exception as error:  # tfds raises many kinds for a damaged folder
-        raise DatasetError(f"{version} cannot be read as a tfds data set ({error}), prepare it anew") from error
+        raise DatasetError(f"{version} cannot be read as a tfds data set ({error}), prepare it again") from error
     if not len(source):
         raise DatasetError(f"split {split!r} of {version} is empty, expected at least one image")
     summary = summarise(source, num_threads)
@@ -174,7 +171,7 @@ def _rows(summary: Summary, source: RecordSource, names: Sequence[str]) -> list[
         name = names[label] if label < len(names) else ""
         rows.append(f"    {label:>5} {name:<20.20} {count:>9,} {'#' * max(1, round(30 * count / most))}")
     spare = sum(len(places) - 1 for places in summary.duplicates)
-    rows.append(f"  duplicates    {spare:,} images have the pixels of an earlier one")
+    rows.append(f"  duplicates    {spare:,} images have the same pixels as an earlier one")
     for places in summary.duplicates[:_SHOWN]:
         rows.append(f"    {' = '.join(source.name(place) for place in places[:_SHOWN])}")
     return rows
@@ -190,33 +187,33 @@ def _three(values: Sequence[float]) -> str:
     return ", ".join(f"{value:.1f}" for value in values)
 
 
-def _look_at_all(source: RecordSource, num_threads: int) -> Iterator[_Seen]:
-    """Looks at images in order, some of them at a time so that memory stays bounded."""
+def _inspect_all(source: RecordSource, num_threads: int) -> Iterator[_Inspected]:
+    """Inspects images in order, with bounded memory."""
     ahead = 8 * num_threads
     with ThreadPoolExecutor(num_threads) as pool:
         for first in range(0, len(source), ahead):
-            yield from pool.map(lambda index: _look_at(source, index), range(first, min(first + ahead, len(source))))
+            yield from pool.map(lambda index: _inspect(source, index), range(first, min(first + ahead, len(source))))
 
 
-def _look_at(source: RecordSource, index: int) -> _Seen:
+def _inspect(source: RecordSource, index: int) -> _Inspected:
     try:
         data, label = source.encoded(index)
         image = source[index]["image"]
     except Exception as error:  # array_record and the decoders raise many kinds
-        raise DatasetError(f"image {index} cannot be read ({error}), prepare the set anew") from error
+        raise DatasetError(f"image {index} cannot be read ({error}), prepare the set again") from error
     pixels = image.reshape(-1, image.shape[-1]).astype(np.float64)
     channels = np.broadcast_to(pixels, (len(pixels), 3))
     digest = hashlib.sha256(repr(image.shape).encode() + image.tobytes()).digest()
-    return _Seen(
+    return _Inspected(
         len(data), label, image.shape, len(pixels), channels.sum(axis=0), (channels**2).sum(axis=0), digest
     )  # fmt: skip
 
 
-def _asked_for(arguments: Sequence[str]) -> epath.Path:
-    """The folder of the set that the command line names, by a path or as `config.data.name` does."""
+def _named_directory(arguments: Sequence[str]) -> epath.Path:
+    """The folder of the set that the command line names, by a path or as in `config.data.name`."""
     given, name = arguments[1] if len(arguments) > 1 else "", flags.FLAGS.name or ""
     if bool(given) == bool(name):
-        raise DatasetError("expected either the folder of a prepared set or --name=NAME, as config.data.name takes it")
+        raise DatasetError("expected either the folder of a prepared set or --name=NAME, as in config.data.name")
     folder = epath.Path(given).expanduser()
     if given and folder.is_dir():
         return folder
@@ -225,9 +222,9 @@ def _asked_for(arguments: Sequence[str]) -> epath.Path:
 
 def main(arguments: Sequence[str]) -> None:
     """Entry point."""
-    directory = _asked_for(arguments)
+    directory = _named_directory(arguments)
     of_set = directory.parent if (directory / INFO_FILE).is_file() else directory
-    # Pillow writes to a disk only.
+    # Pillow writes to disks only.
     default = Path(_SHEET_FILE) if is_address(str(directory)) else Path(of_set) / _SHEET_FILE
     output = Path(flags.FLAGS.output).expanduser() if flags.FLAGS.output else default
     report, sheet = describe(directory, flags.FLAGS.split, len(os.sched_getaffinity(0)))
@@ -236,12 +233,12 @@ def main(arguments: Sequence[str]) -> None:
         Image.fromarray(sheet).save(output)
     except (OSError, ValueError) as error:
         raise DatasetError(f"{output} cannot be written ({error}), choose another --output=FILE.png") from error
-    print(f"look at {output}")
+    print(f"contact sheet: {output}")
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string("name", None, "Instead of a folder: name of a set, as config.data.name of a run takes it.")
-    flags.DEFINE_string("data_dir", "", "Where --name lies; $TFDS_DATA_DIR or ~/tensorflow_datasets if empty.")
-    flags.DEFINE_string("split", "train", "Split to look at.")
+    flags.DEFINE_string("name", None, "Instead of a folder: name of a set, as in config.data.name.")
+    flags.DEFINE_string("data_dir", "", "Folder of prepared sets; $TFDS_DATA_DIR or ~/tensorflow_datasets if empty.")
+    flags.DEFINE_string("split", "train", "Split to inspect.")
     flags.DEFINE_string("output", None, f"File of the contact sheet; {_SHEET_FILE} in the set's folder if not given.")
     run(main, argument="the folder of a prepared set", needs_argument=False)

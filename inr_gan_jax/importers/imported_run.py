@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from inr_gan_jax.checkpoint.manager import save_entries
-from inr_gan_jax.config.parse import Config
+from inr_gan_jax.config.parse import parse_config
+from inr_gan_jax.config.schema import Config
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.importers.safe_pickle import OfficialCheckpoint
 from inr_gan_jax.importers.torch_inr_gan import ImportedDiscriminator, ImportedGenerator
@@ -67,7 +68,7 @@ def imported_config(
         "num_threads": 4,
         "prefetch": 4,
     }
-    return Config.from_dict(
+    return parse_config(
         {
             "name": checkpoint.path.stem,
             "seed": 0,

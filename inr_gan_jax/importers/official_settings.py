@@ -6,7 +6,8 @@ from typing import Any
 
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.models.discriminator import Discriminator
-from inr_gan_jax.models.release.settings import CoordinateSettings, ReleaseSettings
+from inr_gan_jax.models.release.architecture import ReleaseArchitecture
+from inr_gan_jax.models.release.settings import CoordinateSettings
 
 # They choose precision, memory layout and caches, and change no mathematics.
 _EXECUTION_KEYS = frozenset({"num_fp16_res", "fp16_channels_last", "use_full_cache", "fp32"})
@@ -55,7 +56,7 @@ _MAX_DEPTH = 16
 _MAX_VISITS = 10_000
 
 
-def generator_settings(init_kwargs: Mapping[str, Any]) -> ReleaseSettings:
+def generator_settings(init_kwargs: Mapping[str, Any]) -> ReleaseArchitecture:
     """Reads the settings of a generator.
 
     Args:
@@ -74,7 +75,7 @@ def generator_settings(init_kwargs: Mapping[str, Any]) -> ReleaseSettings:
     config = _References(config).resolved(config)
     _check_keys(config, _CONFIG_KEYS | _EXECUTION_KEYS, "cfg")
     try:
-        return ReleaseSettings(
+        return ReleaseArchitecture(
             resolution=init_kwargs["img_resolution"],
             channels=init_kwargs["img_channels"],
             z_dim=init_kwargs["z_dim"],
@@ -97,7 +98,7 @@ def generator_settings(init_kwargs: Mapping[str, Any]) -> ReleaseSettings:
 
 
 def _config_settings(config: Mapping[str, Any], resolution: int) -> dict[str, Any]:
-    """Fields of ReleaseSettings that the section `cfg` decides."""
+    """Fields of ReleaseArchitecture that the section `cfg` decides."""
     source = _section(config, "input")
     coordinates = _section(config, "coords")
     factors = _section(config, "fmm")
@@ -127,7 +128,7 @@ def _config_settings(config: Mapping[str, Any], resolution: int) -> dict[str, An
         "coordinate_blocks": "every" if every else "upsampling" if joins else "none",
         "coordinates": tuple(entries[key] for key in sorted(entries)),
         "factor_activation": factors.get("activation", "demod") if factors["enabled"] else None,
-        "rank": factors["rank"] if factors["enabled"] else ReleaseSettings.rank,
+        "rank": factors["rank"] if factors["enabled"] else ReleaseArchitecture.rank,
         "instance_norm": bool(factors.get("instance_norm", False)),
         "num_extra_layers": tuple(sorted((int(key), count) for key, count in extra.items())),
         "use_noise": bool(config.get("use_noise", True)),

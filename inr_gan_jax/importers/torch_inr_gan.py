@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from inr_gan_jax.array_types import Params
     from inr_gan_jax.importers.official_names import ArraySlot
     from inr_gan_jax.models.discriminator import Discriminator
+    from inr_gan_jax.models.release.architecture import ReleaseArchitecture
     from inr_gan_jax.models.release.network import ReleaseNetwork
-    from inr_gan_jax.models.release.settings import ReleaseSettings
 
 _W_AVG = "mapping.w_avg"
 _FILTER = "resample_filter"
@@ -43,7 +43,7 @@ class ImportedGenerator:
         w_avg: [w_dim], running mean of w.
     """
 
-    settings: ReleaseSettings
+    settings: ReleaseArchitecture
     params: Params
     constants: Params
     w_avg: np.ndarray

@@ -19,16 +19,16 @@ from safetensors.numpy import save
 
 from inr_gan_jax.array_types import Variables
 from inr_gan_jax.errors import UserError
+from inr_gan_jax.models.paper.architecture import PaperArchitecture
 from inr_gan_jax.models.paper.network import PaperNetwork
-from inr_gan_jax.models.paper.settings import PaperSettings
+from inr_gan_jax.models.release.architecture import ReleaseArchitecture
 from inr_gan_jax.models.release.network import ReleaseNetwork
-from inr_gan_jax.models.release.settings import ReleaseSettings
 from inr_gan_jax.models.variable_shapes import generator_shapes
 from inr_gan_jax.storage import whole_file
 
-Settings = PaperSettings | ReleaseSettings
+Settings = PaperArchitecture | ReleaseArchitecture
 
-_MODELS: Mapping[str, type[Settings]] = {"paper": PaperSettings, "release": ReleaseSettings}
+_MODELS: Mapping[str, type[Settings]] = {"paper": PaperArchitecture, "release": ReleaseArchitecture}
 _FORMAT = "inr_gan_jax generator 1"
 # The entry of an .npz that takes the place of the metadata of a .safetensors.
 _METADATA = "__metadata__"
@@ -108,7 +108,7 @@ def load_weights(path: str | os.PathLike[str]) -> tuple[Settings, dict[str, Any]
 
 def network_of(settings: Settings) -> PaperNetwork | ReleaseNetwork:
     """The network of either model."""
-    return PaperNetwork(settings) if isinstance(settings, PaperSettings) else ReleaseNetwork(settings)
+    return PaperNetwork(settings) if isinstance(settings, PaperArchitecture) else ReleaseNetwork(settings)
 
 
 def settings_metadata(settings: Settings) -> dict[str, str]:

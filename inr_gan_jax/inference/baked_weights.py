@@ -18,11 +18,11 @@ from inr_gan_jax.array_types import Array, Params, Variables
 from inr_gan_jax.inference.loading import LoadedGenerator
 from inr_gan_jax.models.build import generator_of
 from inr_gan_jax.models.generator import Generator, Modulation
+from inr_gan_jax.models.paper.architecture import CONNECTOR_GAIN, HIDDEN_GAIN, PaperArchitecture
 from inr_gan_jax.models.paper.modulation import BlockModulation, FactorisedLayer, LayerModulation, image_weight
 from inr_gan_jax.models.paper.network import PaperNetwork
-from inr_gan_jax.models.paper.settings import CONNECTOR_GAIN, HIDDEN_GAIN, PaperSettings
+from inr_gan_jax.models.release.architecture import ReleaseArchitecture
 from inr_gan_jax.models.release.layers import FactorModulation, StyleModulation
-from inr_gan_jax.models.release.settings import ReleaseSettings
 from inr_gan_jax.ops.modulation import demodulation, modulate_factors
 
 # Multiplies the weights by 0.5 + sigmoid(0), which is 1, when the factors are 0.
@@ -44,7 +44,7 @@ class OwnWeights(struct.PyTreeNode):
 def has_own_weights(loaded: LoadedGenerator) -> bool:
     """Whether the picture is drawn by pointwise layers, which is what makes it an INR."""
     settings = loaded.generator.network.settings
-    return not isinstance(settings, ReleaseSettings) or settings.kernel_size == 1
+    return not isinstance(settings, ReleaseArchitecture) or settings.kernel_size == 1
 
 
 def own_weights(loaded: LoadedGenerator, modulation: Modulation) -> OwnWeights:
@@ -62,7 +62,7 @@ def plain_generator(loaded: LoadedGenerator, weights: OwnWeights) -> LoadedGener
     """A generator that draws `weights.modulation` by these weights, for the functions of `pictures`."""
     settings = loaded.generator.network.settings
     generator = loaded.generator
-    if isinstance(settings, ReleaseSettings):
+    if isinstance(settings, ReleaseArchitecture):
         generator = generator_of(dataclasses.replace(settings, factor_activation=_NEUTRAL))
     elif settings.modulation == "factorised":
         generator = generator_of(dataclasses.replace(settings, modulation_activation=_NEUTRAL, equalised_lr=False))
@@ -120,7 +120,7 @@ def _order(name: str, prefixes: tuple[str, ...]) -> tuple[int, int]:
 
 def _modulated(generator: Generator, layer: str, kernel: Array, part: Any) -> Array:
     settings = generator.network.settings
-    if isinstance(settings, PaperSettings):
+    if isinstance(settings, PaperArchitecture):
         gain = CONNECTOR_GAIN if layer.startswith("connector") else HIDDEN_GAIN
         return image_weight(settings, kernel, part, gain)
     if isinstance(part, StyleModulation):
@@ -137,7 +137,7 @@ def _neutral(generator: Generator, params: Params, modulations: Any) -> Any:
             connector = connector.replace(low=_zero_factors(connector.low), high=_zero_factors(connector.high))
         return modulations.replace(connector=connector, layers=layers)
     settings = generator.network.settings
-    assert isinstance(settings, ReleaseSettings), "the other model is above"
+    assert isinstance(settings, ReleaseArchitecture), "the other model is above"
     # Of the rank of the settings, so that this is a modulation like any other of the network.
     layers = tuple(
         FactorModulation(

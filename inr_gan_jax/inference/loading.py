@@ -10,7 +10,9 @@ import jax.numpy as jnp
 
 from inr_gan_jax.array_types import Array, Variables
 from inr_gan_jax.checkpoint.manager import restore_newest_entries
-from inr_gan_jax.config.parse import Config, ConfigError
+from inr_gan_jax.config.parse import parse_config
+from inr_gan_jax.config.schema import Config
+from inr_gan_jax.config.validate import ConfigError
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.importers.imported_run import imported_config
 from inr_gan_jax.importers.safe_pickle import read_official_checkpoint
@@ -78,7 +80,7 @@ def load_run(workdir: Path) -> LoadedGenerator:
     if not config_path.is_file():
         raise UserError(f"{workdir} is no run folder: {config_path} does not exist")
     try:
-        config = Config.from_dict(json.loads(config_path.read_text()))
+        config = parse_config(json.loads(config_path.read_text()))
     except (OSError, ValueError) as error:
         raise UserError(f"{config_path} cannot be read ({error})") from error
     except ConfigError as error:

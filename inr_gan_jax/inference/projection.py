@@ -18,8 +18,8 @@ from inr_gan_jax.inference.code_file import Codes, Space
 from inr_gan_jax.inference.latents import modulations_of
 from inr_gan_jax.inference.loading import LoadedGenerator
 from inr_gan_jax.inference.perceptual_features import Features, feature_distance
-from inr_gan_jax.metrics.progress import Progress
 from inr_gan_jax.models.generator import Generator, Modulation
+from inr_gan_jax.progress import Progress
 
 # Shares of all steps: the rate rises in the first and falls in the last, noise is gone after the third.
 _RAMP_UP, _RAMP_DOWN, _NOISE_RAMP = 0.05, 0.25, 0.75

@@ -41,7 +41,7 @@ def real_images(loaded: LoadedGenerator, size: tuple[int, int], name: str | None
         UserError: if there is no such set, or it does not fit in memory, or the checkpoint does not say which it is.
     """
     from inr_gan_jax.data.read.dataset import open_dataset
-    from inr_gan_jax.data.read.pipeline import all_images
+    from inr_gan_jax.data.read.images import all_images
 
     if loaded.config is None:
         raise UserError(f"{loaded.source} does not say what it was trained on; use the run folder or official pickle")

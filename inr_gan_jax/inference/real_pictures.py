@@ -57,7 +57,7 @@ def read_from_data_set(loaded: LoadedGenerator, indices: Sequence[int]) -> tuple
         UserError: if there is no such run, set or image.
     """
     from inr_gan_jax.data.read.dataset import open_dataset  # Takes a second.
-    from inr_gan_jax.data.read.random_access import read_images
+    from inr_gan_jax.data.read.images import read_images
 
     if loaded.config is None:
         raise UserError(f"{loaded.source} does not say what it was trained on; name the images by --images")

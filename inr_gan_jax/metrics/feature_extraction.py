@@ -9,7 +9,7 @@ import numpy as np
 from inr_gan_jax.array_types import Array, Params, PRNGKey
 from inr_gan_jax.metrics.devices import BatchDevices
 from inr_gan_jax.metrics.networks.registry import FeatureNetwork
-from inr_gan_jax.metrics.progress import Progress
+from inr_gan_jax.progress import Progress
 
 # From a random key and a number to images [number, height, width, channels], about [-1, 1].
 SampleImages = Callable[[PRNGKey, int], Array]

@@ -14,9 +14,9 @@ from inr_gan_jax.metrics.devices import BatchDevices
 from inr_gan_jax.metrics.networks import lpips
 from inr_gan_jax.metrics.networks.options import LPIPS_HEADS, WEIGHTS_OPTIONS
 from inr_gan_jax.metrics.ppl import PathDraws, PathGenerator, draw_paths, path_distances, path_length
-from inr_gan_jax.metrics.progress import Progress
 from inr_gan_jax.metrics.protocols import PathProtocol
 from inr_gan_jax.metrics.settings import MetricSettings
+from inr_gan_jax.progress import Progress
 
 
 class PathMeasure:

@@ -8,7 +8,7 @@ import numpy as np
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.metrics.feature_stats import FeatureStats, Moments
 from inr_gan_jax.metrics.frechet import covariance_factor
-from inr_gan_jax.metrics.progress import Progress
+from inr_gan_jax.progress import Progress
 
 # A covariance of this many numbers an image still fits and means something.
 MAX_PIXELS = 4096

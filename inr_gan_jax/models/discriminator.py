@@ -2,17 +2,15 @@
 
 import math
 import typing
-from typing import Literal
 
 import flax.linen as nn
 import jax.numpy as jnp
 
 from inr_gan_jax.array_types import Array, Precision, in_precision
+from inr_gan_jax.models.discriminator_settings import Architecture, DiscriminatorSettings
 from inr_gan_jax.models.layers import EqualisedConv, EqualisedDense, append_minibatch_stddev, clamp, scaled_leaky_relu
 from inr_gan_jax.models.mapping import MappingNetwork
 from inr_gan_jax.ops.resample import fir_filter
-
-Architecture = Literal["resnet", "skip", "orig"]
 
 # The last convolution sees this side; every block above it halves.
 FINAL_SIDE = 4
@@ -72,16 +70,16 @@ class Discriminator(nn.Module):
     """
 
     resolution: tuple[int, int]
-    channel_base: int = 16384
-    channel_max: int = 512
+    channel_base: int = DiscriminatorSettings.channel_base
+    channel_max: int = DiscriminatorSettings.channel_max
     c_dim: int = 0
-    num_label_layers: int = 8
-    mbstd_group_size: int | None = 4
-    conv_clamp: float | None = None
-    architecture: Architecture = "resnet"
-    mbstd_channels: int = 1
-    label_projection_features: int | None = None
-    label_lr_multiplier: float = 0.01
+    num_label_layers: int = DiscriminatorSettings.num_label_layers
+    mbstd_group_size: int | None = DiscriminatorSettings.mbstd_group_size
+    conv_clamp: float | None = DiscriminatorSettings.conv_clamp
+    architecture: Architecture = DiscriminatorSettings.architecture
+    mbstd_channels: int = DiscriminatorSettings.mbstd_channels
+    label_projection_features: int | None = DiscriminatorSettings.label_projection_features
+    label_lr_multiplier: float = DiscriminatorSettings.label_lr_multiplier
     precision: Precision = "float32"
     remat: bool = False
 

@@ -1,14 +1,12 @@
 """Modulation: a shared weight made the weight of one image, by low-rank factors or by a style an input channel."""
 
 import math
-from typing import Literal
 
 import jax
 import jax.numpy as jnp
 
 from inr_gan_jax.array_types import Array, check_shape
-
-FactorActivation = Literal["demod", "sigmoid", "tanh"]
+from inr_gan_jax.ops.rules import FactorActivation
 
 
 def modulate_product(

@@ -1,6 +1,6 @@
-"""Names of the rules of denser grids and learned tables, apart from the code that applies them.
+"""Closed choices of the array functions, apart from the code that applies them.
 
-Commands list these names in --help, which loads no JAX.
+Settings and `--help` list these names without loading JAX.
 """
 
 from typing import Literal
@@ -8,3 +8,4 @@ from typing import Literal
 DensifyRule = Literal["paper", "all", "pointwise"]
 Between = Literal["nearest", "bilinear"]
 Beyond = Literal["reflect", "clamp", "wrap"]
+FactorActivation = Literal["demod", "sigmoid", "tanh"]

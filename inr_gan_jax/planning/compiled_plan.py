@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax.experimental import topologies
 
-from inr_gan_jax.config.parse import Config
+from inr_gan_jax.config.schema import Config
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.planning.chips import GIB, Chip, chip_of
 from inr_gan_jax.planning.dry_run import abstract_step

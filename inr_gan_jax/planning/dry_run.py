@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from etils import epath
 
 from inr_gan_jax.array_types import Params
-from inr_gan_jax.config.parse import Config
+from inr_gan_jax.config.schema import Config
 from inr_gan_jax.data.read.dataset import NotPreparedError, check_available, data_root
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.models.build import build_discriminator, build_generator

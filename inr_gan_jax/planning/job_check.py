@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from etils import epath
 
-from inr_gan_jax.config.parse import Config, DataConfig
+from inr_gan_jax.config.schema import Config, DataConfig
 from inr_gan_jax.data.read.dataset import check_available, data_location, is_embedded
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.planning.dry_run import ACTIVATIONS, BATCH, abstract_step, memory_rows, num_parameters, plan_rows

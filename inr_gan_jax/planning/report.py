@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 
-from inr_gan_jax.config.parse import Config
+from inr_gan_jax.config.schema import Config
 from inr_gan_jax.planning.compiled_plan import CompiledPlan, flops_a_step, gibibytes
 from inr_gan_jax.training.phase_losses import Phase
 

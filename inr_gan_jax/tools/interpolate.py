@@ -37,8 +37,8 @@ from inr_gan_jax.inference.latent_paths import SPACES, Route, Space
 from inr_gan_jax.inference.latents import Truncation, intermediate_codes, labels, latents, modulations_of, take
 from inr_gan_jax.inference.sheets import labelled_sheet
 from inr_gan_jax.inference.viewports import chosen_viewport, define_size_flags
-from inr_gan_jax.metrics.progress import Progress
 from inr_gan_jax.ops.image_grid import magnify, to_uint8
+from inr_gan_jax.progress import Progress
 
 if TYPE_CHECKING:
     from inr_gan_jax.array_types import Array

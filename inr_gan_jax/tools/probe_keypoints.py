@@ -42,8 +42,8 @@ from inr_gan_jax.inference.keypoint_file import KeypointTable, read_keypoints
 from inr_gan_jax.inference.landmarks import ALL, Foreground, Keypoints, built_in_landmarks
 from inr_gan_jax.inference.latents import intermediate_codes, labels, latents, modulations_of
 from inr_gan_jax.inference.probe import Probe, ProbeSettings, run_probe
-from inr_gan_jax.metrics.progress import Progress
 from inr_gan_jax.ops.image_grid import to_uint8
+from inr_gan_jax.progress import Progress
 
 if TYPE_CHECKING:
     from inr_gan_jax.inference.loading import LoadedGenerator

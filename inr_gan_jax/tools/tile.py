@@ -43,8 +43,8 @@ from inr_gan_jax.inference.inr_file import SUFFIX, load_inr
 from inr_gan_jax.inference.latents import draw_modulations, take
 from inr_gan_jax.inference.pyramid import FORMATS, PyramidOptions, build_pyramid, check_available, finished_files
 from inr_gan_jax.inference.raw_picture import RawPicture
-from inr_gan_jax.metrics.progress import Progress
 from inr_gan_jax.ops.image_grid import to_uint8
+from inr_gan_jax.progress import Progress
 
 if TYPE_CHECKING:
     from inr_gan_jax.inference.loading import LoadedGenerator

@@ -10,7 +10,7 @@ from inr_gan_jax.array_types import Array, PRNGKey
 from inr_gan_jax.augment import controller, differentiable, pipeline
 from inr_gan_jax.augment.controller import AugmentState
 from inr_gan_jax.augment.differentiable import DifferentiableSettings
-from inr_gan_jax.config.parse import AugmentConfig
+from inr_gan_jax.config.schema import AugmentConfig
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,7 +4,7 @@ import shlex
 
 from etils import epath
 
-from inr_gan_jax.config.parse import Config
+from inr_gan_jax.config.schema import Config
 from inr_gan_jax.metrics.pixel_fd import MAX_PIXELS
 from inr_gan_jax.metrics.protocols import PIXEL_FD
 from inr_gan_jax.storage import is_remote

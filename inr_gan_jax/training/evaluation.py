@@ -5,10 +5,9 @@ from pathlib import Path
 import jax.numpy as jnp
 
 from inr_gan_jax.array_types import Array, PRNGKey, Variables
-from inr_gan_jax.config.parse import Config, EvaluationConfig
+from inr_gan_jax.config.schema import Config, EvaluationConfig
 from inr_gan_jax.data.read.dataset import Dataset
-from inr_gan_jax.data.read.pipeline import all_images
-from inr_gan_jax.data.read.random_access import read_images
+from inr_gan_jax.data.read.images import all_images, read_images
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.metrics.networks.options import WEIGHTS_OPTIONS
 from inr_gan_jax.metrics.pixel_fd import PixelFD, check_size

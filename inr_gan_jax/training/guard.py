@@ -9,7 +9,7 @@ from typing import Any
 
 from etils import epath
 
-from inr_gan_jax.config.parse import Config
+from inr_gan_jax.config.schema import Config
 from inr_gan_jax.storage import append_line
 
 GUARD_FILE = "guard.jsonl"

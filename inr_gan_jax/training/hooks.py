@@ -12,7 +12,7 @@ from jax.sharding import NamedSharding
 from PIL import Image
 
 from inr_gan_jax.array_types import Array, PRNGKey, Variables
-from inr_gan_jax.config.parse import Config
+from inr_gan_jax.config.schema import Config
 from inr_gan_jax.models.generator import Generator
 from inr_gan_jax.ops.image_grid import magnify, tile, to_uint8
 from inr_gan_jax.training.metric_writers import MetricWriter

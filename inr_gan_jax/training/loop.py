@@ -19,10 +19,10 @@ from etils import epath
 
 from inr_gan_jax.array_types import Variables
 from inr_gan_jax.checkpoint.manager import Checkpointer, CheckpointNotWrittenError
-from inr_gan_jax.config.parse import Config
+from inr_gan_jax.config.schema import Config
 from inr_gan_jax.data.read.dataset import Dataset, open_dataset
 from inr_gan_jax.data.read.pipeline import describe_data, make_iterator
-from inr_gan_jax.data.read.prefetch import device_prefetch, rows_of_process
+from inr_gan_jax.data.read.prefetch import DevicePrefetch, rows_of_process
 from inr_gan_jax.distributed.interruption import RunInterruptedError, StopRequest
 from inr_gan_jax.distributed.processes import Processes
 from inr_gan_jax.errors import MachineError, UserError
@@ -388,7 +388,7 @@ def _open_parts(
     processes.from_first("compare data sets", lambda: check_data(workdir, dataset.identity, dataset.name))
     batch_size = config.training.batch_size
     rows = rows_of_process(shardings.batch, batch_size)
-    iterator = device_prefetch(make_iterator(dataset, config.data, batch_size, config.seed, rows), shardings.batch)
+    iterator = DevicePrefetch(make_iterator(dataset, config.data, batch_size, config.seed, rows), shardings.batch)
     train_step = TrainStep(
         config,
         build_generator(config, for_training=True),

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from inr_gan_jax.array_types import Array, Params
-from inr_gan_jax.config.parse import Config
+from inr_gan_jax.config.schema import Config
 
 # What stands for an infinite gradient.
 _LARGEST_GRADIENT = 1e5

@@ -7,7 +7,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from inr_gan_jax.array_types import Array
-from inr_gan_jax.config.parse import LossConfig
+from inr_gan_jax.config.schema import LossConfig
 from inr_gan_jax.metrics.networks.vgg16 import load_vgg16, perceptual_distance
 
 PerceptualDistance = Callable[[Any, Array, Array], Array]

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from inr_gan_jax.array_types import Array, PRNGKey
-from inr_gan_jax.config.parse import Config
+from inr_gan_jax.config.schema import Config
 from inr_gan_jax.models.generator import Generator
 from inr_gan_jax.training.augmentation import Augmentation
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from inr_gan_jax import losses
 from inr_gan_jax.array_types import Array, Params, Variables
-from inr_gan_jax.config.parse import Config
+from inr_gan_jax.config.schema import Config
 from inr_gan_jax.models.discriminator import Discriminator
 from inr_gan_jax.models.generator import Generator
 from inr_gan_jax.training.augmentation import Augmentation

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from inr_gan_jax.config.parse import Config
+from inr_gan_jax.config.schema import Config
 from inr_gan_jax.training.phase_losses import Phase, Scalars
 
 _SECONDS_BETWEEN_LINES = 20.0

@@ -17,7 +17,7 @@ from typing import Any
 import jax
 from etils import epath
 
-from inr_gan_jax.config.parse import Config
+from inr_gan_jax.config.schema import Config
 from inr_gan_jax.data.prepare.preparation import SetIdentity
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.remote_paths import UnreachableError, check_reachable

@@ -8,7 +8,7 @@ import jax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from inr_gan_jax.array_types import Array
-from inr_gan_jax.config.parse import ShardingConfig
+from inr_gan_jax.config.schema import ShardingConfig
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.training.state import TrainState
 

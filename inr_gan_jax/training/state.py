@@ -7,7 +7,7 @@ from flax import struct
 
 from inr_gan_jax.array_types import Array, Params, PRNGKey, Variables
 from inr_gan_jax.augment.controller import AugmentState, init_augment_state
-from inr_gan_jax.config.parse import Config
+from inr_gan_jax.config.schema import Config
 from inr_gan_jax.models.discriminator import Discriminator
 from inr_gan_jax.models.generator import Generator
 from inr_gan_jax.training.optimizers import Optimizers

@@ -19,7 +19,7 @@ import optax
 
 from inr_gan_jax.array_types import Array, Params
 from inr_gan_jax.augment import controller
-from inr_gan_jax.config.parse import Config
+from inr_gan_jax.config.schema import Config
 from inr_gan_jax.models.discriminator import Discriminator
 from inr_gan_jax.models.generator import Generator
 from inr_gan_jax.models.mapping import updated_w_avg

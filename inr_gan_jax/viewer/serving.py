@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from inr_gan_jax.errors import UserError
-from inr_gan_jax.metrics.progress import Progress
+from inr_gan_jax.progress import Progress
 
 if TYPE_CHECKING:
     from inr_gan_jax.inference.loading import LoadedGenerator

@@ -10,7 +10,6 @@ import pytest
 from etils.epath import backend
 
 from inr_gan_jax.data.builders.lsun import VERSION
-from inr_gan_jax.data.errors import DatasetError
 from inr_gan_jax.data.prepare.fit_image import FitSettings
 from inr_gan_jax.data.prepare.preparation import (
     METADATA_FILE,
@@ -20,10 +19,9 @@ from inr_gan_jax.data.prepare.preparation import (
     preparation,
     set_identity,
 )
-from inr_gan_jax.data.prepare.prepare_set import prepare_set
-from inr_gan_jax.data.prepare.set_writer import Options
+from inr_gan_jax.data.prepare.prepare_set import Options, prepare_set
 from inr_gan_jax.data.read.dataset import check_available, open_dataset
-from inr_gan_jax.errors import UserError
+from inr_gan_jax.errors import DatasetError, UserError
 from tests.conftest import tiny_config
 from tests.data.odd_images import SIDE, colours, encoded, write_folder
 
@@ -176,20 +174,20 @@ def test_sets_of_other_versions_of_the_program_are_refused(prepared: Path, tmp_p
     file.write_text(json.dumps(metadata))
     sentence = refusal(tmp_path, name="pictures")
     assert f"was prepared in format {version}, by an older or newer version than this one (format 1)" in sentence
-    assert "run python -m inr_gan_jax.data.prepare anew" in sentence
+    assert "run python -m inr_gan_jax.data.prepare again" in sentence
 
 
 def test_half_written_sets_are_refused(prepared: Path, tmp_path: Path) -> None:
     (tmp_path / "begun" / UNFINISHED).mkdir(parents=True)
-    assert "'begun' is half-written" in (sentence := refusal(tmp_path, name="begun"))
-    assert "run the same python -m inr_gan_jax.data.prepare command again, it goes on where it stopped" in sentence
+    assert "'begun' is incomplete" in (sentence := refusal(tmp_path, name="begun"))
+    assert "run the same python -m inr_gan_jax.data.prepare command again, it resumes where it stopped" in sentence
     (tmp_path / "other" / "1.0.0.incompleteX1").mkdir(parents=True)
-    assert "delete that folder and prepare the set anew" in refusal(tmp_path, name="other")
+    assert "delete that folder and prepare the set again" in refusal(tmp_path, name="other")
     shard = next(copy_of(prepared, tmp_path).glob("*.array_record*"))
     shard.write_bytes(b"")
-    assert f"data set pictures is half-written, {shard} is missing" in refusal(tmp_path, name="pictures")
+    assert f"data set pictures is incomplete, {shard} is missing" in refusal(tmp_path, name="pictures")
     shard.unlink()
-    assert f"data set pictures is half-written, {shard} is missing" in refusal(tmp_path, name="pictures")
+    assert f"data set pictures is incomplete, {shard} is missing" in refusal(tmp_path, name="pictures")
 
 
 def test_damaged_shards_are_one_sentence(prepared: Path, tmp_path: Path) -> None:

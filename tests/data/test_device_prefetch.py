@@ -11,7 +11,7 @@ import pytest
 from jax.sharding import NamedSharding
 
 from inr_gan_jax.data.read.pipeline import make_iterator
-from inr_gan_jax.data.read.prefetch import DevicePrefetch, device_prefetch, rows_of_process
+from inr_gan_jax.data.read.prefetch import DevicePrefetch, rows_of_process
 from inr_gan_jax.training.sharding import make_shardings
 from tests.conftest import tiny_config
 from tests.data.test_input_pipeline import assert_same, numbered
@@ -27,7 +27,7 @@ def host_iterator() -> Any:
 
 
 def on_device(sharding: NamedSharding) -> DevicePrefetch:
-    return device_prefetch(host_iterator(), sharding, size=2)
+    return DevicePrefetch(host_iterator(), sharding, size=2)
 
 
 def test_batches_are_those_of_the_host_spread_over_the_devices(sharding: NamedSharding) -> None:
@@ -92,7 +92,7 @@ def test_rows_of_a_process_are_those_on_its_devices(parts: list[tuple[int, int]]
 
 def test_no_more_than_asked_for_is_fetched_ahead(sharding: NamedSharding) -> None:
     host = host_iterator()
-    prefetched = device_prefetch(host, sharding, size=1)
+    prefetched = DevicePrefetch(host, sharding, size=1)
     next(prefetched)
     assert host.get_state()["next_batch"] == 2
     jax.block_until_ready(next(prefetched))

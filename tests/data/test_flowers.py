@@ -14,9 +14,8 @@ from PIL import Image
 
 from inr_gan_jax.data.prepare.fit_image import FitSettings, ImageFormat
 from inr_gan_jax.data.prepare.preparation import dataset_fingerprint
-from inr_gan_jax.data.prepare.prepare_set import prepare_set
+from inr_gan_jax.data.prepare.prepare_set import Options, prepare_set
 from inr_gan_jax.data.prepare.records import open_records
-from inr_gan_jax.data.prepare.set_writer import Options
 from inr_gan_jax.data.read.dataset import open_dataset
 from inr_gan_jax.data.read.pipeline import make_iterator
 from tests.conftest import tiny_config

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from inr_gan_jax.data.errors import DatasetError
 from inr_gan_jax.data.prepare.sources import list_folder, list_zip
+from inr_gan_jax.errors import DatasetError
 from tests.data.odd_images import colours, encoded, write_folder, write_zip
 
 IMAGE = encoded(colours())
@@ -209,7 +209,7 @@ def test_half_a_zip_is_one_sentence(tmp_path: Path) -> None:
     data = write_zip(tmp_path / "whole.zip", dict.fromkeys(NAMES, IMAGE)).read_bytes()
     half = tmp_path / "half.zip"
     half.write_bytes(data[: len(data) // 2])
-    with pytest.raises(DatasetError, match=r"half.zip is not a whole zip, copy or download it again"):
+    with pytest.raises(DatasetError, match=r"half.zip is not a complete zip, copy or download it again"):
         list_zip(half, "json")
 
 

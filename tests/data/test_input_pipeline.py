@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 from absl import flags
 
-from inr_gan_jax.config.parse import DataConfig
-from inr_gan_jax.data.errors import DatasetError
+from inr_gan_jax.config.schema import DataConfig
 from inr_gan_jax.data.read.batches import FitImage, mirror, mirroring
 from inr_gan_jax.data.read.dataset import Dataset
-from inr_gan_jax.data.read.pipeline import all_images, describe_data, make_iterator
+from inr_gan_jax.data.read.images import all_images
+from inr_gan_jax.data.read.pipeline import describe_data, make_iterator
+from inr_gan_jax.errors import DatasetError
 from tests.conftest import tiny_config
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -142,8 +143,8 @@ def test_state_is_the_number_of_the_next_batch_on_every_process() -> None:
 
 @pytest.mark.parametrize(
     ("count", "batch_size", "seed", "message"),
-    [(17, 8, 0, "16 images then, 17 now"), (16, 4, 0, "of batch_size = 8 and this run has 4"),
-     (16, 8, 1, "of seed = 0 and this run has 1")],
+    [(17, 8, 0, "16 images then, 17 now"), (16, 4, 0, "has batch_size = 8, but this run has 4"),
+     (16, 8, 1, "has seed = 0, but this run has 1")],
 )  # fmt: skip
 def test_states_of_other_runs_are_refused(count: int, batch_size: int, seed: int, message: str) -> None:
     state = make_iterator(numbered(16), tiny_config().data, 8, 0).get_state()
@@ -220,7 +221,7 @@ def test_an_empty_set_is_refused() -> None:
         (
             1,
             True,
-            "1 image of numbered, repeated within each batch of 8, each mirrored half of the time (config.data.x",
+            "1 image of numbered, repeated within each batch of 8, each mirrored with probability 1/2 (config.da",
         ),
         (7, False, "7 images of numbered, repeated within each batch of 8, not mirrored"),
         (1300, False, "1,300 images of numbered, not mirrored"),

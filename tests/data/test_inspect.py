@@ -12,12 +12,11 @@ from etils import epath
 from PIL import Image
 
 from inr_gan_jax.data import inspect
-from inr_gan_jax.data.errors import DatasetError
 from inr_gan_jax.data.inspect import contact_sheet, describe, summarise
 from inr_gan_jax.data.prepare.fit_image import FitSettings
-from inr_gan_jax.data.prepare.prepare_set import prepare_set
+from inr_gan_jax.data.prepare.prepare_set import Options, prepare_set
 from inr_gan_jax.data.prepare.records import RecordSource, open_records
-from inr_gan_jax.data.prepare.set_writer import Options
+from inr_gan_jax.errors import DatasetError
 from tests.data.odd_images import SIDE, colours, encoded, write_folder
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -61,7 +60,7 @@ def test_report_tells_labels_duplicates_and_preparation(pictures: Path) -> None:
         "16x16x3 (4)",
         "0 rose                         3 ##############################",
         "1 tulip                        1 ##########",
-        "2 images have the pixels of an earlier one",
+        "2 images have the same pixels as an earlier one",
         "rose/2.bmp = rose/3.png = tulip/1.png",
         "filter        lanczos",
         "fingerprint",
@@ -76,7 +75,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Callable[..., epath.Path]:
     def ask(*arguments: str, **given: str) -> epath.Path:
         values = types.SimpleNamespace(**{"name": None, "data_dir": "", **given})
         monkeypatch.setattr(inspect.flags, "FLAGS", values)
-        return inspect._asked_for(["inspect", *arguments])
+        return inspect._named_directory(["inspect", *arguments])
 
     return ask
 

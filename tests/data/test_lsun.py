@@ -11,13 +11,12 @@ import pytest
 import tensorflow_datasets as tfds
 
 from inr_gan_jax.data.builders.lsun import find_lsun
-from inr_gan_jax.data.errors import DatasetError
 from inr_gan_jax.data.prepare.fit_image import FitSettings
 from inr_gan_jax.data.prepare.preparation import preparation
-from inr_gan_jax.data.prepare.prepare_set import prepare_set
-from inr_gan_jax.data.prepare.set_writer import Options
+from inr_gan_jax.data.prepare.prepare_set import Options, prepare_set
 from inr_gan_jax.data.prepare.sources import list_lmdb
 from inr_gan_jax.data.read.decode import decode_image
+from inr_gan_jax.errors import DatasetError
 from tests.data.odd_images import colours, encoded
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -95,7 +94,7 @@ def test_folders_are_known_by_their_names(lsun: Path, tmp_path: Path) -> None:
 def test_damaged_lmdb_is_one_sentence(tmp_path: Path) -> None:
     folder = write_lmdb(tmp_path / "tower_train_lmdb", photos(2))
     (folder / "data.mdb").write_bytes(b"no database" * 1000)
-    with pytest.raises(DatasetError, match=r"tower_train_lmdb cannot be opened as an LMDB .*, get it again"):
+    with pytest.raises(DatasetError, match=r"tower_train_lmdb cannot be opened as an LMDB .*, download it again"):
         prepare_set(Options(str(folder), None, tmp_path, None))
 
 

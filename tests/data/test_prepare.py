@@ -14,12 +14,11 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from inr_gan_jax.data.errors import DatasetError
 from inr_gan_jax.data.prepare.fit_image import FitSettings
 from inr_gan_jax.data.prepare.preparation import UNFINISHED, dataset_fingerprint, preparation
-from inr_gan_jax.data.prepare.prepare_set import prepare_set
+from inr_gan_jax.data.prepare.prepare_set import Options, prepare_set
 from inr_gan_jax.data.prepare.records import RecordSource, open_records
-from inr_gan_jax.data.prepare.set_writer import Options
+from inr_gan_jax.errors import DatasetError
 from tests.data.odd_images import SIDE, bomb, broken, colours, convertible, encoded, write_folder, write_zip
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -73,7 +72,7 @@ def test_more_dirt_than_allowed_stops_and_lists_it(dirty: Path, tmp_path: Path) 
     with pytest.raises(DatasetError, match=rf"1 of {TOTAL + 1} images cannot be used so far, such as 'bomb.png'"):
         prepare_set(options(dirty, tmp_path / "set"))
     assert json.loads((tmp_path / "set" / "report.json").read_text())["bad"][0][0] == "bomb.png"
-    with pytest.raises(DatasetError, match=r"max_bad=0.1 allows 2; mend them or allow more"):
+    with pytest.raises(DatasetError, match=r"max_bad=0.1 allows 2; fix them or allow more"):
         prepare_set(options(dirty, tmp_path / "set", max_bad=0.1))
     assert not (tmp_path / "set" / "1.0.0").exists()
 
@@ -118,7 +117,7 @@ def test_missing_and_surplus_labels_count_as_bad(tmp_path: Path) -> None:
     assert names(open_records(done.directory, "train")) == ["0000.png", "0001.png", "0002.png"]
     assert json.loads((tmp_path / "set" / "report.json").read_text())["bad"] == [
         ["0003.png", "it has no label"],
-        ["gone.png", "named in dataset.json, but not there"],
+        ["gone.png", "named in dataset.json, but missing"],
     ]
 
 
@@ -155,7 +154,7 @@ def test_done_again_it_says_so_and_otherwise_it_refuses(tmp_path: Path) -> None:
     path = write_folder(tmp_path / "photos", numbered(3))
     prepare_set(options(path, tmp_path / "set"))
     before = contents_of(tmp_path / "set")
-    assert "is prepared already" in prepare_set(options(path, tmp_path / "set")).lines[0]
+    assert "is already prepared" in prepare_set(options(path, tmp_path / "set")).lines[0]
     lanczos = FitSettings(SIDE, SIDE, resize_filter="lanczos")
     with pytest.raises(DatasetError, match="its filter is box, not lanczos; delete it or choose another --output"):
         prepare_set(dataclasses.replace(options(path, tmp_path / "set"), settings=lanczos))
@@ -175,8 +174,11 @@ def test_done_again_it_says_so_and_otherwise_it_refuses(tmp_path: Path) -> None:
             {"source": "no_such_set_of_tfds", "settings": None, "output": None},
             "neither a folder or a zip nor a data set",
         ),
-        ({"source": "lsun/tower"}, "lsun/tower is not downloaded by itself: get its folder"),
-        ({"source": "cifar10", "settings": None}, "needs --resolution; without it cifar10 keeps its place"),
+        ({"source": "lsun/tower"}, "lsun/tower is not downloaded automatically: get its folder"),
+        (
+            {"source": "cifar10", "settings": None},
+            "needs --resolution; without it cifar10 is prepared in its own folder",
+        ),
         ({"labels": "folders"}, "has no sub-folders with images, expected one for each class"),
         ({"labels": "folders", "label_level": 2}, "has no sub-folders, 2 deep, with images"),
         ({"label_level": 2}, "--label_level=2 needs --labels=folders, but --labels is json"),
@@ -204,7 +206,7 @@ def test_closing_lines_tell_what_was_not_looked_at_and_the_classes(tmp_path: Pat
     files = {f"{'ab'[index % 2]}/{name}": data for index, (name, data) in enumerate(numbered(5).items())}
     path = write_folder(tmp_path / "photos", files | {"a/1.HEIC": b"", "b/2.heic": b"", "notes.txt": b""})
     lines = prepare_set(options(path, tmp_path / "set", labels="folders")).lines
-    assert "files of other kinds, not looked at: 2 .heic, 1 .txt" in lines
+    assert "files of other kinds, ignored: 2 .heic, 1 .txt" in lines
     assert "2 classes: a 3, b 2" in lines
 
 
@@ -227,7 +229,7 @@ def test_labels_of_another_level_are_another_set(tmp_path: Path) -> None:
 
 def test_output_inside_the_source_is_refused(tmp_path: Path) -> None:
     path = write_folder(tmp_path / "photos", numbered(1))
-    with pytest.raises(DatasetError, match="lies inside the source"):
+    with pytest.raises(DatasetError, match="is inside the source"):
         prepare_set(options(path, path / "prepared"))
 
 

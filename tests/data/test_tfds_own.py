@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from inr_gan_jax.data.errors import DatasetError
 from inr_gan_jax.data.prepare.fit_image import FitSettings
-from inr_gan_jax.data.prepare.prepare_set import prepare_set
-from inr_gan_jax.data.prepare.set_writer import Options
+from inr_gan_jax.data.prepare.prepare_set import Options, prepare_set
+from inr_gan_jax.errors import DatasetError
 from tests.data.odd_images import colours, encoded, write_folder
 
 

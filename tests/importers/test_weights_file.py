@@ -10,11 +10,12 @@ import pytest
 
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.importers.weights_file import Settings, load_weights, network_of, save_weights
-from inr_gan_jax.models.paper.settings import PaperBlock, PaperSettings
-from inr_gan_jax.models.release.settings import CoordinateSettings, ReleaseSettings
+from inr_gan_jax.models.paper.architecture import PaperArchitecture
+from inr_gan_jax.models.release.architecture import ReleaseArchitecture
+from inr_gan_jax.models.release.settings import CoordinateSettings
 from inr_gan_jax.models.variable_shapes import generator_shapes
 
-RELEASE = ReleaseSettings(
+RELEASE = ReleaseArchitecture(
     resolution=8,
     z_dim=3,
     w_dim=4,
@@ -29,7 +30,10 @@ RELEASE = ReleaseSettings(
     num_extra_layers=((8, 1),),
     use_noise=True,
 )
-PAPER = PaperSettings(blocks=(PaperBlock((4, 4), 4, 1, 3),), z_dim=3, mapping_dim=4, rank=2)
+PAPER = PaperArchitecture(
+    z_dim=3, mapping_dim=4, rank=2, features=(4,), num_layers=(1,), num_fourier_features=(3,), fourier_scale=(10.0,),
+    max_num_fixed_features=(0,), to_rgb=(True,), height=4, width=4,
+)  # fmt: skip
 
 
 def variables_of(settings: Settings) -> dict[str, Any]:

@@ -10,35 +10,36 @@ import numpy as np
 import pytest
 
 from inr_gan_jax.models.build import generator_of
+from inr_gan_jax.models.paper.architecture import PaperArchitecture
 from inr_gan_jax.models.paper.modulation import emitted_weights, modulation_shapes, num_emitted
 from inr_gan_jax.models.paper.network import PaperNetwork
-from inr_gan_jax.models.paper.settings import PaperBlock, PaperSettings
 from inr_gan_jax.ops.fourier_features import fixed_basis
 from inr_gan_jax.ops.viewport import Viewport
 from tests.marks import mostly_slow
 
-BLOCKS = (PaperBlock((4, 4), 6, 1, 3, fourier_scale=4.0), PaperBlock((8, 8), 5, 2, 2, fourier_scale=3.0))
-PLAIN = PaperSettings(BLOCKS, channels=2, z_dim=5, mapping_dim=7, rank=2)
-WITHOUT_WAVES = tuple(dataclasses.replace(block, num_fourier_features=0) for block in BLOCKS)
-FIXED = tuple(dataclasses.replace(block, max_num_fixed_features=16) for block in WITHOUT_WAVES)
+PLAIN = PaperArchitecture(
+    z_dim=5, mapping_dim=7, rank=2, features=(6, 5), num_layers=(1, 2), num_fourier_features=(3, 2),
+    fourier_scale=(4.0, 3.0), height=8, width=8, channels=2,
+)  # fmt: skip
+WITHOUT_WAVES = {"num_fourier_features": (0, 0)}
 ALTERNATIVES: dict[str, dict[str, Any]] = {
     "full": {"modulation": "full"},
     "none": {"modulation": "none"},
     "tanh": {"modulation_activation": "tanh"},
     "demod": {"modulation_activation": "demod", "equalised_lr": True},
     "learned": {"fourier_source": "learned"},
-    "fixed": {"blocks": FIXED},
-    "raw": {"blocks": WITHOUT_WAVES, "use_raw_coordinates": True},
+    "fixed": {**WITHOUT_WAVES, "max_num_fixed_features": (16, 16)},
+    "raw": {**WITHOUT_WAVES, "use_raw_coordinates": True},
     "averaged": {"scales": "averaged"},
     "averaged-full-learned": {"scales": "averaged", "modulation": "full", "fourier_source": "learned"},
 }
 
 
-def settings_of(name: str) -> PaperSettings:
+def settings_of(name: str) -> PaperArchitecture:
     return dataclasses.replace(PLAIN, **ALTERNATIVES[name])
 
 
-def drawn(settings: PaperSettings) -> tuple[PaperNetwork, dict, tuple]:
+def drawn(settings: PaperArchitecture) -> tuple[PaperNetwork, dict, tuple]:
     """A network with random weights, strongly modulated so that nothing is near zero by accident; nothing compiles."""
     network, rng = PaperNetwork(settings), np.random.default_rng(0)
     shapes = jax.eval_shape(network.init, jax.random.key(0), jnp.zeros(settings.z_dim)), modulation_shapes(settings)
@@ -49,7 +50,7 @@ def drawn(settings: PaperSettings) -> tuple[PaperNetwork, dict, tuple]:
 class Oracle:
     """The network of one image in NumPy, written from the formulas, on its trained lattices."""
 
-    def __init__(self, settings: PaperSettings, params: dict, modulation: tuple) -> None:
+    def __init__(self, settings: PaperArchitecture, params: dict, modulation: tuple) -> None:
         self.settings = settings
         self.params = params
         self.modulation = modulation

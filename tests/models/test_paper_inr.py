@@ -8,23 +8,27 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from configs import lsun
-from inr_gan_jax.config.parse import Config
+from inr_gan_jax.config.parse import parse_config
 from inr_gan_jax.models.build import build_discriminator, build_generator
 from inr_gan_jax.models.generator import Generator
+from inr_gan_jax.models.paper.architecture import PaperArchitecture
 from inr_gan_jax.models.paper.modulation import num_emitted, unflatten_modulation
 from inr_gan_jax.models.paper.network import PaperNetwork
-from inr_gan_jax.models.paper.settings import PaperBlock, PaperSettings
 from inr_gan_jax.ops.viewport import Viewport
 from tests.conftest import tiny_config
 from tests.marks import mostly_slow
 
 
-def small_settings(**keys: object) -> PaperSettings:
-    blocks = (PaperBlock((4, 4), 6, 1, 3), PaperBlock((8, 8), 5, 2, 3, to_rgb=False), PaperBlock((16, 16), 4, 1, 3))
-    return PaperSettings(**{"blocks": blocks, "channels": 2, "z_dim": 5, "mapping_dim": 7, "rank": 2, **keys})
+def small_settings(**keys: object) -> PaperArchitecture:
+    usual: dict = {
+        "z_dim": 5, "mapping_dim": 7, "rank": 2, "features": (6, 5, 4), "num_layers": (1, 2, 1),
+        "num_fourier_features": (3, 3, 3), "fourier_scale": (10.0,) * 3, "max_num_fixed_features": (0, 0, 0),
+        "to_rgb": (True, False, True), "height": 16, "width": 16, "channels": 2,
+    }  # fmt: skip
+    return PaperArchitecture(**{**usual, **keys})
 
 
-def drawn(settings_: PaperSettings) -> tuple[PaperNetwork, dict, tuple]:
+def drawn(settings_: PaperArchitecture) -> tuple[PaperNetwork, dict, tuple]:
     """A network with random weights, strongly modulated so that nothing is near zero by accident."""
     network = PaperNetwork(settings_)
     labels = jnp.zeros(settings_.c_dim) if settings_.c_dim else None
@@ -101,11 +105,9 @@ def test_equalised_weights_are_stored_at_unit_variance_and_act_alike() -> None:
 
 @pytest.mark.slow
 def test_fixed_features_widen_the_embedding() -> None:
-    blocks = (
-        PaperBlock((4, 4), 6, 1, 3, max_num_fixed_features=8),
-        PaperBlock((8, 8), 5, 1, 0, max_num_fixed_features=16),
-    )
-    settings_ = small_settings(blocks=blocks)
+    blocks = {"features": (6, 5), "num_layers": (1, 1), "num_fourier_features": (3, 0), "fourier_scale": (10.0, 10.0)}
+    blocks |= {"max_num_fixed_features": (8, 16), "to_rgb": (True, True), "height": 8, "width": 8}
+    settings_ = small_settings(**blocks)
     assert (settings_.embedding_dim(0), settings_.embedding_dim(1)) == (2 * (3 + 6), 2 * 16)
     network, variables, modulation = drawn(settings_)
     assert network.apply(variables, modulation, Viewport(8, 8), method="render").shape == (8, 8, 2)
@@ -117,7 +119,7 @@ def test_emitted_vector_of_another_length_is_refused() -> None:
 
 
 def test_full_width_has_the_published_counts() -> None:
-    config = Config.from_config_dict(lsun.get_config())
+    config = parse_config(lsun.get_config())
     generator = build_generator(config)
     assert num_emitted(generator.network.settings) == 106_502
     params = jax.eval_shape(generator.init, jax.random.key(0))["params"]
@@ -129,7 +131,7 @@ def test_full_width_has_the_published_counts() -> None:
 
 @pytest.mark.slow
 def test_initial_weights_have_the_papers_scales() -> None:
-    config = Config.from_config_dict(lsun.get_config())
+    config = parse_config(lsun.get_config())
     wide = build_generator(tiny_config(paper={"mapping_dim": 256, "features": (256, 256)}))
     params = wide.init(jax.random.key(0))["params"]
     kernel = params["blocks_1"]["layer_0"]["kernel"]

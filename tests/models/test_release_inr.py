@@ -11,15 +11,16 @@ import numpy as np
 import pytest
 
 from inr_gan_jax.models.mapping import truncate, updated_w_avg
+from inr_gan_jax.models.release.architecture import ReleaseArchitecture
 from inr_gan_jax.models.release.network import ReleaseNetwork
-from inr_gan_jax.models.release.settings import CoordinateSettings, ReleaseSettings
+from inr_gan_jax.models.release.settings import CoordinateSettings
 from inr_gan_jax.models.variable_shapes import generator_shapes
 from inr_gan_jax.ops.table_lookup import TableRule
 from inr_gan_jax.ops.viewport import Viewport
 from tests.golden_release import compiled
 from tests.marks import mostly_slow
 
-SETTINGS = ReleaseSettings(
+SETTINGS = ReleaseArchitecture(
     resolution=16,
     channels=2,
     z_dim=5,
@@ -66,7 +67,7 @@ def double_precision() -> Iterator[None]:
 
 
 @functools.cache
-def made(settings: ReleaseSettings = SETTINGS) -> tuple[Any, Any]:
+def made(settings: ReleaseArchitecture = SETTINGS) -> tuple[Any, Any]:
     """Variables with every entry random, so that a missing term shows, and the modulation of one image."""
     network = ReleaseNetwork(settings)
     z, c = jnp.ones(settings.z_dim), jnp.eye(3)[1]
@@ -82,7 +83,7 @@ def made(settings: ReleaseSettings = SETTINGS) -> tuple[Any, Any]:
     return variables, modulation(variables)
 
 
-def draw(viewport: Viewport, settings: ReleaseSettings = SETTINGS, **options: Any) -> np.ndarray:
+def draw(viewport: Viewport, settings: ReleaseArchitecture = SETTINGS, **options: Any) -> np.ndarray:
     variables, modulation = made()
     network = ReleaseNetwork(settings)
 

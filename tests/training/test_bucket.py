@@ -10,7 +10,7 @@ import pytest
 from etils import epath
 
 from inr_gan_jax.checkpoint.manager import DAMAGED, Checkpointer
-from inr_gan_jax.config.parse import Config
+from inr_gan_jax.config.schema import Config
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.storage import GrowingFile, append_line, is_remote
 from inr_gan_jax.training import loop

@@ -8,7 +8,7 @@ import pytest
 
 from inr_gan_jax.array_types import PRNGKey, Variables
 from inr_gan_jax.data.read.dataset import Dataset
-from inr_gan_jax.data.read.pipeline import all_images
+from inr_gan_jax.data.read.images import all_images
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.metrics.pixel_fd import PixelFD
 from inr_gan_jax.models.build import build_generator

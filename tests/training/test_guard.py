@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from inr_gan_jax.config.parse import Config
+from inr_gan_jax.config.schema import Config
 from inr_gan_jax.training import loop
 from inr_gan_jax.training.guard import Guard, GuardRecord
 from inr_gan_jax.training.metric_writers import read_metrics

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from configs import lsun
-from inr_gan_jax.config.parse import Config
+from inr_gan_jax.config.parse import parse_config
+from inr_gan_jax.config.schema import Config
 from inr_gan_jax.importers.official_names import ArraySlot
 from inr_gan_jax.models.build import build_generator, discriminator_section, release_section
 from inr_gan_jax.training.optimizers import build_optimizers
@@ -36,7 +37,7 @@ def run_config(golden: Recording) -> Config:
     values["release"] = release_section(golden.settings)
     values["discriminator"] = discriminator_section(golden.discriminator)
     values["training"].update(batch_size=8, ema_kimg=0.5, ema_rampup=0.05)
-    return Config.from_dict(json.loads(json.dumps(values)))
+    return parse_config(json.loads(json.dumps(values)))
 
 
 @dataclasses.dataclass

@@ -9,11 +9,10 @@ from pathlib import Path
 import pytest
 from etils import epath
 
-from inr_gan_jax.config.parse import Config
+from inr_gan_jax.config.schema import Config
 from inr_gan_jax.data.prepare.fit_image import FitSettings
 from inr_gan_jax.data.prepare.preparation import SetIdentity
-from inr_gan_jax.data.prepare.prepare_set import prepare_set
-from inr_gan_jax.data.prepare.set_writer import Options
+from inr_gan_jax.data.prepare.prepare_set import Options, prepare_set
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.planning import dry_run
 from inr_gan_jax.training import loop
@@ -85,18 +84,21 @@ def test_a_run_on_fewer_images_than_a_batch_notices_another_set(
 ) -> None:
     prepared(tmp_path, 0, 3)
     loop.train(few_config(tmp_path, 2), tmp_path / "run")
-    assert "3 images of few, repeated within each batch of 8, each mirrored half of the time" in capsys.readouterr().out
+    assert (
+        "3 images of few, repeated within each batch of 8, each mirrored with probability 1/2"
+        in capsys.readouterr().out
+    )
 
     prepared(tmp_path, 7, 3)
     sentence = refusal(tmp_path, tmp_path / "run")
-    assert "few holds other images than when the run began, 3 as before" in sentence
+    assert "few holds other images than when the run started, 3 as before" in sentence
     assert f"delete {tmp_path / 'run' / 'data.json'} if you know" in sentence
     assert f"DOES NOT FIT: {sentence}" in dry_run.describe(few_config(tmp_path, 4), epath.Path(tmp_path / "run"))
     prepared(tmp_path, 0, 5)
-    assert "few has changed since the run began: 3 images then, 5 now" in refusal(tmp_path, tmp_path / "run")
+    assert "few has changed since the run started: 3 images then, 5 now" in refusal(tmp_path, tmp_path / "run")
     # A run of an earlier version has no note of its set; its position in the data knows the number of images.
     (tmp_path / "run" / "data.json").unlink()
-    with pytest.raises(UserError, match="few has changed since the run began: 3 images then, 5 now"):
+    with pytest.raises(UserError, match="few has changed since the run started: 3 images then, 5 now"):
         loop.train(few_config(tmp_path, 4), tmp_path / "run")
     assert not (tmp_path / "run" / "data.json").exists()
     # The same images, prepared again, are the same set.

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from inr_gan_jax.array_types import Array
-from inr_gan_jax.config.parse import Config, ConfigError, ShardingConfig
+from inr_gan_jax.config.schema import Config, ShardingConfig
+from inr_gan_jax.config.validate import ConfigError
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.models.build import build_discriminator, build_generator
 from inr_gan_jax.training.optimizers import build_optimizers

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from inr_gan_jax.checkpoint.manager import Checkpointer
-from inr_gan_jax.config.parse import Config
+from inr_gan_jax.config.schema import Config
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.models.build import build_discriminator, build_generator
 from inr_gan_jax.training.microbatches import cut

@@ -1,4 +1,4 @@
-"""The handwritten digits that scikit-learn carries, as a tfds data set."""
+"""The handwritten digits of scikit-learn as a tfds data set."""
 
 import io
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ class Digits(tfds.core.GeneratorBasedBuilder):
     """1,797 real handwritten digits, 8x8 grey pixels, ten classes.
 
     Source: E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten Digits, UCI (1998), CC BY 4.0; the test part,
-    as `sklearn.datasets.load_digits` ships it.
+    as in `sklearn.datasets.load_digits`.
     """
 
     VERSION = tfds.core.Version("1.0.0")

@@ -24,7 +24,7 @@ _SPLITS = {"train": "train", "val": "validation"}
 
 
 class Lsun(RecordBuilder, skip_registration=True):
-    """Same name, version and features as tfds' own builder, whose reader needs a package that no longer loads.
+    """Same name, version and features as tfds' own builder, whose reader needs a package that cannot be imported.
 
     The images are the bytes of the LMDB, JPEG or WebP, as tfds' own builder would store them.
 
@@ -54,7 +54,7 @@ class Lsun(RecordBuilder, skip_registration=True):
 
 
 def find_lsun(folder: Path) -> tuple[str, dict[str, Path]] | None:
-    """The category of an official LSUN folder, and its splits as far as they lie beside each other.
+    """The category of an official LSUN folder, and its splits in the same parent folder.
 
     Args:
         folder: `<category>_train_lmdb`, `<category>_val_lmdb` or, for objects, `<category>`.

@@ -1,4 +1,4 @@
-"""What the builders of image sets share: shards written in parallel, handed to tfds with what it keeps beside them."""
+"""Builders of image sets: shards are written in parallel and handed to tfds with its metadata."""
 
 import abc
 import os
@@ -8,16 +8,16 @@ from typing import Any
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core.dataset_builder import FileReaderBuilder
 
-from inr_gan_jax.data.prepare.fit_image import FittedImage
+from inr_gan_jax.data.prepare.fit_image import FitSettings, FittedImage
 from inr_gan_jax.data.prepare.shards import Conversion, Shard
 
 
 class RecordBuilder(FileReaderBuilder, skip_registration=True):
-    """A set whose images are converted by worker processes and survive a kill; tfds' own writer has one process.
+    """A set whose images are converted by worker processes, resumably; tfds' own writer has one process.
 
     Args:
         conversions: the work of each split.
-        preparation: what to record of it in the metadata of the set.
+        preparation: recorded in the metadata of the set.
         data_dir: as for any tfds builder.
         config: as for any tfds builder.
     """
@@ -37,13 +37,13 @@ class RecordBuilder(FileReaderBuilder, skip_registration=True):
 
     @abc.abstractmethod
     def example(self, name: str, image: FittedImage, label: int | None) -> dict[str, Any]:
-        """What is stored of an image, by feature."""
+        """The stored features of an image."""
 
     def convert(self) -> dict[str, list[Shard]]:
-        """Does the work of all splits that is not done yet.
+        """Converts the images of all splits that are not converted yet.
 
         Raises:
-            DatasetError: when more images than allowed cannot be used.
+            DatasetError: if more images than allowed cannot be used.
         """
         return {split: self._convert(conversion) for split, conversion in self._conversions.items()}
 
@@ -68,7 +68,7 @@ class RecordBuilder(FileReaderBuilder, skip_registration=True):
                 data_dir=self.data_path, dataset_name=self.name, split=split, filetype_suffix="array_record"
             )
             for number, shard in enumerate(shards):
-                # A second name of the same file: neither a copy nor, until all is done, a loss of work.
+                # A hard link: no copy, and the work is not lost until all is done.
                 os.link(shard.path, template.sharded_filepath(shard_index=number, num_shards=len(shards)))
             lengths = [shard.num_images for shard in shards]
             num_bytes = sum(shard.num_bytes for shard in shards)
@@ -79,3 +79,36 @@ class RecordBuilder(FileReaderBuilder, skip_registration=True):
         self.info.set_splits(tfds.core.SplitDict(splits))
         metadata: Any = self.info.metadata
         metadata["preparation"] = {**self._preparation, "content": content}
+
+
+class ImageArchive(RecordBuilder, skip_registration=True):
+    """Features: `image`, `id` (name of the file) and, where there are labels, `label`; one split, `train`."""
+
+    VERSION = tfds.core.Version("1.0.0")
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        conversion = self._conversions["train"]
+        settings = conversion.settings
+        assert isinstance(settings, FitSettings), "every image gets one size"
+        # tfds has no name for WebP; readers detect the format from the bytes.
+        encoding_format = None if settings.image_format == "webp" else settings.image_format
+        features: dict[str, Any] = {
+            "id": tfds.features.Text(),
+            "image": tfds.features.Image(
+                shape=(settings.height, settings.width, settings.channels), encoding_format=encoding_format
+            ),
+        }
+        class_names = conversion.contents.class_names
+        if class_names:
+            features["label"] = tfds.features.ClassLabel(names=list(class_names))
+        return tfds.core.DatasetInfo(
+            builder=self,
+            description="Images prepared by inr_gan_jax.data.prepare.",
+            features=tfds.features.FeaturesDict(features),
+            supervised_keys=("image", "label") if class_names else None,
+            metadata=tfds.core.MetadataDict({"preparation": {}}),
+        )
+
+    def example(self, name: str, image: FittedImage, label: int | None) -> dict[str, Any]:
+        labels = {} if label is None else {"label": label}
+        return {"id": name.encode("utf-8", "replace"), "image": image.data, **labels}

@@ -18,11 +18,11 @@ from PIL import Image
 from tensorflow_datasets.core import shuffle
 from tensorflow_datasets.core.download import downloader, extractor
 
-from inr_gan_jax.data.errors import DatasetError
+from inr_gan_jax.errors import DatasetError
 
 
 def prepare_own(name: str, root: Path) -> tfds.core.DatasetBuilder:
-    """Downloads and prepares a set of tfds; nothing when it is there.
+    """Downloads and prepares a set of tfds, if it is not there yet.
 
     Args:
         name: of tfds, such as `cifar10` or `celeb_a_hq/256`.
@@ -32,7 +32,7 @@ def prepare_own(name: str, root: Path) -> tfds.core.DatasetBuilder:
         The prepared builder.
 
     Raises:
-        DatasetError: if tfds knows no such set, or cannot get or write it.
+        DatasetError: if tfds has no such set, or cannot download or write it.
     """
     try:
         builder = tfds.builder(name, data_dir=str(root), file_format="array_record")
@@ -48,7 +48,7 @@ def prepare_own(name: str, root: Path) -> tfds.core.DatasetBuilder:
             builder.download_and_prepare()
     except Exception as error:  # downloads and readers raise many kinds
         raise DatasetError(
-            f"tfds cannot prepare {name!r} in {root} ({_first_line(error)}); with its files at hand, prepare them as a "
+            f"tfds cannot prepare {name!r} in {root} ({_first_line(error)}); if you have its files, prepare them as a "
             "folder or a zip"
         ) from error
     return builder
@@ -75,7 +75,7 @@ def _png(image: np.ndarray) -> bytes:
 
 
 class _LastingFile(io.BufferedReader):
-    """A file that `with` leaves open: the builder of `celeb_a` reads its archive on after tfds has left it."""
+    """A file that `with` does not close: the builder of `celeb_a` reads its archive after tfds has left the block."""
 
     def __exit__(self, *error: object) -> None:
         pass
@@ -89,10 +89,10 @@ def _open_file(name: str, mode: str = "r") -> Any:
 
 
 class _NeverRaisedError(Exception):
-    """Stands where the errors of TensorFlow are expected."""
+    """Stand-in for exceptions of TensorFlow."""
 
 
-# What tfds and its builders ask TensorFlow for while they prepare: files, nothing else.
+# The part of TensorFlow that tfds and its builders use during preparation: file operations only.
 _LENT = types.SimpleNamespace(
     io=types.SimpleNamespace(
         gfile=types.SimpleNamespace(
@@ -109,7 +109,7 @@ _LENT = types.SimpleNamespace(
 
 @contextlib.contextmanager
 def _without_tensorflow(builder: Any) -> Iterator[None]:
-    """Lends the modules at work the few functions on files that they would load TensorFlow for."""
+    """Replaces TensorFlow in the modules at work by the few file operations that they use."""
     modules: list[Any] = [downloader, extractor, shuffle, sys.modules[type(builder).__module__]]
     kept = {module: module.tf for module in modules if hasattr(module, "tf")}
     try:

@@ -5,7 +5,7 @@
     python -m inr_gan_jax.data.prepare --source=cifar10
 
 LSUN folders and sets of tfds without a size become the sets that tfds knows by these names, images as they are.
-Everything else becomes a set of images of one size. A killed run goes on when the same command is given again.
+Everything else becomes a set of images of one size. An interrupted preparation resumes with the same command.
 """
 
 import os
@@ -16,17 +16,17 @@ from absl import flags
 
 from inr_gan_jax.cli.checked_flags import define_float, define_integer
 from inr_gan_jax.cli.command import run
-from inr_gan_jax.data.errors import DatasetError
 from inr_gan_jax.data.prepare.fit_image import CROPS, IMAGE_FORMATS, RESIZE_FILTERS, FitSettings
 from inr_gan_jax.data.prepare.labels import LABEL_RULES
+from inr_gan_jax.errors import DatasetError
 
-# The discriminator needs four pixels a side; a square of the largest side has as many pixels as an image may have.
+# The discriminator needs four pixels per side; a square of the largest side has the most pixels that an image may have.
 _SIDES = (4, 10_000)
 _DEEPEST, _MOST_PROCESSES = 100, 1024
 
 
 def _settings(height: int | None, width: int | None) -> FitSettings | None:
-    """What the flags say that every image becomes."""
+    """Size, mode and format of the images, from the flags."""
     values = flags.FLAGS
     height, width = height or values.resolution, width or values.resolution
     if height is None and width is None:
@@ -39,9 +39,8 @@ def _settings(height: int | None, width: int | None) -> FitSettings | None:
 def main(arguments: Sequence[str]) -> None:
     """Entry point."""
     del arguments
-    # Imported here: the worker processes import this module too, and need none of it.
-    from inr_gan_jax.data.prepare.prepare_set import prepare_set
-    from inr_gan_jax.data.prepare.set_writer import Options
+    # Imported here: worker processes import this module too, and do not need it.
+    from inr_gan_jax.data.prepare.prepare_set import Options, prepare_set
     from inr_gan_jax.data.read.dataset import data_root
 
     values = flags.FLAGS
@@ -67,7 +66,9 @@ def main(arguments: Sequence[str]) -> None:
 
 if __name__ == "__main__":
     flags.DEFINE_string("source", None, "Folder, zip, LSUN folder, or name of a set of tfds.", required=True)
-    flags.DEFINE_string("output", None, "Folder of the set; for LSUN and tfds without a size, their place in data_dir.")
+    flags.DEFINE_string(
+        "output", None, "Folder of the set; by default, for LSUN and tfds without a size, their folder in data_dir."
+    )
     flags.DEFINE_string("data_dir", "", "Folder of prepared sets; $TFDS_DATA_DIR or ~/tensorflow_datasets if empty.")
     for side, text, advice in (
         ("resolution", "Height and width of every image, pixels.", "; --height and --width give two different sides"),
@@ -76,11 +77,13 @@ if __name__ == "__main__":
     ):
         define_integer(side, None, text, *_SIDES, advice)
     flags.DEFINE_enum("channels", "3", ["1", "3"], "3: RGB, 1: grey.")
-    flags.DEFINE_enum("crop", "center", CROPS, "center: largest centred part of the wanted aspect; none: stretch.")
+    flags.DEFINE_enum(
+        "crop", "center", CROPS, "center: largest centred part of the target aspect ratio; none: stretch."
+    )
     flags.DEFINE_enum("filter", "box", RESIZE_FILTERS, "Of the resize; FID depends on it.")
     flags.DEFINE_enum("format", "png", IMAGE_FORMATS, "Of the images in the set; webp is lossless, jpeg is not.")
     flags.DEFINE_enum("labels", "json", LABEL_RULES, "json: dataset.json if there is one; folders: names of folders.")
     define_integer("label_level", None, "Which folder of a path is the class, 1: the first.", 1, _DEEPEST)
     define_float("max_bad", 0.001, "Share of images that may be left out.", 0, 1)
     define_integer("num_processes", 0, "Worker processes; 0: as many as cores.", 0, _MOST_PROCESSES)
-    run(main, when_stopped="; the same command goes on where it stopped")
+    run(main, when_stopped="; the same command resumes where it stopped")

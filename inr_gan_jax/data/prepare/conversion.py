@@ -1,4 +1,4 @@
-"""Converts many images on all cores, in order, with bounded memory. Its worker processes load Pillow and NumPy only."""
+"""Converts many images on all cores, in order, with bounded memory. Worker processes load only Pillow and NumPy."""
 
 import collections
 import dataclasses
@@ -13,13 +13,13 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
-from inr_gan_jax.data.errors import DatasetError
 from inr_gan_jax.data.prepare.fit_image import FitSettings, FittedImage, fit_encoded, num_pixels, reason_of
 from inr_gan_jax.data.prepare.sources import ImageReader
+from inr_gan_jax.errors import DatasetError
 
-# Images a task: many enough that sending them costs little, few enough that all tasks fit in memory.
-_IMAGES_A_TASK = 8
-# Above this many pixels only one image is converted at a time, whatever the number of processes.
+# Images per task: enough that the overhead is small, few enough that all tasks fit in memory.
+_IMAGES_PER_TASK = 8
+# Images of more pixels are converted one at a time, whatever the number of processes.
 _LARGE_PIXELS = 32_000_000
 
 Outcome = FittedImage | str
@@ -31,8 +31,8 @@ class Converter:
 
     Attributes:
         reader: of the images.
-        settings: what they become; None keeps them as they are.
-        large: held while a large image is converted.
+        settings: of the result; None keeps the images as they are.
+        large: lock that is held while a large image is converted.
     """
 
     reader: ImageReader
@@ -40,7 +40,7 @@ class Converter:
     large: Any
 
     def __call__(self, names: list[str]) -> list[Outcome]:
-        """The fitted image of each name, or the reason why there is none."""
+        """The fitted image of each name, or the reason why it cannot be used."""
         return [self._convert(name) for name in names]
 
     def _convert(self, name: str) -> Outcome:
@@ -52,26 +52,26 @@ class Converter:
             return fit_encoded(data, self.settings)
         except DatasetError:
             raise
-        except Exception as error:  # whatever is wrong with one image goes into the report
+        except Exception as error:  # whatever is wrong with an image is reported
             return reason_of(error)
 
 
 def convert_all(
     names: Iterable[str], reader: ImageReader, settings: FitSettings | None, num_processes: int
 ) -> Generator[tuple[str, Outcome], None, None]:
-    """Yields each name with its fitted image, or with the reason why there is none, in the order of the names.
+    """Yields each name with its fitted image, or with the reason why it cannot be used, in the order of the names.
 
     Args:
         names: of the images.
         reader: of the images.
-        settings: what they become; None keeps them as they are.
-        num_processes: worker processes; 1: none, the work is done here.
+        settings: of the result; None keeps the images as they are.
+        num_processes: worker processes; 1: none, the work is done in this process.
 
     Raises:
-        DatasetError: if a worker process ends before its time.
+        DatasetError: if a worker process dies.
     """
     left = iter(names)
-    tasks = iter(lambda: list(itertools.islice(left, _IMAGES_A_TASK)), [])
+    tasks = iter(lambda: list(itertools.islice(left, _IMAGES_PER_TASK)), [])
     if num_processes == 1:
         converter = Converter(reader, settings, threading.Lock())
         for task in tasks:
@@ -85,23 +85,23 @@ def convert_all(
             yield from _in_order(pool, tasks, 2 * num_processes)
         except BrokenProcessPool as error:
             raise DatasetError(
-                "a worker process ended before its time, perhaps for lack of memory; the same command goes on, and "
-                "--num_processes=1 needs least"
+                "a worker process died, perhaps for lack of memory; the same command resumes, and "
+                "--num_processes=1 needs the least"
             ) from error
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _in_order(pool: ProcessPoolExecutor, tasks: Iterator[list[str]], num_ahead: int) -> Iterator[tuple[str, Outcome]]:
-    """Keeps a bounded number of tasks under way."""
-    under_way: collections.deque[tuple[list[str], Future[list[Outcome]]]] = collections.deque()
+    """Keeps a bounded number of tasks in flight."""
+    in_flight: collections.deque[tuple[list[str], Future[list[Outcome]]]] = collections.deque()
     for task in itertools.chain(tasks, itertools.repeat(None)):
         if task is not None:
-            under_way.append((task, pool.submit(_work, task)))
-        if not under_way:
+            in_flight.append((task, pool.submit(_work, task)))
+        if not in_flight:
             return
-        if task is None or len(under_way) >= num_ahead:
-            done, future = under_way.popleft()
+        if task is None or len(in_flight) >= num_ahead:
+            done, future = in_flight.popleft()
             yield from zip(done, future.result(), strict=True)
 
 
@@ -109,9 +109,9 @@ _converter: Converter | None = None
 
 
 def _start_worker(converter: Converter) -> None:
-    global _converter  # noqa: PLW0603 - the one thing a worker process knows
+    global _converter  # noqa: PLW0603 - the state of a worker process
     _converter = converter
-    # Ctrl-C reaches the whole group; the parent ends the workers.
+    # Ctrl-C reaches the whole process group; the parent stops the workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
@@ -122,7 +122,7 @@ def _work(names: list[str]) -> list[Outcome]:
 
 
 def _end_with_parent() -> None:
-    """Ends this process when the parent is killed, which would otherwise leave it waiting for ever."""
+    """Exits when the parent is killed; otherwise this process would wait forever."""
     parent = multiprocessing.parent_process()
     assert parent is not None, "runs in worker processes only"
     multiprocessing.connection.wait([parent.sentinel])

@@ -1,4 +1,4 @@
-"""16-bit pictures to 8 bits, rounded. Pillow cuts off the lower bits of 16-bit colours and ignores 16-bit keys."""
+"""Converts 16-bit images to 8 bits, with rounding; Pillow truncates 16-bit colours and ignores 16-bit keys."""
 
 import io
 from collections.abc import Iterator
@@ -11,12 +11,12 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 # To 8 bits, rounded: 65535 / 255 = 257.
 _FROM_16_BITS = ((np.arange(2**16) + 128) // 257).astype(np.uint8)
-# Converted at a time, so that the indices of the table take little memory.
+# Pixels converted at a time, so that the indices into the table need little memory.
 _PIXELS_AT_A_TIME = 2**20
 _EXIF_ORIENTATION = 0x0112
 _SIXTEEN_BIT_PNG = b"\x10"
 _BITS_PER_SAMPLE = 258
-# How Pillow calls 16-bit samples by their order of bytes, and how the other order is called. `N` is the machine's.
+# Pillow's names of 16-bit samples by byte order, mapped to the opposite order. `N` is the native order.
 _OTHER_ORDER = {";16L": ";16B", ";16B": ";16L", ";16N": ";16B"}
 
 
@@ -29,14 +29,14 @@ def to_8_bits(pixels: np.ndarray) -> np.ndarray:
 
 
 def decode_deep(data: bytes, picture: Image.Image) -> Image.Image | None:
-    """Decodes a PNG of 16 bits, a TIFF of 16 bits a colour, or a PGM of more than 8 bits.
+    """Decodes a PNG of 16 bits, a TIFF of 16 bits per channel, or a PGM of more than 8 bits.
 
     Args:
         data: content of the file.
         picture: the file as Pillow opened it.
 
     Returns:
-        The picture with 8 bits; it carries the rotation in EXIF that it still needs. None for pictures of other kinds.
+        The image with 8 bits and its EXIF rotation, which is not applied. None for images of other kinds.
 
     Raises:
         Exception: of many kinds, when the data are damaged.
@@ -46,7 +46,7 @@ def decode_deep(data: bytes, picture: Image.Image) -> Image.Image | None:
         deep.getexif()[_EXIF_ORIENTATION] = picture.getexif().get(_EXIF_ORIENTATION, 1)
         return deep
     if picture.format == "PPM" and picture.mode == "I":
-        # Pillow brings the largest value, whatever it is, to 65535.
+        # Pillow scales the maximum value of the file to 65535.
         return Image.fromarray(to_8_bits(np.asarray(picture)))
     if isinstance(picture, TiffImageFile) and picture.mode in ("RGB", "RGBA", "CMYK"):
         return _decode_tiff(data, picture) if set(picture.tag_v2.get(_BITS_PER_SAMPLE, ())) == {16} else None
@@ -54,7 +54,7 @@ def decode_deep(data: bytes, picture: Image.Image) -> Image.Image | None:
 
 
 def _decode_tiff(data: bytes, upper: Image.Image) -> Image.Image | None:
-    """Reads the upper and the lower byte of every sample: Pillow takes the lower ones for a file of the other order."""
+    """Reads both bytes of every sample: with the opposite byte order, Pillow returns the lower one."""
     lower = Image.open(io.BytesIO(data), formats=("TIFF",))
     tiles = [(tile, _in_other_order(tile.args)) for tile in lower.tile]
     if any(arguments is None for _, arguments in tiles):
@@ -68,7 +68,7 @@ def _decode_tiff(data: bytes, upper: Image.Image) -> Image.Image | None:
 
 
 def _in_other_order(arguments: Any) -> Any:
-    """The arguments of a decoder of 16-bit samples with the order of bytes turned round, None if they are of others."""
+    """The arguments of a decoder of 16-bit samples with the byte order swapped, None for other decoders."""
     kind, *others = arguments if isinstance(arguments, tuple) else (arguments,)
     order = _OTHER_ORDER.get(str(kind)[-4:])
     return (kind[:-4] + order, *others) if order else None

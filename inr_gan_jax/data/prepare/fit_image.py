@@ -1,6 +1,6 @@
-"""One encoded image of any kind to one of the wanted size, mode and format. Needs Pillow, NumPy and imagecodecs only.
+"""Converts an encoded image to a given size, mode and format. Needs only Pillow, NumPy and imagecodecs.
 
-Grey, RGBA, palette, 16-bit, CMYK and rotated images (EXIF) are converted; what cannot be read is refused with a reason.
+Grey, RGBA, palette, 16-bit, CMYK and rotated (EXIF) images are converted; unreadable ones are refused with a reason.
 """
 
 import dataclasses
@@ -22,19 +22,19 @@ CROPS: tuple[Crop, ...] = get_args(Crop)
 RESIZE_FILTERS: tuple[ResizeFilter, ...] = get_args(ResizeFilter)
 IMAGE_FORMATS: tuple[ImageFormat, ...] = get_args(ImageFormat)
 
-# A larger picture is refused before it is decoded: this many take about 1.2 GB while they are converted.
+# Larger images are refused before they are decoded: this many pixels take about 1.2 GB during conversion.
 MAX_PIXELS = 100_000_000
-# A larger file is refused before it is read.
+# Larger files are refused before they are read.
 MAX_FILE_BYTES = 2**29
-# Readers that need no other program and that no file can talk into running one. JPEG takes the pairs of phones in, too.
+# Formats whose readers never run another program. JPEG includes the multi-picture files (MPO) of phones.
 READABLE = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF")
 _RESAMPLING = {
     "box": Image.Resampling.BOX,
     "lanczos": Image.Resampling.LANCZOS,
     "bicubic": Image.Resampling.BICUBIC,
 }
-# How each format is written; recorded with the set. PNG at level 3 takes a third of the time of the usual level 6, and
-# photographs a few percent more room.
+# Encoder options, recorded with the set. PNG at level 3 takes a third of the time of the default level 6 and makes
+# photographs a few percent larger.
 ENCODER_OPTIONS: dict[ImageFormat, dict[str, int | bool]] = {
     "png": {"compress_level": 3},
     "jpeg": {"quality": 95, "subsampling": 0},
@@ -47,19 +47,19 @@ _PNG_SIGNATURE_BYTES = 8
 
 
 class BadImageError(Exception):
-    """An image that cannot be used; the message is the reason, in a few words."""
+    """An unusable image; the message is the reason, in a few words."""
 
 
 @dataclasses.dataclass(frozen=True)
 class FitSettings:
-    """What every image of a set becomes.
+    """Size, mode and format of the images of a set.
 
     Attributes:
         height, width: pixels.
         channels: 1 (grey) or 3 (RGB).
-        crop: `center` cuts the largest centred part of the wanted aspect out; `none` stretches the whole.
-        resize_filter: of the resize, in the gamma-encoded values as they are stored.
-        image_format: that it is encoded in.
+        crop: `center` crops the largest centred part of the target aspect ratio; `none` stretches the whole image.
+        resize_filter: of the resize, applied to the stored (gamma-encoded) values.
+        image_format: of the encoded image.
     """
 
     height: int
@@ -72,11 +72,11 @@ class FitSettings:
 
 @dataclasses.dataclass(frozen=True)
 class FittedImage:
-    """An encoded image that fits.
+    """An encoded image of the size, mode and format of a set.
 
     Attributes:
         data: the encoded image.
-        is_copied: its pixels were not encoded anew.
+        is_copied: it was not re-encoded.
         is_enlarged: the source was smaller than the result.
     """
 
@@ -88,18 +88,18 @@ class FittedImage:
 def fit_encoded(data: bytes, settings: FitSettings | None) -> FittedImage:
     """Converts one encoded image.
 
-    An image of the wanted size, mode and format is not encoded anew: a JPEG or WebP is copied byte for byte, a PNG
-    without the chunks that hold no pixels (profiles, texts, places).
+    An image that already has the size, mode and format is not re-encoded: a JPEG or WebP is copied byte for byte, a PNG
+    without chunks other than pixels (profiles, texts, locations).
 
     Args:
         data: content of an image file.
-        settings: what it becomes; None keeps the bytes of whatever can be decoded.
+        settings: of the result; None keeps the bytes of any image that can be decoded.
 
     Raises:
-        BadImageError: if it cannot be read, or is too large to be.
+        BadImageError: if it cannot be read, or is too large.
     """
     with warnings.catch_warnings():
-        # Pillow warns of oddities that it can read.
+        # Pillow warns about oddities that it can read.
         warnings.simplefilter("ignore")
         try:
             with open_picture(data) as picture:
@@ -109,7 +109,7 @@ def fit_encoded(data: bytes, settings: FitSettings | None) -> FittedImage:
                 return _fit(data, picture, settings)
         except BadImageError:
             raise
-        except Exception as error:  # the readers of damaged files raise many kinds
+        except Exception as error:  # readers raise many kinds for damaged files
             raise BadImageError(reason_of(error)) from error
 
 
@@ -117,13 +117,13 @@ def open_picture(data: bytes) -> Image.Image:
     """Reads the header of an encoded image.
 
     Raises:
-        BadImageError: if it is of no known format or too large.
+        BadImageError: if its format is unknown or it is too large.
     """
     if not data:
         raise BadImageError("the file is empty")
     try:
         with warnings.catch_warnings():
-            # Pillow warns of a size that is allowed here, and of oddities that it can read.
+            # Pillow warns about sizes that are allowed here, and about oddities that it can read.
             warnings.simplefilter("ignore")
             picture = Image.open(io.BytesIO(data), formats=READABLE)
     except (UnidentifiedImageError, Image.DecompressionBombError) as error:
@@ -134,16 +134,16 @@ def open_picture(data: bytes) -> Image.Image:
 
 
 def num_pixels(data: bytes) -> int:
-    """Pixels that the header announces, 0 when there is none to read."""
+    """Number of pixels according to the header, 0 if it cannot be read."""
     try:
         with open_picture(data) as picture:
             return picture.width * picture.height
-    except Exception:  # whoever decodes it will say why
+    except Exception:  # the decoder reports why
         return 0
 
 
 def reason_of(error: Exception) -> str:
-    """The reason of a failure in one line that is the same at every run."""
+    """The reason of a failure in one line, the same in every run."""
     if isinstance(error, BadImageError):
         return str(error)
     if isinstance(error, UnidentifiedImageError):  # its text holds an address in memory
@@ -155,10 +155,10 @@ def reason_of(error: Exception) -> str:
 
 
 def to_mode(picture: Image.Image, channels: int) -> Image.Image:
-    """Converts a picture of any mode to 8-bit grey or RGB; transparent parts show white.
+    """Converts an image of any mode to 8-bit grey or RGB; transparent parts become white.
 
     Raises:
-        BadImageError: for floating-point and 32-bit pictures, whose white is not known.
+        BadImageError: for floating-point and 32-bit images, whose white level is unknown.
     """
     mode = _MODES[channels]
     if picture.mode == mode and not picture.has_transparency_data:
@@ -178,7 +178,7 @@ def to_mode(picture: Image.Image, channels: int) -> Image.Image:
 def crop_and_resize(
     picture: Image.Image, size: tuple[int, int], crop: Crop, resize_filter: ResizeFilter
 ) -> Image.Image:
-    """Brings a picture of mode L or RGB to (height, width)."""
+    """Crops and resizes an image of mode L or RGB to (height, width)."""
     height, width = size
     if picture.size == (width, height):
         return picture
@@ -186,7 +186,7 @@ def crop_and_resize(
         scale = min(picture.width / width, picture.height / height)
         crop_width, crop_height = max(1, round(scale * width)), max(1, round(scale * height))
         left, top = (picture.width - crop_width) // 2, (picture.height - crop_height) // 2
-        # Cropped first: the filter of a resize with `box` would take in pixels beyond it.
+        # Cropped first: `resize(box=...)` would let the filter read pixels outside the crop.
         picture = picture.crop((left, top, left + crop_width, top + crop_height))
     return picture.resize((width, height), _RESAMPLING[resize_filter])
 
@@ -200,14 +200,14 @@ def _fit(data: bytes, picture: Image.Image, settings: FitSettings) -> FittedImag
     is_enlarged = picture.height < settings.height or picture.width < settings.width
     picture = crop_and_resize(picture, (settings.height, settings.width), settings.crop, settings.resize_filter)
     encoded = io.BytesIO()
-    # A new picture: whatever the source carried beside its pixels stays behind.
+    # A new image, without the metadata of the source.
     pixels = Image.fromarray(np.asarray(picture))
     pixels.save(encoded, settings.image_format.upper(), **ENCODER_OPTIONS[settings.image_format])
     return FittedImage(encoded.getvalue(), is_enlarged=is_enlarged)
 
 
 def _upright(data: bytes, picture: Image.Image) -> Image.Image:
-    """The decoded picture, turned as EXIF says."""
+    """The decoded image, rotated according to EXIF."""
     deep = decode_deep(data, picture)
     if deep is None:
         picture.load()
@@ -215,7 +215,7 @@ def _upright(data: bytes, picture: Image.Image) -> Image.Image:
 
 
 def _as_it_is(data: bytes, picture: Image.Image, settings: FitSettings) -> bytes | None:
-    """The encoded image when it already is what is wanted, else None."""
+    """The encoded image if it already fits the settings, else None."""
     if (
         (picture.height, picture.width) != (settings.height, settings.width)
         or picture.format != settings.image_format.upper()
@@ -229,7 +229,7 @@ def _as_it_is(data: bytes, picture: Image.Image, settings: FitSettings) -> bytes
 
 
 def _bare_png(data: bytes, channels: int) -> bytes | None:
-    """Header, pixels and end of an 8-bit PNG, None if it is of another depth or not whole."""
+    """Header, pixels and end of an 8-bit PNG, None if it has another depth or is incomplete."""
     kept, place = data[:_PNG_SIGNATURE_BYTES], _PNG_SIGNATURE_BYTES
     while place < len(data):
         length, kind = struct.unpack_from(">I4s", data, place)

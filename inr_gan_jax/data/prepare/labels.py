@@ -6,13 +6,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from inr_gan_jax.data.errors import DatasetError
+from inr_gan_jax.errors import DatasetError
 
 LabelRule = Literal["json", "folders", "none"]
 LABEL_RULES: tuple[LabelRule, ...] = get_args(LabelRule)
 
 LABEL_FILE = "dataset.json"
-# More are a mistake: one-hot labels would not fit a batch.
+# More must be a mistake: one-hot labels of a batch would not fit into memory.
 _MAX_CLASSES = 100_000
 _ADVICE = 'expected {"labels": [["name.png", 0], ...]} as in StyleGAN2-ADA, or --labels=none'
 # Folders of these names are parts of a data set, not classes of images.
@@ -21,7 +21,7 @@ _SHOWN = 6
 
 
 def normal_name(name: str) -> str:
-    """The name of a file with single slashes between its parts, as it is compared with other names.
+    """The name of a file with single slashes between its parts, for comparison with other names.
 
     Windows writes backslashes, other tools a leading `./`.
     """
@@ -31,18 +31,18 @@ def normal_name(name: str) -> str:
 def labels_of_folders(
     names: Iterable[str], level: int | None, source: Path
 ) -> tuple[dict[str, int | None], tuple[str, ...]]:
-    """The label of each name, from the folder at a level of its path; a file outside of any such folder has none.
+    """The label of each name, from the folder at a level of its path; a file outside any such folder has none.
 
     Args:
         names: of the images.
-        level: 1 for the first folder; None: the first, unless the folders below it look like the classes.
+        level: 1 for the first folder; None: the first, unless the folders below it look like classes.
         source: for the message.
 
     Returns:
         Labels by name, and the names of the classes.
 
     Raises:
-        DatasetError: if the classes seem to be one level further down and `level` is None.
+        DatasetError: if the classes seem to be one level deeper and `level` is None.
     """
     paths = {name: normal_name(name).split("/")[:-1] for name in names}
     if level is None:
@@ -55,7 +55,7 @@ def labels_of_folders(
 
 
 def _check_first_level(paths: Iterable[Sequence[str]], source: Path) -> None:
-    """Refuses folders such as train/cat and val/cat, or photos/cat and photos/dog, to become classes by the first."""
+    """Refuses the first level as classes for folders such as train/cat and val/cat, or photos/cat and photos/dog."""
     paths = list(paths)
     first = sorted({path[0] for path in paths if path})
     second = sorted({path[1] for path in paths if len(path) > 1})
@@ -70,7 +70,7 @@ def _check_first_level(paths: Iterable[Sequence[str]], source: Path) -> None:
 
 
 class _JsonObject(dict[str, Any]):
-    """An object of JSON that remembers keys given twice."""
+    """A JSON object that remembers duplicate keys."""
 
     def __init__(self, pairs: list[tuple[str, Any]]) -> None:
         super().__init__(pairs)
@@ -81,7 +81,7 @@ def labels_of_json(text: bytes, path: Path) -> tuple[dict[str, int], tuple[str, 
     """Labels by normal name, and the names of the classes, from StyleGAN2-ADA's dataset.json.
 
     Raises:
-        DatasetError: if it holds anything else, gives one image two labels, or leaves out a class.
+        DatasetError: if it holds anything else, gives one image two labels, or skips a class.
     """
     try:
         values = json.loads(text, object_pairs_hook=_JsonObject)
@@ -119,7 +119,7 @@ def _pairs_of(entries: Any, path: Path) -> list[tuple[str, int]]:
             raise DatasetError(f"{path} has the entry {str(pair)[:80]}, which is not a pair; {_ADVICE}")
         name, label = pair
         if type(label) is not int or not 0 <= label < _MAX_CLASSES:
-            raise DatasetError(f"{path} gives {name!r} the label {str(label)[:80]}, expected a class number from 0 on")
+            raise DatasetError(f"{path} gives {name!r} the label {str(label)[:80]}, expected a class number, 0 or more")
         pairs.append((name, label))
     return pairs
 
@@ -128,7 +128,7 @@ def _numbered_classes(labels: dict[str, int], path: Path) -> tuple[str, ...]:
     """Names of classes that are only numbers.
 
     Raises:
-        DatasetError: if a class below the largest has no image: the numbers may not be what they are taken for.
+        DatasetError: if a class below the largest has no image: the numbers may not be class numbers.
     """
     counts = collections.Counter(labels.values())
     num_classes = max(counts, default=-1) + 1

@@ -1,4 +1,4 @@
-"""What a prepared set tells of itself: how it was made, and a fingerprint of what is in it. Reads small files only."""
+"""Metadata of a prepared set: how it was made, and a fingerprint of its content. Reads small files only."""
 
 import dataclasses
 import hashlib
@@ -7,25 +7,25 @@ from typing import Any
 
 from etils import epath
 
-from inr_gan_jax.data.errors import DatasetError
+from inr_gan_jax.errors import DatasetError
 
-# Of the sets that `inr_gan_jax.data.prepare` writes; larger when an older one must be made anew.
+# Of the sets that `inr_gan_jax.data.prepare` writes; increased when older sets must be prepared again.
 PREPARATION_FORMAT = 1
 
 INFO_FILE = "dataset_info.json"
 # The file that tfds keeps `DatasetInfo.metadata` in.
 METADATA_FILE = "metadata.json"
-_RESTORE_SET = "prepare it again from the images of then to continue, or choose another --workdir for a new run"
-# A folder of work that has not been finished, beside the versions of a set.
+_RESTORE_SET = "restore the previous images and prepare them again to resume, or choose another --workdir for a new run"
+# The folder of unfinished work, next to the versions of a set.
 UNFINISHED = ".unfinished"
 _ENDS_BYTES = 2**16
-# Shards whose ends are read where an answer must come at once, also from a bucket.
+# Shards whose ends are read where the answer must be fast, also from a bucket.
 _FEW_SHARDS = 8
 
 
 @dataclasses.dataclass(frozen=True)
 class SetIdentity:
-    """What a set of images is told from others by.
+    """Tells whether a set still holds the same images.
 
     Attributes:
         num_images: in the split.
@@ -36,12 +36,12 @@ class SetIdentity:
     fingerprint: str
 
     def check_same(self, now: "SetIdentity", name: str, advice: str) -> None:
-        """Compares the set that a run began with to the set that is there now.
+        """Compares the set that a run started with against the present one.
 
         Args:
-            now: of the set that is there.
+            now: of the present set.
             name: of the set.
-            advice: what to do if the sets hold the same images all the same.
+            advice: what to do if the images are in fact the same.
 
         Raises:
             DatasetError: if they differ.
@@ -50,15 +50,15 @@ class SetIdentity:
             raise changed_size(name, self.num_images, now.num_images)
         if now.fingerprint != self.fingerprint:
             raise DatasetError(
-                f"data set {name} holds other images than when the run began, {now.num_images:,} as before "
+                f"data set {name} holds other images than when the run started, {now.num_images:,} as before "
                 f"(fingerprint {self.fingerprint[:12]} then, {now.fingerprint[:12]} now); {_RESTORE_SET}; {advice}"
             )
 
 
 def changed_size(name: str, before: int, now: int) -> DatasetError:
-    """The error of a set that has got another number of images since a run began."""
+    """The error for a set whose number of images changed since a run started."""
     return DatasetError(
-        f"data set {name} has changed since the run began: {before:,} images then, {now:,} now; {_RESTORE_SET}"
+        f"data set {name} has changed since the run started: {before:,} images then, {now:,} now; {_RESTORE_SET}"
     )
 
 
@@ -69,7 +69,7 @@ def version_directory(directory: epath.PathLike) -> epath.Path:
         directory: of the set or of one of its versions.
 
     Raises:
-        DatasetError: if no prepared version is there.
+        DatasetError: if there is no prepared version.
     """
     directory = epath.Path(directory)
     if (directory / INFO_FILE).is_file():
@@ -87,31 +87,31 @@ def preparation(directory: epath.PathLike) -> dict[str, Any]:
         directory: of the set or of one of its versions.
 
     Returns:
-        Among others `crop`, `filter`, `image_format`, `height`, `width`; empty for a set that was made otherwise.
+        Among others `crop`, `filter`, `image_format`, `height`, `width`; empty for a set of another program.
 
     Raises:
-        DatasetError: if no prepared set is there.
+        DatasetError: if there is no prepared set.
     """
     file = version_directory(directory) / METADATA_FILE
     try:
         metadata = json.loads(file.read_text()) if file.is_file() else {}
     except (OSError, ValueError) as error:
-        raise DatasetError(f"{file} cannot be read ({error}), prepare the set anew") from error
+        raise DatasetError(f"{file} cannot be read ({error}), prepare the set again") from error
     found = metadata.get("preparation", {}) if isinstance(metadata, dict) else {}
     return found if isinstance(found, dict) else {}
 
 
 def dataset_fingerprint(directory: epath.PathLike) -> str:
-    """A number of 64 hexadecimal digits that is the same for the same images and labels in the same order.
+    """64 hexadecimal digits that are the same for the same images and labels in the same order.
 
-    For sets of `inr_gan_jax.data.prepare` it is made of every encoded image and label, for others of the names, sizes
-    and both ends of their shards. The place on the disk has no part in it.
+    For sets of `inr_gan_jax.data.prepare` it covers every encoded image and label, for others the names, sizes and both
+    ends of their shards. It does not depend on the location.
 
     Args:
         directory: of the set or of one of its versions.
 
     Raises:
-        DatasetError: if no prepared set is there.
+        DatasetError: if there is no prepared set.
     """
     made = preparation(directory)
     if "content" in made:
@@ -121,17 +121,17 @@ def dataset_fingerprint(directory: epath.PathLike) -> str:
 
 
 def set_identity(directory: epath.PathLike, num_images: int) -> SetIdentity:
-    """What a set is told from others by, from little reading: for large sets, and sets in buckets.
+    """The identity of a set, with few reads: suits large sets, and sets in buckets.
 
-    For sets of `inr_gan_jax.data.prepare` the fingerprint is that of `dataset_fingerprint`; for others it is made of
-    the names and sizes of all shards and of both ends of a few.
+    For sets of `inr_gan_jax.data.prepare` the fingerprint is that of `dataset_fingerprint`; for others it covers
+    the names and sizes of all shards and both ends of a few.
 
     Args:
         directory: of the set or of one of its versions.
         num_images: in the split.
 
     Raises:
-        DatasetError: if no prepared set is there.
+        DatasetError: if there is no prepared set.
     """
     has_content = "content" in preparation(directory)
     return SetIdentity(
@@ -144,7 +144,7 @@ def _digest_of_files(directory: epath.PathLike, num_read: int | None = None) -> 
 
     Args:
         directory: of the set or of one of its versions.
-        num_read: shards whose ends have a part in it, spread evenly; None for all.
+        num_read: shards whose ends are read, spread evenly; None for all.
     """
     paths = sorted(version_directory(directory).glob("*.array_record*"))
     count = len(paths) if num_read is None else min(num_read, len(paths))

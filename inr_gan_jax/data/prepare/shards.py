@@ -1,4 +1,4 @@
-"""Array_record shards that are written one by one, each whole or not at all, so that killed work goes on."""
+"""Writes array_record shards one by one, each completely or not at all, so that interrupted work can resume."""
 
 import contextlib
 import dataclasses
@@ -11,17 +11,17 @@ from typing import Any
 
 from array_record.python.array_record_module import ArrayRecordWriter
 
-from inr_gan_jax.data.errors import DatasetError
 from inr_gan_jax.data.prepare.conversion import convert_all
 from inr_gan_jax.data.prepare.fit_image import FitSettings, FittedImage
 from inr_gan_jax.data.prepare.sources import Contents
-from inr_gan_jax.data.progress import ImageProgress
+from inr_gan_jax.errors import DatasetError
+from inr_gan_jax.progress import Progress
 
-# One record a group: random access reads nothing else. Encoded images do not shrink any further.
+# One record per group, so that random access reads only that record. Encoded images do not compress further.
 _WRITER_OPTIONS = "group_size:1,uncompressed"
-# A kill costs at most one shard of work. It holds so many images, or as many as fill so many bytes when a pixel takes
-# half of what it takes in memory; but every shard is an open file when the set is read, so there are not more than 256.
-_IMAGES_A_SHARD, _SHARD_BYTES, _MAX_SHARDS = 512, 2**23, 256
+# An interruption loses at most one shard of work: this many images, or as many as fill this many bytes if encoding
+# halves their size. Every shard is an open file when the set is read, so there are at most 256.
+_IMAGES_PER_SHARD, _SHARD_BYTES, _MAX_SHARDS = 512, 2**23, 256
 
 EncodeExample = Callable[[str, FittedImage], bytes]
 
@@ -36,7 +36,7 @@ class Shard:
         num_images: records in it.
         num_bytes: sum of the records.
         image_bytes: sum of the encoded images.
-        num_copied: images whose pixels were not encoded anew.
+        num_copied: images that were not re-encoded.
         num_enlarged: images that were smaller than the result.
         bad: name and reason of each image that was left out.
         digest: of all images of this shard and those before it, and their labels.
@@ -60,8 +60,8 @@ class Conversion:
     Attributes:
         title: of the progress bar.
         contents: the source.
-        settings: what its images become; None keeps them as they are.
-        directory: of the shards; what lies there is of the same work, or nothing.
+        settings: of the result; None keeps the images as they are.
+        directory: of the shards; empty, or with shards of the same conversion.
         max_bad: share of the images that may be left out.
         num_processes: worker processes.
     """
@@ -75,11 +75,11 @@ class Conversion:
 
     @property
     def total(self) -> int:
-        """Images that there ought to be."""
+        """Number of images that the source should have."""
         return len(self.contents.names) + len(self.contents.absent)
 
     def finished(self) -> list[Shard]:
-        """The shards of earlier runs, from the first up to the first that is missing or not whole."""
+        """The shards of earlier runs, up to the first that is missing or incomplete."""
         shards: list[Shard] = []
         for first in self._plan():
             shard = _read_shard(self._path(first))
@@ -89,27 +89,24 @@ class Conversion:
         return shards
 
     def run(self, encode_example: EncodeExample) -> list[Shard]:
-        """Writes what is missing; nothing when all is there.
+        """Writes the shards that are missing.
 
         Args:
-            encode_example: makes a record of the name of an image and the image.
+            encode_example: serialises the name of an image and the image.
 
         Returns:
             All shards, in order, without those that hold no image.
 
         Raises:
-            DatasetError: when more images than allowed cannot be used.
+            DatasetError: if more images than allowed cannot be used.
         """
         shards = self.finished()
         starts = self._plan()[len(shards) :]
         self._check_bad([entry for shard in shards for entry in shard.bad])
         if starts:
             self.directory.mkdir(parents=True, exist_ok=True)
-            progress = ImageProgress(self.title, len(self.contents.names), starts[0])
-            try:
+            with Progress(self.title, len(self.contents.names), starts[0]) as progress:
                 shards += self._write(starts, shards, encode_example, progress)
-            finally:
-                progress.close()
         return [shard for shard in shards if shard.num_images]
 
     def bad(self, shards: list[Shard]) -> list[tuple[str, str]]:
@@ -118,7 +115,7 @@ class Conversion:
 
     @property
     def _absent(self) -> list[tuple[str, str]]:
-        return [(name, "named in dataset.json, but not there") for name in self.contents.absent]
+        return [(name, "named in dataset.json, but missing") for name in self.contents.absent]
 
     def _plan(self) -> list[int]:
         """Position of the first image of each shard."""
@@ -128,20 +125,20 @@ class Conversion:
     def _shard_size(self) -> int:
         fit = self.settings
         image_bytes = max(1, fit.height * fit.width * fit.channels // 2) if fit else 1
-        wanted = max(1, min(_IMAGES_A_SHARD, _SHARD_BYTES // image_bytes))
+        wanted = max(1, min(_IMAGES_PER_SHARD, _SHARD_BYTES // image_bytes))
         return max(wanted, -(-len(self.contents.names) // _MAX_SHARDS))
 
     def _path(self, first: int) -> Path:
         return self.directory / f"{first:010d}.array_record"
 
     def _write(
-        self, starts: list[int], before: list[Shard], encode_example: EncodeExample, progress: ImageProgress
+        self, starts: list[int], before: list[Shard], encode_example: EncodeExample, progress: Progress
     ) -> Iterator[Shard]:
         names = [name for name in self.contents.names[starts[0] :] if not self._lacks_label(name)]
         converted = convert_all(names, self.contents.reader, self.settings, self.num_processes)
         bad = [entry for shard in before for entry in shard.bad]
         digest = before[-1].digest if before else ""
-        # Closed at once when an error ends the work: worker processes are behind it.
+        # Closed at once after an error: it owns worker processes.
         with contextlib.closing(converted):
             for first in starts:
                 draft = _Draft(self._path(first), digest)
@@ -152,7 +149,7 @@ class Conversion:
                         self._check_bad(bad + draft.bad)
                     else:
                         draft.add(outcome, encode_example(name, outcome), self.contents.labels.get(name))
-                    progress.update()
+                    progress.add()
                 shard = draft.commit()
                 bad += shard.bad
                 digest = shard.digest
@@ -162,19 +159,19 @@ class Conversion:
         return name in self.contents.labels and self.contents.labels[name] is None
 
     def _check_bad(self, bad: list[tuple[str, str]]) -> None:
-        """Stops when there are more than allowed.
+        """Checks that there are at most as many as allowed.
 
         Raises:
-            DatasetError: with the first ones.
+            DatasetError: that names the first.
         """
         bad = bad + self._absent
-        # A little more than the product, which may fall short of the whole number that is meant.
+        # The product may be rounded below the integer that is meant.
         allowed = int(self.max_bad * self.total + 1e-6)
         if len(bad) > allowed:
             name, reason = bad[0]
             raise TooManyBadError(
                 f"{len(bad)} of {self.total} images cannot be used so far, such as {name!r} ({reason}), and --max_bad="
-                f"{self.max_bad:g} allows {allowed}; mend them or allow more",
+                f"{self.max_bad:g} allows {allowed}; fix them or allow more",
                 bad,
             )
 
@@ -193,7 +190,7 @@ class TooManyBadError(DatasetError):
 
 
 class _Draft:
-    """A shard that is being written."""
+    """A shard being written."""
 
     def __init__(self, path: Path, digest: str) -> None:
         self._path, self._digest = path, digest
@@ -211,7 +208,7 @@ class _Draft:
             self._counts[name] += value
 
     def commit(self) -> Shard:
-        """Makes the shard count: the note beside it is written last."""
+        """Completes the shard; its note, written last, marks it as complete."""
         self._writer.close()
         file_bytes = self._partial.stat().st_size
         os.replace(self._partial, self._path)
@@ -223,7 +220,7 @@ class _Draft:
 
 
 def _read_shard(path: Path) -> Shard | None:
-    """The shard of an earlier run, None if it is not whole."""
+    """The shard of an earlier run, None if it is incomplete."""
     try:
         note = json.loads(path.with_suffix(".json").read_text())
         if path.stat().st_size != note["file_bytes"]:

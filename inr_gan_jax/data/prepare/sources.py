@@ -1,6 +1,6 @@
-"""Where images come from: a folder, a zip, an LMDB or a prepared set; listed once, then read one by one by any process.
+"""Sources of images: a folder, a zip, an LMDB or a prepared set; listed once, then read one by one in any process.
 
-The readers are small and picklable, and import no more than they need: they travel to worker processes.
+The readers are small and picklable and import only what they need, because worker processes use them.
 """
 
 import dataclasses
@@ -12,17 +12,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
-from inr_gan_jax.data.errors import DatasetError
 from inr_gan_jax.data.prepare.fit_image import MAX_FILE_BYTES, BadImageError
 from inr_gan_jax.data.prepare.labels import LABEL_FILE, LabelRule, labels_of_folders, labels_of_json, normal_name
+from inr_gan_jax.errors import DatasetError
 
-# All that Pillow knows for the formats that `fit_image` reads.
+# All suffixes that Pillow knows for the formats that `fit_image` reads.
 SUFFIXES = {
     ".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".webp", ".avif", ".avifs", ".bmp", ".gif", ".tif",
     ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".pfm",
 }  # fmt: skip
 _LMDB_FILE = "data.mdb"
-# In the names of the files that tfds keeps records in.
+# Parts of the names of tfds' record files.
 _PREPARED_MARKS = (".array_record", ".tfrecord")
 _LINK_BACK = "link to a folder that holds it"
 _NEEDS_LMDB = "reading LSUN needs the package lmdb: pip install 'inr_gan_jax[lsun]' (or pip install lmdb)"
@@ -47,11 +47,11 @@ class Contents:
     Attributes:
         reader: of the images.
         names: of all images, in the order of the set.
-        labels: of each name, None for a name that ought to have one and has none; empty without labels.
+        labels: of each name, None where a label is missing; empty without labels.
         class_names: of the labels; empty without labels.
-        absent: names that have a label and no image.
+        absent: names with a label but without an image.
         ignored: number of other files, by suffix.
-        signature: differs when another set of files, or another version of them, lies there.
+        signature: changes when the files or their versions change.
     """
 
     reader: ImageReader
@@ -72,7 +72,7 @@ class FolderReader:
     def read(self, name: str) -> bytes:
         path = self.root / name
         if not path.is_file():
-            raise BadImageError("no file, or a link to none")
+            raise BadImageError("missing file or broken link")
         _check_size(path.stat().st_size)
         return path.read_bytes()
 
@@ -108,7 +108,7 @@ class LmdbReader:
 
 @dataclasses.dataclass(frozen=True)
 class PreparedReader:
-    """Reads the encoded images of a prepared set; names are the positions."""
+    """Reads the encoded images of a prepared set; names are indices."""
 
     directory: Path
     split: str
@@ -125,7 +125,7 @@ class PreparedReader:
 
 
 def list_folder(root: Path, label_rule: LabelRule, label_level: int | None = None) -> Contents:
-    """Lists a folder and its sub-folders, links to folders too; hidden ones are passed over.
+    """Lists a folder and its sub-folders, including links to folders; hidden ones are skipped.
 
     Args:
         root: of the images.
@@ -133,7 +133,7 @@ def list_folder(root: Path, label_rule: LabelRule, label_level: int | None = Non
         label_level: as for `labels_of_folders`.
 
     Raises:
-        DatasetError: if a folder cannot be read, it is no source of images, or its labels cannot be understood.
+        DatasetError: if a folder cannot be read, holds a prepared set, or its labels are invalid.
     """
     names, ignored, digest = [], {}, hashlib.sha256()
     for path in _files_below(root, ignored):
@@ -150,7 +150,7 @@ def list_folder(root: Path, label_rule: LabelRule, label_level: int | None = Non
 
 
 def _files_below(root: Path, ignored: dict[str, int]) -> Iterator[Path]:
-    """All files that are not in hidden folders. A link to a folder that holds the link is counted and not followed."""
+    """All files outside hidden folders. A link to a folder that contains the link is counted but not followed."""
     waiting: list[tuple[Path, tuple[str, ...]]] = [(root, ())]
     while waiting:
         folder, above = waiting.pop()
@@ -179,7 +179,7 @@ def list_zip(path: Path, label_rule: LabelRule, label_level: int | None = None) 
         label_level: as for `labels_of_folders`.
 
     Raises:
-        DatasetError: if it is not a whole zip, or its labels cannot be understood.
+        DatasetError: if it is not a complete zip, or its labels are invalid.
     """
     entries, ignored, digest, text = {}, {}, hashlib.sha256(), None
     try:
@@ -205,13 +205,13 @@ def _reason_of_no_zip(path: Path) -> str:
     with path.open("rb") as file:
         start = file.read(4)
     if start.startswith(b"PK"):
-        return "is not a whole zip, copy or download it again"
+        return "is not a complete zip, copy or download it again"
     kind = "one image" if path.suffix.lower() in SUFFIXES else "a file, but not a zip"
     return f"is {kind}, expected a folder or a zip of images"
 
 
 def list_lmdb(path: Path) -> Contents:
-    """Lists the keys of an LMDB, in its own order.
+    """Lists the keys of an LMDB, in its order.
 
     Raises:
         DatasetError: if it cannot be opened.
@@ -231,10 +231,10 @@ def _open_lmdb(path: Path) -> Any:
     except ImportError as error:
         raise DatasetError(_NEEDS_LMDB) from error
     try:
-        # Without locks nothing is written, so that a read-only disk will do.
+        # Without locks nothing is written, so a read-only disk works.
         return lmdb.open(str(path), readonly=True, lock=False, readahead=False, max_spare_txns=1)
     except lmdb.Error as error:
-        raise DatasetError(f"{path} cannot be opened as an LMDB ({error}), get it again") from error
+        raise DatasetError(f"{path} cannot be opened as an LMDB ({error}), download it again") from error
 
 
 def is_lmdb(path: Path) -> bool:
@@ -244,7 +244,7 @@ def is_lmdb(path: Path) -> bool:
 
 @dataclasses.dataclass(frozen=True)
 class _LabelSource:
-    """Where the labels of a source come from: the rule, and the content and the path of its `dataset.json`."""
+    """Where the labels of a source come from: the rule, and the content and path of its `dataset.json`."""
 
     rule: LabelRule
     level: int | None
@@ -275,25 +275,25 @@ def _contents(
 
 
 def _is_wanted(name: str) -> bool:
-    """Whether a file or folder is not one that a system keeps for itself."""
+    """Whether a file or folder is not one of the operating system."""
     return not name.startswith(".") and name != "__MACOSX"
 
 
 def _is_image(name: str, ignored: dict[str, int], source: Path) -> bool:
-    """Whether a file is taken for an image; others are counted.
+    """Whether a file is an image, by its suffix; others are counted.
 
     Args:
-        name: normal or as it lies in a folder.
-        ignored: where others are counted.
+        name: normal, or relative to its folder.
+        ignored: counts the others by suffix.
         source: for the message.
 
     Raises:
-        DatasetError: if the file is a part of a prepared set, whose only pictures show it to people.
+        DatasetError: if the file is part of a prepared set.
     """
     path = PurePosixPath(normal_name(name))
     if any(mark in path.name for mark in _PREPARED_MARKS):
         raise DatasetError(
-            f"{source} holds a prepared data set ({name}), expected the folder or the zip of images that it was made "
+            f"{source} holds a prepared data set ({name}), expected the folder or zip of images that it was prepared "
             "from; python -m inr_gan_jax.data.inspect shows what is in a prepared set"
         )
     if not _is_wanted(path.name) or path.as_posix() == LABEL_FILE:
@@ -307,7 +307,7 @@ def _is_image(name: str, ignored: dict[str, int], source: Path) -> bool:
 def _version_of(path: Path) -> str:
     try:
         status = path.stat()
-    except OSError:  # a link to nothing; it will be reported when it is read
+    except OSError:  # a broken link; it is reported when it is read
         return "absent"
     return f"{status.st_size} {status.st_mtime_ns}"
 

@@ -1,13 +1,13 @@
-"""Batches by number: which images, mirrored or not, decoded, fitted and laid side by side.
+"""Loads batch t: selects images, decodes, fits, mirrors and stacks them.
 
-A batch depends on its number, the seed and the set alone.
+A batch depends only on its number, the seed and the set.
 """
 
 import grain
 import numpy as np
 from PIL import Image
 
-from inr_gan_jax.config.parse import DataConfig
+from inr_gan_jax.config.schema import DataConfig
 from inr_gan_jax.data.prepare.fit_image import crop_and_resize, to_mode
 from inr_gan_jax.data.prepare.records import RecordSource
 from inr_gan_jax.data.read.dataset import Dataset
@@ -15,14 +15,14 @@ from inr_gan_jax.data.read.decode import decode_image
 
 Batch = dict[str, np.ndarray]
 
-# Decoded images that are held at a time, so that they stay in the processor's cache until they are copied.
+# Images are decoded in groups of this size, so that they are still in the processor's cache when they are copied.
 _GROUP_BYTES = 2**18
-# Keep the random numbers of the order and of mirroring apart.
+# Separate random streams of the order and of mirroring.
 _ORDER_STREAM, _FLIP_STREAM = 0, 1
 
 
 class FitImage:
-    """Crops to the wanted aspect around the centre, resizes (Lanczos), and sets the number of channels.
+    """Centre-crops to the target aspect ratio, resizes (Lanczos), and converts to the number of channels.
 
     Args:
         height, width: pixels of the result.
@@ -45,7 +45,7 @@ class FitImage:
 
 
 class EpochOrder:
-    """The endless sequence of positions in a set, each epoch a shuffle of all.
+    """The endless sequence of indices into a set; each epoch is a permutation.
 
     Args:
         count: images in the set.
@@ -57,7 +57,7 @@ class EpochOrder:
         self._shuffles: dict[int, np.ndarray] = {}
 
     def __call__(self, first: int, last: int) -> np.ndarray:
-        """The positions from the first place of the sequence up to before the last: int64 [last - first]."""
+        """The indices at places first to last - 1 of the sequence: int64 [last - first]."""
         starts = range(first // self._count * self._count, last, self._count)
         parts = [self._shuffle(start // self._count)[max(0, first - start) : last - start] for start in starts]
         return np.concatenate(parts)
@@ -66,14 +66,14 @@ class EpochOrder:
         shuffle = self._shuffles.get(epoch)
         if shuffle is None:
             shuffle = np.argsort(_random_bits((_ORDER_STREAM, self.seed, epoch), self._count), kind="stable")
-            # A batch touches two epochs at most; a new dict, because other threads read the old one.
+            # The current and the previous epoch are needed; a new dict, because other threads read the old one.
             kept = {number: order for number, order in self._shuffles.items() if number == epoch - 1}
             self._shuffles = {**kept, epoch: shuffle}
         return shuffle
 
 
 def _random_bits(key: tuple[int, ...], count: int) -> np.ndarray:
-    """uint64 [count]. Raw bits are what NumPy promises to keep the same in every version; its distributions are not."""
+    """uint64 [count]. NumPy guarantees raw bits to be the same in every version, but not its distributions."""
     return np.random.PCG64(np.random.SeedSequence(key)).random_raw(count)
 
 
@@ -91,7 +91,7 @@ class FittedImages:
 
     def __call__(self, indices: list[int], out: np.ndarray) -> list[int]:
         """Fills `out`, uint8 [len(indices), height, width, channels]; returns the labels, 0 without labels."""
-        # One kind of work after the other: a decoder that finds its code and tables in the processor's cache is faster.
+        # One kind of work after the other: decoders are faster while their code is in the processor's cache.
         if isinstance(self._source, RecordSource):
             encoded = [self._source.encoded(index) for index in indices]
             images = [decode_image(data, row) for (data, _), row in zip(encoded, out, strict=True)]
@@ -110,7 +110,7 @@ class CachedImages:
     """Fitted images, each decoded once and kept in memory.
 
     Args:
-        fitted: makes what is not there yet.
+        fitted: decodes what is not cached yet.
         count: images in the set.
         image_shape: of a fitted image.
     """
@@ -122,27 +122,27 @@ class CachedImages:
         self._is_kept = np.zeros(count, bool)
 
     def __call__(self, indices: list[int], out: np.ndarray) -> list[int]:
-        """As `FittedImages`; several threads may make the same image."""
+        """As `FittedImages`; several threads may decode the same image."""
         absent = [index for index in indices if not self._is_kept[index]]
         if absent:
             fitted = np.empty((len(absent), *out.shape[1:]), np.uint8)
             self._labels[absent] = self._fitted(absent, fitted)
             self._images[absent] = fitted
-            # Last: who sees the mark may read.
+            # Last: a thread that sees the mark may read the image.
             self._is_kept[absent] = True
         np.take(self._images, indices, axis=0, out=out)
         return self._labels[indices].tolist()
 
 
 class LoadBatch(grain.transforms.Map):
-    """Maps the number of a batch to the rows of it that one process takes.
+    """Maps the number of a batch to the rows of it that one process loads.
 
     Args:
         images: random access to fitted images.
-        order: which image comes at which place of the endless sequence.
+        order: the endless sequence of indices.
         config: section `data`.
-        batch_size: images a batch, over all processes.
-        rows: [rows], int, of the batch that this process takes.
+        batch_size: images per batch, over all processes.
+        rows: [rows], int, of the batch that this process loads.
     """
 
     def __init__(
@@ -159,10 +159,10 @@ class LoadBatch(grain.transforms.Map):
         self._x_flip = config.x_flip
 
     def map(self, element: int) -> Batch:
-        """Maps a number from 0 on to {"image": uint8 [rows, height, width, channels], "label": int32 [rows]}."""
+        """Maps a number, from 0, to {"image": uint8 [rows, height, width, channels], "label": int32 [rows]}."""
         number = int(element)
         start = number * self._batch_size
-        # Both for the whole batch, so that it does not matter which process takes which rows.
+        # Both for the whole batch, so that the result does not depend on which process loads which rows.
         indices = self._order(start, start + self._batch_size)[self._rows].tolist()
         mirrored = (mirroring(self._order.seed, number, self._batch_size)[self._rows] & self._x_flip).tolist()
         batch = np.empty((len(indices), *self._image_shape), np.uint8)
@@ -184,6 +184,6 @@ def mirroring(seed: int, number: int, batch_size: int) -> np.ndarray:
 
 def mirror(image: np.ndarray) -> None:
     """Mirrors an image [height, width, channels] left to right, in place."""
-    # One channel at a time: NumPy copies long runs of single bytes several times as fast as many runs of three.
+    # One channel at a time: NumPy copies long runs of single bytes several times faster than many runs of three.
     for channel in range(image.shape[-1]):
         image[..., channel] = image[:, ::-1, channel].copy()

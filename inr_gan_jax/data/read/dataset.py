@@ -1,4 +1,4 @@
-"""Opens a prepared data set as a random-access source of images, without TensorFlow."""
+"""Opens a prepared data set for random access, without TensorFlow."""
 
 import contextlib
 import dataclasses
@@ -10,10 +10,10 @@ from typing import Any
 import tensorflow_datasets as tfds
 from etils import epath
 
-from inr_gan_jax.config.parse import DataConfig, nearest
+from inr_gan_jax.config.parse import nearest
+from inr_gan_jax.config.schema import DataConfig
 from inr_gan_jax.data.builders import lsun
 from inr_gan_jax.data.builders.digits import Digits
-from inr_gan_jax.data.errors import DatasetError
 from inr_gan_jax.data.prepare.preparation import (
     INFO_FILE,
     PREPARATION_FORMAT,
@@ -24,20 +24,21 @@ from inr_gan_jax.data.prepare.preparation import (
     version_directory,
 )
 from inr_gan_jax.data.prepare.records import Element, records_of
+from inr_gan_jax.errors import DatasetError
 from inr_gan_jax.remote_paths import check_reachable, is_address
 
-# Sets that travel inside a package and are prepared on first use.
+# Sets that are part of an installed package and are prepared on first use.
 _EMBEDDED = {"digits": Digits}
-# Sets of tfds that are known to be prepared by name.
+# Sets of tfds that are known to work by name.
 _OF_TFDS = ("celeb_a", "celeb_a_hq/256", "cifar10", "tf_flowers")
-# The sizes that configs/folder.py makes networks for.
+# The sizes that configs/folder.py has networks for.
 _SIDES_OF_FOLDER = {2**power for power in range(4, 13)}
 _ROOT_VARIABLE = "TFDS_DATA_DIR"
 _PREPARE = "python -m inr_gan_jax.data.prepare"
 
 
 class NotPreparedError(DatasetError):
-    """A data set that is not there."""
+    """A data set that is not prepared."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Dataset:
         source: random access; each element holds `image`, uint8 [height, width, channels], and maybe `label`.
         num_classes: of the labels, 0 without any.
         directory: of the prepared version, for `preparation` and `dataset_fingerprint`; None for a set in memory.
-        identity: what the set is told from others by; None for sets that never change.
+        identity: of the images; None for sets that never change.
     """
 
     name: str
@@ -63,25 +64,25 @@ class Dataset:
 
 
 def data_root(data_dir: str) -> epath.Path:
-    """Where prepared sets lie, also in a bucket: the argument, else $TFDS_DATA_DIR, else ~/tensorflow_datasets."""
+    """The folder of prepared sets, also in a bucket: the argument, else $TFDS_DATA_DIR, else ~/tensorflow_datasets."""
     return epath.Path(data_dir or os.environ.get(_ROOT_VARIABLE, "~/tensorflow_datasets")).expanduser()
 
 
 def is_embedded(config: DataConfig) -> bool:
-    """Whether the set travels inside a package, so that any machine with the package has it."""
+    """Whether the set is part of an installed package, so that every machine with the package has it."""
     return config.name in _EMBEDDED
 
 
 def data_location(name: str, data_dir: str) -> epath.Path:
-    """The folder that a set is looked for in, whether it is there or not."""
+    """The folder where a set is expected, whether it exists or not."""
     return data_root(data_dir) / epath.Path(name).expanduser()
 
 
 def check_available(config: DataConfig) -> SetIdentity | None:
-    """Checks, without reading an image or writing a file, that the set is prepared and is what the configuration says.
+    """Checks, without reading an image or writing a file, that the set is prepared and matches the configuration.
 
     Returns:
-        What the set is told from others by; None for an embedded set, which is always the same.
+        The identity of the set; None for an embedded set, which never changes.
 
     Raises:
         DatasetError: one sentence that says what is wrong and what to do.
@@ -104,7 +105,7 @@ def open_dataset(config: DataConfig) -> Dataset:
         The split.
 
     Raises:
-        DatasetError: if the set, the split or the labels are not there, or the images are of another size.
+        DatasetError: if the set, the split or the labels are missing, or the images have another size.
     """
     _check_place(config.name, config.data_dir)
     builder = _embedded_builder(config.name, config.data_dir) if config.name in _EMBEDDED else _builder_on_disk(config)
@@ -113,7 +114,7 @@ def open_dataset(config: DataConfig) -> Dataset:
     try:
         source[0]
     except Exception as error:  # array_record and the decoders raise many kinds
-        raise DatasetError(f"data set {config.name} cannot be read ({error}), prepare it anew") from error
+        raise DatasetError(f"data set {config.name} cannot be read ({error}), prepare it again") from error
     # The images of an embedded set never change, but its files may with the version of tfds that writes them.
     identity = None if config.name in _EMBEDDED else set_identity(builder.data_dir, len(source))
     return Dataset(config.name, source, num_classes, epath.Path(builder.data_dir), identity)
@@ -127,7 +128,7 @@ def prepared_directory(name: str, data_dir: str) -> epath.Path:
         data_dir: as for `data_root`.
 
     Raises:
-        DatasetError: if the set is not there.
+        DatasetError: if the set is not prepared.
     """
     _check_place(name, data_dir)
     if name in _EMBEDDED:
@@ -136,7 +137,7 @@ def prepared_directory(name: str, data_dir: str) -> epath.Path:
 
 
 def _check_place(name: str, data_dir: str) -> None:
-    """Checks that the place of a set answers, if it is in a bucket."""
+    """Checks that the bucket of a set, if it is in one, is reachable."""
     if is_address(name):
         check_reachable(name, "config.data.name")
     elif data_dir:
@@ -169,12 +170,12 @@ def _builder_on_disk(config: DataConfig) -> tfds.core.DatasetBuilder:
     if made and made.get("format") != PREPARATION_FORMAT:
         raise DatasetError(
             f"{directory} was prepared in format {made.get('format')}, by an older or newer version than this one "
-            f"(format {PREPARATION_FORMAT}); delete it and run {_PREPARE} anew"
+            f"(format {PREPARATION_FORMAT}); delete it and run {_PREPARE} again"
         )
     try:
         return tfds.builder_from_directory(str(directory))
-    except Exception as error:  # tfds raises many kinds for a damaged folder; all mean the same to the user.
-        raise DatasetError(f"{directory} cannot be read as a tfds data set ({error}), prepare it anew") from error
+    except Exception as error:  # tfds raises many kinds for a damaged folder; all mean the same to the user
+        raise DatasetError(f"{directory} cannot be read as a tfds data set ({error}), prepare it again") from error
 
 
 def _prepared_directory(name: str, data_dir: str) -> epath.Path:
@@ -184,19 +185,19 @@ def _prepared_directory(name: str, data_dir: str) -> epath.Path:
         return version_directory(directory)
     if (directory / UNFINISHED).is_dir():
         raise NotPreparedError(
-            f"data set {name!r} is half-written, because its preparation in {directory} was not finished; run "
-            f"the same {_PREPARE} command again, it goes on where it stopped"
+            f"data set {name!r} is incomplete, because its preparation in {directory} was interrupted; run "
+            f"the same {_PREPARE} command again, it resumes where it stopped"
         )
     if any(directory.glob("*incomplete*")):
         raise NotPreparedError(
-            f"data set {name!r} is half-written, because tfds did not finish in {directory}; delete that folder "
-            "and prepare the set anew"
+            f"data set {name!r} is incomplete, because tfds was interrupted in {directory}; delete that folder "
+            "and prepare the set again"
         )
     raise NotPreparedError(_missing(name, root, directory))
 
 
 def _missing(name: str, root: epath.Path, directory: epath.Path) -> str:
-    """What to do about a set that is not there, in one sentence."""
+    """What to do about a missing set, in one sentence."""
     category = name.removeprefix("lsun/")
     if category != name and category in lsun.SCENES + lsun.OBJECTS:
         folder = f"{category}_train_lmdb" if category in lsun.SCENES else category
@@ -209,7 +210,7 @@ def _missing(name: str, root: epath.Path, directory: epath.Path) -> str:
     prepared = {str(path.parent.parent.relative_to(root)) for level in levels for path in root.glob(level)}
     source = name if name in _OF_TFDS else "<folder, zip or tfds name>"
     return (
-        f"data set {name!r} is not prepared: expected {directory}/<version>/{INFO_FILE} and array_record files beside "
+        f"data set {name!r} is not prepared: expected {directory}/<version>/{INFO_FILE} and array_record files next to "
         f"it; {nearest(name, prepared | {*_EMBEDDED, *_OF_TFDS})}; to prepare it, run {_PREPARE} --source={source} "
         f"--resolution=<pixels> --output={directory}"
     )
@@ -229,9 +230,7 @@ def _check_builder(builder: tfds.core.DatasetBuilder, config: DataConfig) -> int
         raise DatasetError(f"split {config.split!r} of {name} is empty, expected at least one image")
     for file in splits[config.split].filepaths:
         if not file.exists() or not file.stat().length:
-            raise DatasetError(
-                f"data set {name} is half-written, {file} is missing; delete the set and prepare it anew"
-            )
+            raise DatasetError(f"data set {name} is incomplete, {file} is missing; delete the set and prepare it again")
     features: Any = builder.info.features
     if features is None or "image" not in features:
         raise DatasetError(f"data set {name} has no feature named 'image', expected one of type Image")
@@ -240,7 +239,7 @@ def _check_builder(builder: tfds.core.DatasetBuilder, config: DataConfig) -> int
 
 
 def _check_size(size: tuple[int | None, int | None], config: DataConfig, directory: epath.Path) -> None:
-    """Refuses to enlarge images, and to resize by another filter than the set was prepared with."""
+    """Refuses to enlarge images, and to resize with another filter than the set was prepared with."""
     wanted = (config.height, config.width)
     is_resized = bool(preparation(directory).get("filter"))
     is_smaller = any(side is not None and side < goal for side, goal in zip(size, wanted, strict=True))

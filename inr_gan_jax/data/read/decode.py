@@ -1,4 +1,4 @@
-"""Encoded images to arrays, by the fastest decoders where they give the pixels of Pillow, by Pillow elsewhere."""
+"""Decodes images to arrays, with the fastest decoders where they give the same pixels as Pillow, else with Pillow."""
 
 import numpy as np
 from imagecodecs import Jpeg8Error, PngError, WebpError, jpeg8_decode, png_decode, webp_decode
@@ -12,17 +12,17 @@ _SIMPLE_PNGS = (b"\x08\x00", b"\x08\x02")
 
 
 def decode_image(data: bytes, out: np.ndarray | None = None) -> np.ndarray:
-    """Decodes a PNG, JPEG, WebP or whatever else Pillow reads.
+    """Decodes a PNG, JPEG, WebP or any other format that Pillow reads.
 
-    Rotation in EXIF and colour profiles are ignored, as the readers of tfds do.
+    EXIF rotation and colour profiles are ignored, as in the readers of tfds.
 
     Args:
         data: content of an image file.
-        out: where to put an image of this very shape, [height, width, 1 or 3], uint8, contiguous.
+        out: buffer for an image of exactly this shape, [height, width, 1 or 3], uint8, contiguous.
 
     Returns:
-        [height, width, 1 or 3], uint8, grey or RGB; transparent parts are white. `out` itself if it was filled; it may
-        have been left half-filled otherwise.
+        [height, width, 1 or 3], uint8, grey or RGB; transparent parts are white. `out` itself if it was
+        filled; otherwise it may be partly filled.
 
     Raises:
         Exception: of many kinds, when the data are damaged.
@@ -39,7 +39,7 @@ def decode_image(data: bytes, out: np.ndarray | None = None) -> np.ndarray:
 
 
 def _decode_fast(data: bytes, out: np.ndarray | None = None) -> np.ndarray | None:
-    """The array, or None for kinds that the fast decoders refuse or treat in their own way, or that do not fit."""
+    """The array, or None for formats that the fast decoders refuse or treat differently, or that do not fit `out`."""
     try:
         if data.startswith(_JPEG):
             image = jpeg8_decode(data, out=out)
@@ -50,7 +50,7 @@ def _decode_fast(data: bytes, out: np.ndarray | None = None) -> np.ndarray | Non
         else:
             return None
     except (Jpeg8Error, PngError, WebpError):
-        return None  # Pillow reads it, or says what is wrong
+        return None  # Pillow reads it, or reports what is wrong
     except ValueError:
         if out is None:
             raise

@@ -1,8 +1,8 @@
 """From a prepared set to shuffled batches whose position can be saved and restored.
 
-The images of an endless sequence, shuffled anew in every epoch, are cut into batches of the whole run; each process
-takes its rows of every batch. A batch depends on its number, the seed and the set alone, so the position is one number,
-whatever the threads, worker processes and processes that the run is spread over.
+An endless sequence of images, reshuffled in every epoch, is divided into batches of the whole run; each process loads
+its rows of every batch. A batch depends only on its number, the seed and the set, so the position is one number,
+independent of how many threads, worker processes and processes the run uses.
 """
 
 import os
@@ -13,23 +13,23 @@ from typing import Any
 import grain
 import numpy as np
 
-from inr_gan_jax.config.parse import DataConfig
-from inr_gan_jax.data.errors import DatasetError
+from inr_gan_jax.config.schema import DataConfig
 from inr_gan_jax.data.prepare.preparation import changed_size
-from inr_gan_jax.data.read.batches import Batch, CachedImages, EpochOrder, FitImage, FittedImages, LoadBatch
+from inr_gan_jax.data.read.batches import Batch, CachedImages, EpochOrder, FittedImages, LoadBatch
 from inr_gan_jax.data.read.dataset import Dataset
+from inr_gan_jax.errors import DatasetError
 
-# More batches than any run shows.
+# More batches than any run uses.
 _ENDLESS = 2**48
 
 
 class BatchIterator(grain.DatasetIterator):
-    """Endless iterator over batches; its state is the number of batches handed out.
+    """Endless iterator over batches; its state is the number of batches returned.
 
     Args:
-        load: makes a batch of its number.
+        load: loads a batch, given its number.
         config: section `data`.
-        identity: what a saved position belongs to.
+        identity: what must be the same when a saved position is restored.
     """
 
     def __init__(self, load: LoadBatch, config: DataConfig, identity: dict[str, int]) -> None:
@@ -50,12 +50,12 @@ class BatchIterator(grain.DatasetIterator):
         return {"next_batch": self._next_batch, **self._identity}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Goes to a saved position.
+        """Restores a saved position.
 
         Raises:
             DatasetError: if it was saved with another set, batch size or seed.
         """
-        # A position without these numbers is not one: that is a KeyError, and no fault of the data.
+        # A state without these numbers is no position: a KeyError, which is not a DatasetError.
         saved = {name: int(state[name]) for name in self._identity}
         before, now = saved["num_images"], self._identity["num_images"]
         if before != now:
@@ -63,7 +63,7 @@ class BatchIterator(grain.DatasetIterator):
         for name, value in self._identity.items():
             if saved[name] != value:
                 raise DatasetError(
-                    f"the saved position in the data is of {name} = {saved[name]} and this run has {value}; continue "
+                    f"the saved position in the data has {name} = {saved[name]}, but this run has {value}; resume "
                     "with the configuration of the saved run"
                 )
         with self._lock:
@@ -71,19 +71,19 @@ class BatchIterator(grain.DatasetIterator):
             self._next_batch = state["next_batch"]
 
     def start_prefetch(self) -> None:
-        """Begins to decode before the first batch is asked for."""
+        """Starts decoding before the first batch is requested."""
         with self._lock:
             self._started().start_prefetch()
 
     def close(self) -> None:
-        """Ends threads and worker processes."""
+        """Stops threads and worker processes."""
         with self._lock:
             self._stop()
 
     def _started(self) -> grain.DatasetIterator:
         if self._batches is None:
             config = self._config
-            # Threads beyond the cores only wait for each other.
+            # More threads than cores only wait for each other.
             num_threads = min(config.num_threads, len(os.sched_getaffinity(0)))
             prefetch = max(config.prefetch, num_threads)
             options = grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=prefetch)
@@ -102,20 +102,13 @@ class BatchIterator(grain.DatasetIterator):
             self._batches = None
 
 
-def all_images(dataset: Dataset, config: DataConfig) -> np.ndarray:
-    """Decodes and fits a whole (small) set: [count, height, width, channels], float32 in [-1, 1]."""
-    fit = FitImage(config.height, config.width, config.channels)
-    images = np.stack([fit(dataset.source[index]["image"]) for index in range(len(dataset))])
-    return images.astype(np.float32) / 127.5 - 1
-
-
 def describe_data(dataset: Dataset, config: DataConfig, batch_size: int) -> str:
-    """How many images a run has, and what is done to them, in a clause for its opening line."""
+    """The number of images and their augmentation, as a clause for the first line of a run."""
     count = len(dataset)
     clause = f"{count:,} image{'s' if count > 1 else ''} of {dataset.name}"
     if count < batch_size:
         clause += f", repeated within each batch of {batch_size}"
-    mirrored = "each mirrored half of the time (config.data.x_flip)" if config.x_flip else "not mirrored"
+    mirrored = "each mirrored with probability 1/2 (config.data.x_flip)" if config.x_flip else "not mirrored"
     return f"{clause}, {mirrored}"
 
 
@@ -128,17 +121,17 @@ def make_iterator(
 ) -> BatchIterator:
     """Builds an endless iterator over shuffled batches.
 
-    Every image comes once an epoch; an epoch that does not divide into batches ends within one. A batch of more images
-    than the set has holds several epochs, so that images repeat in it. Batch t of the whole run does not depend on the
-    processes that its rows are spread over. The state is small and exact: saved and restored, with any number of
-    threads, worker processes and processes, it yields the very batches that would have come.
+    Every image appears once per epoch; an epoch may end in the middle of a batch. If the batch is larger than the set,
+    it spans several epochs and images repeat within it. Batch t of the whole run does not depend on which processes
+    load its rows. The state is small and exact: after a restore, with any number of threads, worker processes and
+    processes, the same batches follow.
 
     Args:
         dataset: opened split.
         config: section `data`.
-        batch_size: images a batch, over all processes.
+        batch_size: images per batch, over all processes.
         seed: of the order and of the mirroring.
-        rows: of each batch that this process takes, each in [0, batch_size); None for all, in their order.
+        rows: of each batch that this process loads, each in [0, batch_size); None for all, in order.
 
     Returns:
         Iterator over {"image": uint8 [rows, height, width, channels], "label": int32 [rows]}.
@@ -152,7 +145,7 @@ def make_iterator(
     image_shape = (config.height, config.width, config.channels)
     fits = len(dataset) * int(np.prod(image_shape)) <= config.cache_mib * 2**20
     images = FittedImages(dataset, config)
-    # Worker processes would keep a copy each.
+    # Each worker process would keep a copy.
     if fits and not config.num_workers:
         images = CachedImages(images, len(dataset), image_shape)
     load = LoadBatch(images, EpochOrder(len(dataset), seed), config, batch_size, own)

@@ -9,7 +9,7 @@ import numpy as np
 from flax import struct
 
 from inr_gan_jax.array_types import Array, check_shape
-from inr_gan_jax.models.paper.settings import PaperSettings
+from inr_gan_jax.models.paper.architecture import PaperArchitecture
 from inr_gan_jax.ops.modulation import modulate_product
 
 
@@ -84,7 +84,7 @@ class BlockModulation(struct.PyTreeNode):
 PaperModulation = tuple[BlockModulation, ...]
 
 
-def modulation_shapes(settings: PaperSettings) -> PaperModulation:
+def modulation_shapes(settings: PaperArchitecture) -> PaperModulation:
     """The modulation of one image as a pytree of `jax.ShapeDtypeStruct`."""
     blocks = []
     for index, block in enumerate(settings.blocks):
@@ -110,7 +110,7 @@ def _shape(*sizes: int) -> Any:
     return jax.ShapeDtypeStruct(sizes, jnp.float32)
 
 
-def _layer_shapes(settings: PaperSettings, in_features: int, out_features: int) -> LayerModulation:
+def _layer_shapes(settings: PaperArchitecture, in_features: int, out_features: int) -> LayerModulation:
     bias = _shape(out_features)
     if settings.modulation == "full":
         return EmittedLayer(_shape(out_features, in_features), bias)
@@ -119,12 +119,12 @@ def _layer_shapes(settings: PaperSettings, in_features: int, out_features: int) 
     return FactorisedLayer(_shape(out_features, settings.rank), _shape(settings.rank, in_features), bias)
 
 
-def num_emitted(settings: PaperSettings) -> int:
+def num_emitted(settings: PaperArchitecture) -> int:
     """How many numbers the hypernetwork emits for one image."""
     return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(modulation_shapes(settings)))
 
 
-def unflatten_modulation(emitted: Array, settings: PaperSettings) -> PaperModulation:
+def unflatten_modulation(emitted: Array, settings: PaperArchitecture) -> PaperModulation:
     """Cuts the emitted vector into the modulation of the layers.
 
     Args:
@@ -144,7 +144,7 @@ def unflatten_modulation(emitted: Array, settings: PaperSettings) -> PaperModula
     return jax.tree.unflatten(structure, [part.reshape(leaf.shape) for part, leaf in zip(parts, leaves, strict=True)])
 
 
-def emitted_weights(settings: PaperSettings) -> np.ndarray:
+def emitted_weights(settings: PaperArchitecture) -> np.ndarray:
     """[num_emitted], bool: which emitted numbers are weights of a hidden layer or a connector of `full` modulation."""
     marks = []
     for path, leaf in jax.tree_util.tree_leaves_with_path(modulation_shapes(settings)):
@@ -153,7 +153,7 @@ def emitted_weights(settings: PaperSettings) -> np.ndarray:
     return np.concatenate(marks)
 
 
-def image_weight(settings: PaperSettings, kernel: Array | None, modulation: LayerModulation, gain: float) -> Array:
+def image_weight(settings: PaperArchitecture, kernel: Array | None, modulation: LayerModulation, gain: float) -> Array:
     """Works out the weight that a layer has for one image.
 
     Args:

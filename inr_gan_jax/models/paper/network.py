@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from inr_gan_jax.array_types import Array, along_last, check_shape, in_precision
+from inr_gan_jax.models.paper.architecture import CONNECTOR_GAIN, HIDDEN_GAIN, PaperArchitecture
 from inr_gan_jax.models.paper.modulation import (
     BlockModulation,
     EmittedLayer,
@@ -23,7 +24,6 @@ from inr_gan_jax.models.paper.modulation import (
     num_emitted,
     unflatten_modulation,
 )
-from inr_gan_jax.models.paper.settings import CONNECTOR_GAIN, HIDDEN_GAIN, PaperSettings
 from inr_gan_jax.ops.fourier_features import box_average, centred_coordinates, fourier_features
 from inr_gan_jax.ops.resample import take_cells
 from inr_gan_jax.ops.viewport import BlockGrid, Viewport, block_grids
@@ -38,7 +38,7 @@ def _uniform_fan_in(fan_in: int) -> Callable[..., Array]:
     return lambda key, shape, dtype=jnp.float32: jax.random.uniform(key, shape, dtype, -bound, bound)
 
 
-def _emitted_bias(settings: PaperSettings) -> Callable[..., Array]:
+def _emitted_bias(settings: PaperArchitecture) -> Callable[..., Array]:
     """Initialiser of the bias of the connector: what all images have in common at the beginning.
 
     Layers that are emitted whole begin as their shared counterparts would, with standard normal weights before scaling.
@@ -61,7 +61,7 @@ class Hypernetwork(nn.Module):
         settings: of the generator.
     """
 
-    settings: PaperSettings
+    settings: PaperArchitecture
 
     def setup(self) -> None:
         settings = self.settings
@@ -113,7 +113,7 @@ class ModulatedDense(nn.Module):
         bias_gain: factor of the emitted bias on top of that.
     """
 
-    settings: PaperSettings
+    settings: PaperArchitecture
     in_features: int
     out_features: int
     gain: float
@@ -152,7 +152,7 @@ class PaperINRBlock(nn.Module):
         index: which block.
     """
 
-    settings: PaperSettings
+    settings: PaperArchitecture
     index: int
 
     def _dense(self, in_features: int, out_features: int, gain: float, bias_gain: float, name: str) -> ModulatedDense:
@@ -213,7 +213,7 @@ class PaperNetwork(nn.Module):
         settings: of the generator.
     """
 
-    settings: PaperSettings
+    settings: PaperArchitecture
 
     def setup(self) -> None:
         self.hypernetwork = Hypernetwork(self.settings)

@@ -8,7 +8,8 @@ from flax import struct
 
 from inr_gan_jax.array_types import Array, along_last
 from inr_gan_jax.models.layers import EqualisedDense
-from inr_gan_jax.models.release.settings import CoordinateSettings, ReleaseSettings
+from inr_gan_jax.models.release.architecture import ReleaseArchitecture
+from inr_gan_jax.models.release.settings import CoordinateSettings
 from inr_gan_jax.ops.fourier_features import box_average, lattice_phases, logarithmic_basis
 from inr_gan_jax.ops.table_lookup import AxisCells, axis_cells, read_table
 from inr_gan_jax.ops.viewport import BlockGrid, Layout, Viewport, block_grids, fill_up
@@ -53,7 +54,7 @@ class ReleaseGrid(struct.PyTreeNode):
         )
 
 
-def release_grids(settings: ReleaseSettings, viewport: Viewport) -> tuple[ReleaseGrid, ...]:
+def release_grids(settings: ReleaseArchitecture, viewport: Viewport) -> tuple[ReleaseGrid, ...]:
     """Lays out the distinct lattices of a network for one viewport.
 
     Args:

@@ -10,8 +10,8 @@ from flax import struct
 
 from inr_gan_jax.array_types import Array, along_last
 from inr_gan_jax.models.layers import EqualisedDense, clamp, scaled_leaky_relu
+from inr_gan_jax.models.release.architecture import ReleaseArchitecture
 from inr_gan_jax.models.release.coordinates import ReleaseGrid
-from inr_gan_jax.models.release.settings import ReleaseSettings
 from inr_gan_jax.ops.modulation import demodulation, modulate_factors
 from inr_gan_jax.ops.resample import bilinear_upsample, fir_filter, fir_upsample, take_cells
 from inr_gan_jax.ops.table_lookup import read_table
@@ -54,7 +54,7 @@ class SynthesisLayer(nn.Module):
         instance_norm: divide the features by their standard deviation first.
     """
 
-    settings: ReleaseSettings
+    settings: ReleaseArchitecture
     in_features: int
     out_features: int
     resolution: int
@@ -174,7 +174,7 @@ def _correlate(x: Array, kernel: Array, padding: int, dilation: int) -> Array:
     )
 
 
-def upsample(settings: ReleaseSettings, x: Array, grid: ReleaseGrid) -> Array:
+def upsample(settings: ReleaseArchitecture, x: Array, grid: ReleaseGrid) -> Array:
     """Brings features or a picture [height, width, ...] to the lattice of an upsampling block."""
     if settings.upsampling == "nearest":
         return take_cells(x, grid.lattice)
@@ -189,7 +189,7 @@ class ToRGBLayer(nn.Module):
         in_features: width of the features.
     """
 
-    settings: ReleaseSettings
+    settings: ReleaseArchitecture
     in_features: int
 
     def setup(self) -> None:

@@ -12,6 +12,7 @@ from flax import struct
 
 from inr_gan_jax.array_types import Array, check_shape, in_precision
 from inr_gan_jax.models.mapping import MappingNetwork
+from inr_gan_jax.models.release.architecture import BlockPlan, ReleaseArchitecture
 from inr_gan_jax.models.release.coordinates import CoordinateEmbedding, CoordinateModulation, ReleaseGrid, release_grids
 from inr_gan_jax.models.release.layers import (
     FactorModulation,
@@ -21,7 +22,6 @@ from inr_gan_jax.models.release.layers import (
     ToRGBLayer,
     upsample,
 )
-from inr_gan_jax.models.release.settings import BlockPlan, ReleaseSettings
 from inr_gan_jax.ops.table_lookup import read_table
 from inr_gan_jax.ops.viewport import Viewport
 
@@ -52,7 +52,7 @@ class SynthesisBlock(nn.Module):
         plan: what follows from them for this block.
     """
 
-    settings: ReleaseSettings
+    settings: ReleaseArchitecture
     plan: BlockPlan
 
     def setup(self) -> None:
@@ -150,7 +150,7 @@ class ReleaseNetwork(nn.Module):
         settings: of the generator.
     """
 
-    settings: ReleaseSettings
+    settings: ReleaseArchitecture
 
     def setup(self) -> None:
         settings = self.settings
@@ -219,7 +219,7 @@ class ReleaseNetwork(nn.Module):
         x, image = None, None
         for plan, block_modulation in zip(self.settings.blocks(), modulation, strict=True):
             block = self.blocks[str(plan.side)]
-            x, image = block(x, image, grids[plan.lattice], block_modulation, noise_mode)
+            x, image = block(x, image, grids[plan.grid_index], block_modulation, noise_mode)
         assert image is not None, "there is a block of side 4"
         return image
 

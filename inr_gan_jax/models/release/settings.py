@@ -5,63 +5,46 @@ import math
 import typing
 from typing import Literal
 
-from inr_gan_jax.array_types import Precision
-from inr_gan_jax.ops.fourier_features import logarithmic_basis
-from inr_gan_jax.ops.modulation import FactorActivation
-from inr_gan_jax.ops.viewport import Viewport
+from inr_gan_jax.ops.rules import FactorActivation
+from inr_gan_jax.setting import ABOVE_ZERO, ONE_OR_MORE, ZERO_OR_MORE, setting
 
 Upsampling = Literal["nearest", "bilinear", "fir"]
 InputType = Literal["coordinates", "const"]
 CoordinateBlocks = Literal["none", "upsampling", "every"]
 InitDistribution = Literal["normal", "uniform"]
 
-FIRST_SIDE = 4
-
 
 @dataclasses.dataclass(frozen=True)
 class CoordinateSettings:
-    """What a block learns about positions at one resolution.
+    """An entry of `release.coordinates`: the embedding of coordinates at one resolution."""
 
-    Attributes:
-        resolution: side of the lattice.
-        max_num_log_features: upper bound of the fixed logarithmic frequencies, their number follows from the
-            resolution; 0 for none.
-        use_diagonals: give the logarithmic frequencies diagonal directions too.
-        num_random_features: frequencies drawn once and kept.
-        num_shared_features: frequencies trained, the same for all images.
-        num_predicted_features: frequencies and phase offsets predicted for each image.
-        table_channels: values a pixel of a trained table.
-        use_raw_coordinates: pass x and y on as they are.
-        use_cosine: add the cosines of all phases to their sines.
-        fourier_scale: of the random, shared and predicted frequencies.
-        init_distribution: of the random and shared frequencies before scaling, N(0, 1) or U(-1, 1).
-    """
-
-    resolution: int
-    max_num_log_features: int = 0
-    use_diagonals: bool = False
-    num_random_features: int = 0
-    num_shared_features: int = 0
-    num_predicted_features: int = 0
-    table_channels: int = 0
-    use_raw_coordinates: bool = False
-    use_cosine: bool = False
-    fourier_scale: float = math.sqrt(10)
-    init_distribution: InitDistribution = "normal"
+    resolution: int = dataclasses.field(metadata={"meaning": "side of the grid"})
+    max_num_log_features: int = setting(
+        0, "upper bound of the fixed logarithmic frequencies, whose number follows from the resolution; 0: none"
+    )
+    use_diagonals: bool = setting(False, "give the logarithmic frequencies diagonal directions too")
+    num_random_features: int = setting(0, "frequencies sampled at initialisation and never trained")
+    num_shared_features: int = setting(0, "trained frequencies, the same for all images")
+    num_predicted_features: int = setting(0, "frequencies and phase offsets predicted for each image")
+    table_channels: int = setting(0, "channels of a learned table with one entry per grid point")
+    use_raw_coordinates: bool = setting(False, "add x and y themselves")
+    use_cosine: bool = setting(False, "add the cosines of all phases to their sines")
+    fourier_scale: float = setting(math.sqrt(10), "of the random, shared and predicted frequencies")
+    init_distribution: InitDistribution = setting(
+        "normal", "of the random and shared frequencies before scaling; normal: N(0, 1); uniform: U(-1, 1)"
+    )
 
     def __post_init__(self) -> None:
         _check_choice("init_distribution", self.init_distribution, InitDistribution)
-        if self.max_num_log_features and self.num_log_features > self.max_num_log_features:
-            raise ValueError(
-                f"coordinates at {self.resolution} have max_num_log_features {self.max_num_log_features}, expected at "
-                f"least the {self.num_log_features} of this resolution"
-            )
 
     @property
     def num_log_features(self) -> int:
         """Number of fixed logarithmic frequencies."""
         if not self.max_num_log_features:
             return 0
+        # Imported here: settings are read before JAX is loaded.
+        from inr_gan_jax.ops.fourier_features import logarithmic_basis
+
         return len(logarithmic_basis(self.resolution, self.use_diagonals))
 
     @property
@@ -78,123 +61,65 @@ class CoordinateSettings:
 
 
 @dataclasses.dataclass(frozen=True)
-class BlockPlan:
-    """What follows from the settings for one block.
-
-    Attributes:
-        side: nominal side, 4, 8, 16, …, which names the block and gives its width.
-        resolution: side of the lattice that it runs on.
-        lattice: index of that lattice among the distinct ones.
-        in_features: width of the features of the block before; 0 in the first block.
-        out_features: width of the block.
-        upsamples: the block runs at twice the resolution of the one before.
-        coordinates: embedding that joins the features; None for none.
-        num_layers: modulated layers, ToRGB not counted.
-        first_ws: index of the intermediate latent code of the first layer.
-    """
-
-    side: int
-    resolution: int
-    lattice: int
-    in_features: int
-    out_features: int
-    upsamples: bool
-    coordinates: CoordinateSettings | None
-    num_layers: int
-    first_ws: int
-
-
-@dataclasses.dataclass(frozen=True)
 class ReleaseSettings:
-    """Settings of a generator of the `release` family.
+    """The generator when `model` is `release`; inr-gan, inr-gan-bil, cips and stylegan2 differ in these values."""
 
-    Attributes:
-        resolution: side of the picture, a power of two from 4 on.
-        channels: of the picture.
-        z_dim: size of the latent code.
-        c_dim: size of the label, 0 for unconditional.
-        w_dim: size of the intermediate latent code.
-        num_mapping_layers: layers of the mapping network.
-        mapping_lr_multiplier: relative learning rate of these layers.
-        label_features: width of the linear embedding of the label; None for `w_dim`.
-        mapping_features: width of the mapping layers but the last; None for `w_dim`.
-        w_avg_decay: share of the running mean of w that one batch leaves.
-        channel_base: a block of nominal side r has channel_base // r channels, at most `channel_max`.
-        channel_max: upper bound of the widths.
-        input_type: what the first block starts from, `coordinates` or a trained `const`.
-        input_resolution: side of the lattice of the first block, a power of two; blocks of smaller nominal side run
-            on it too.
-        upsampling: between the blocks: `nearest`, `bilinear` (corners aligned), or `fir` (inside the convolution).
-        kernel_size: of the convolutions, 1 or 3.
-        coordinate_blocks: which blocks behind the first take coordinates in.
-        coordinates: one entry a resolution at which coordinates enter.
-        factor_activation: of factorised multiplicative modulation; None for weight demodulation as in StyleGAN2.
-        rank: of the factors.
-        instance_norm: divide the inputs of all but the first layer of a block by their standard deviation.
-        num_extra_layers: (resolution of the lattice, number of further layers of each block on it).
-        use_noise: add noise to the features.
-        conv_clamp: bound of the activations, None for none.
-        first_dense_lattice: for the viewport rule `paper`, the first lattice that gets denser; one that matches no
-            lattice means all.
-        precision: of the layers; mapping, modulation, coordinates, statistics and colours stay float32.
-        remat: compute each block again in the backward pass instead of keeping its activations.
-    """
-
-    resolution: int = 256
-    channels: int = 3
-    z_dim: int = 512
-    c_dim: int = 0
-    w_dim: int = 512
-    num_mapping_layers: int = 2
-    mapping_lr_multiplier: float = 0.01
-    label_features: int | None = None
-    mapping_features: int | None = None
-    w_avg_decay: float = 0.995
-    channel_base: int = 32768
-    channel_max: int = 512
-    input_type: InputType = "coordinates"
-    input_resolution: int = 32
-    upsampling: Upsampling = "nearest"
-    kernel_size: int = 1
-    coordinate_blocks: CoordinateBlocks = "upsampling"
-    coordinates: tuple[CoordinateSettings, ...] = ()
-    factor_activation: FactorActivation | None = "demod"
-    rank: int = 10
-    instance_norm: bool = False
-    num_extra_layers: tuple[tuple[int, int], ...] = ()
-    use_noise: bool = False
-    conv_clamp: float | None = None
-    first_dense_lattice: int = 1
-    precision: Precision = "float32"
-    remat: bool = False
+    z_dim: int = setting(512, "size of the latent code", ONE_OR_MORE)
+    w_dim: int = setting(512, "size of the intermediate latent code", ONE_OR_MORE)
+    num_mapping_layers: int = setting(2, "layers of the mapping network", ONE_OR_MORE)
+    mapping_lr_multiplier: float = setting(0.01, "relative learning rate of the mapping layers", ABOVE_ZERO)
+    label_features: int | None = setting(None, "width of the linear embedding of a label; None: w_dim")
+    mapping_features: int | None = setting(None, "width of the mapping layers but the last; None: w_dim")
+    w_avg_decay: float = setting(0.995, "share of the running mean of w that remains after a batch", ZERO_OR_MORE)
+    channel_base: int = setting(
+        32768, "the block of nominal side r has channel_base / r channels, at most channel_max", ONE_OR_MORE
+    )
+    channel_max: int = setting(512, "upper bound of the widths", ONE_OR_MORE)
+    input_type: InputType = setting("coordinates", "input of the first block: coordinates or a trained constant")
+    input_resolution: int = setting(
+        32,
+        "side of the grid of the first block, a power of two; blocks of smaller nominal side use it too",
+    )
+    upsampling: Upsampling = setting(
+        "nearest", "between the blocks: nearest, bilinear (corners aligned), or fir (inside the convolution)"
+    )
+    kernel_size: int = setting(1, "of the convolutions: 1 or 3")
+    coordinate_blocks: CoordinateBlocks = setting(
+        "upsampling",
+        "blocks after the first with coordinates as an input: none, those that upsample, or every one",
+    )
+    coordinates: tuple[CoordinateSettings, ...] = setting(
+        (), "one entry per resolution at which coordinates are an input"
+    )
+    factor_activation: FactorActivation | None = setting(
+        "demod", "of factorised multiplicative modulation; None: weight demodulation as in StyleGAN2"
+    )
+    rank: int = setting(10, "rank of the factors", ONE_OR_MORE)
+    instance_norm: bool = setting(
+        False, "divide the inputs of all but the first layer of a block by their standard deviation"
+    )
+    num_extra_layers: tuple[tuple[int, int], ...] = setting(
+        (), "(resolution of the grid, number of further layers of each block on it)"
+    )
+    use_noise: bool = setting(False, "add noise to the features")
+    conv_clamp: float | None = setting(None, "bound of the activations; None: none", ABOVE_ZERO)
+    first_dense_lattice: int = setting(
+        1,
+        "with the viewport rule `paper`, super-resolution evaluates denser grids from this one on, counting the "
+        "distinct grids; a number beyond them means all",
+        ZERO_OR_MORE,
+    )
 
     def __post_init__(self) -> None:
-        for name, choices in (
-            ("input_type", InputType),
-            ("upsampling", Upsampling),
-            ("coordinate_blocks", CoordinateBlocks),
-        ):
-            _check_choice(name, getattr(self, name), choices)
+        _check_choice("input_type", self.input_type, InputType)
+        _check_choice("upsampling", self.upsampling, Upsampling)
+        _check_choice("coordinate_blocks", self.coordinate_blocks, CoordinateBlocks)
         if self.factor_activation is not None:
             _check_choice("factor_activation", self.factor_activation, FactorActivation)
-        for name in ("resolution", "input_resolution"):
-            side = getattr(self, name)
-            if side < FIRST_SIDE or side & (side - 1):
-                raise ValueError(f"{name} is {side}, expected a power of two from {FIRST_SIDE} on")
-        if self.input_resolution > self.resolution:
-            raise ValueError(f"input_resolution is {self.input_resolution}, expected at most {self.resolution}")
-        if self.kernel_size not in (1, 3):
-            raise ValueError(f"kernel_size is {self.kernel_size}, expected 1 or 3")
-        self._check_pairs()
 
-    def _check_pairs(self) -> None:
-        if self.kernel_size == 3 and self.factor_activation is not None:
-            raise ValueError("kernel_size is 3 with factorised modulation, expected 1")
-        if self.input_type == "coordinates":
-            self.coordinates_at(self.input_resolution)
-        for block in self.blocks():
-            if block.upsamples and block.coordinates is not None and self.upsampling == "fir":
-                raise ValueError("upsampling is 'fir' where coordinates join the features, expected another one")
+    def features_at(self, side: int) -> int:
+        """Width of the block of a nominal side."""
+        return min(self.channel_base // side, self.channel_max)
 
     def coordinates_at(self, resolution: int) -> CoordinateSettings:
         """The coordinate settings at one resolution.
@@ -207,64 +132,6 @@ class ReleaseSettings:
                 return entry
         present = ", ".join(str(entry.resolution) for entry in self.coordinates) or "none"
         raise ValueError(f"coordinates have no entry for the resolution {resolution}, they have {present}")
-
-    def features_at(self, side: int) -> int:
-        """Width of the block of a nominal side."""
-        return min(self.channel_base // side, self.channel_max)
-
-    def blocks(self) -> tuple[BlockPlan, ...]:
-        """The blocks, coarse to fine."""
-        plans: list[BlockPlan] = []
-        side, first_ws, lattice = FIRST_SIDE, 0, 0
-        extra = dict(self.num_extra_layers)
-        while side <= self.resolution:
-            first, upsamples = side == FIRST_SIDE, side > self.input_resolution
-            takes = not first and (self.coordinate_blocks == "every" or (self._on_upsampling and upsamples))
-            resolution = max(side, self.input_resolution)
-            lattice += upsamples
-            num_layers = (1 if first else 2) + extra.get(resolution, 0)
-            plan = BlockPlan(
-                side=side,
-                resolution=resolution,
-                lattice=lattice,
-                in_features=0 if first else self.features_at(side // 2),
-                out_features=self.features_at(side),
-                upsamples=upsamples,
-                coordinates=self.coordinates_at(resolution) if takes else None,
-                num_layers=num_layers,
-                first_ws=first_ws,
-            )
-            plans.append(plan)
-            first_ws += num_layers
-            side *= 2
-        return tuple(plans)
-
-    @property
-    def _on_upsampling(self) -> bool:
-        return self.coordinate_blocks == "upsampling"
-
-    @property
-    def num_ws(self) -> int:
-        """Number of intermediate latent codes: one a layer, and one for the last ToRGB."""
-        last = self.blocks()[-1]
-        return last.first_ws + last.num_layers + 1
-
-    @property
-    def native_sizes(self) -> list[tuple[int, int]]:
-        """(height, width) of the distinct lattices, coarse to fine."""
-        sides = sorted({block.resolution for block in self.blocks()})
-        return [(side, side) for side in sides]
-
-    @property
-    def native_viewport(self) -> Viewport:
-        """The trained picture."""
-        return Viewport(self.resolution, self.resolution)
-
-    @property
-    def is_continuous(self) -> bool:
-        """Whether a pixel depends on its own position alone, so that other viewports make sense."""
-        pointwise = self.kernel_size == 1 and not self.instance_norm
-        return pointwise and (self.upsampling == "nearest" or len(self.native_sizes) == 1)
 
 
 def _check_choice(name: str, value: object, choices: object) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from configs import digits
-from inr_gan_jax.config.parse import Config
+from inr_gan_jax.config.parse import parse_config
 from inr_gan_jax.data.read.dataset import Dataset
 from inr_gan_jax.data.read.pipeline import BatchIterator, make_iterator
 
@@ -15,7 +15,7 @@ from inr_gan_jax.data.read.pipeline import BatchIterator, make_iterator
 def make_data(rows: Sequence[int] | None = None) -> BatchIterator:
     """Batches of 8 of 13 pictures that carry their number as label."""
     elements = [{"image": np.full((8, 8, 1), number, np.uint8), "label": number} for number in range(13)]
-    config = Config.from_config_dict(digits.get_config()).data
+    config = parse_config(digits.get_config()).data
     return make_iterator(Dataset("numbered", elements, 13), config, 8, 0, rows)
 
 

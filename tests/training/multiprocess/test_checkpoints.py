@@ -20,10 +20,10 @@ pytestmark = pytest.mark.slow
 PROGRAM = """
 import jax
 from inr_gan_jax.checkpoint.manager import Checkpointer
-from inr_gan_jax.data.read.prefetch import device_prefetch, rows_of_process
+from inr_gan_jax.data.read.prefetch import DevicePrefetch, rows_of_process
 from tests.training.multiprocess.adding import add, fresh, make_data, shardings
 rows, whole = shardings()
-iterator = device_prefetch(make_data(rows_of_process(rows, 8)), rows)
+iterator = DevicePrefetch(make_data(rows_of_process(rows, 8)), rows)
 checkpoints = Checkpointer(FOLDER, 2, processes=group)
 state, step = checkpoints.restore(fresh(), iterator) or (fresh(), 0)
 print("from", step, flush=True)

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from inr_gan_jax.checkpoint.manager import latest_step
-from inr_gan_jax.config.parse import Config
+from inr_gan_jax.config.parse import parse_config
 from inr_gan_jax.distributed.watch import LOST_BEATS
 from inr_gan_jax.training import loop
 from inr_gan_jax.training.metric_writers import read_metrics
@@ -94,7 +94,7 @@ def on_eight_devices(workdir: Path, data_root: Path, like: Path, **schedule: flo
     values = json.loads((like / CONFIG_FILE).read_text())
     values["training"].update(schedule)
     values["data"]["data_dir"] = str(data_root)
-    return loop.train(Config.from_dict(values), workdir)
+    return loop.train(parse_config(values), workdir)
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""How far long work has come: a bar in a terminal, plain lines elsewhere, both with the time left."""
+"""Progress of long work: a bar in a terminal, plain lines elsewhere, both with the time left."""
 
 import sys
 import time
@@ -9,12 +9,12 @@ _SECONDS_BETWEEN_LINES = 20.0
 
 
 class Progress:
-    """Counts images, or whatever the work is made of.
+    """Counts images, or other units of work; a context manager.
 
     Args:
         label: of the work.
-        total: images in all.
-        done: how many an earlier program has done.
+        total: units in all.
+        done: units that were done before.
         unit: what is counted.
     """
 
@@ -32,8 +32,8 @@ class Progress:
     def __exit__(self, *error: object) -> None:
         self._bar.close()
 
-    def add(self, count: int) -> None:
-        """Tells that `count` more images are done."""
+    def add(self, count: int = 1) -> None:
+        """Counts further units."""
         self._done += count
         self._bar.update(count)
         now = time.perf_counter()
@@ -41,5 +41,5 @@ class Progress:
             return
         self._last_line = now
         speed = (self._done - self._first) / (now - self._started)
-        left = tqdm.format_interval((self._total - self._done) / speed)
-        print(f"{self._label}: {self._done} of {self._total}, {speed:.1f} {self._unit}/s, {left} left", flush=True)
+        left = tqdm.format_interval((self._total - self._done) / max(speed, 1e-9))
+        print(f"{self._label}: {self._done:,} of {self._total:,}, {speed:.1f} {self._unit}/s, {left} left", flush=True)
