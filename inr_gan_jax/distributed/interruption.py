@@ -134,11 +134,11 @@ class StopRequest:
     def _end_without_progress(self, has_progress: bool) -> None:
         """Ends the program at once where nothing would be lost: the first step is compiled for minutes."""
         if has_progress:
-            if self._processes.is_first:
+            if self._processes.is_primary:
                 text = f"{self.reason}: saving after this step; a second signal ends the run at once, unsaved"
                 print(text, file=sys.stderr, flush=True)
             return
-        if self._processes.is_first:
+        if self._processes.is_primary:
             print(f"stopped by {self.reason} before the first step; nothing is lost", flush=True)
             if self._watch:
                 # The others read here that all agree.

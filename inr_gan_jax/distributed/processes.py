@@ -82,7 +82,7 @@ class Processes:
         self.watch = Watch(board, index, count) if board is not None and count > 1 else None
 
     @property
-    def is_first(self) -> bool:
+    def is_primary(self) -> bool:
         """Whether this process writes what is written once."""
         return self.index == 0
 
@@ -99,7 +99,7 @@ class Processes:
         else:
             self.watch.leave(f"{type(error).__name__}: {text}"[:_LONGEST_REASON], EXIT_LOST)
 
-    def from_first(self, what: str, work: Callable[[], _T], seconds: float | None = MEETING_SECONDS) -> _T:
+    def broadcast_from_primary(self, what: str, work: Callable[[], _T], seconds: float | None = MEETING_SECONDS) -> _T:
         """Does something in process 0 alone and returns its result in all of them.
 
         Args:
@@ -114,11 +114,11 @@ class Processes:
         if self.count == 1:
             return work()
         key = self._next_key()
-        if self.is_first:
+        if self.is_primary:
             return self._tell(key, work)
         return self._hear(f"{key}/0", 0, what, seconds)
 
-    def on_all(self, what: str, work: Callable[[], _T], seconds: float | None = MEETING_SECONDS) -> list[_T]:
+    def gather_from_all(self, what: str, work: Callable[[], _T], seconds: float | None = MEETING_SECONDS) -> list[_T]:
         """Does something in all processes and returns all results, in their order, once all are done.
 
         Args:
@@ -145,7 +145,7 @@ class Processes:
         Raises:
             UserError: in all processes, if one differs; it names the first name whose values differ.
         """
-        first, *others = self.on_all("say what it was started with", lambda: dict(values))
+        first, *others = self.gather_from_all("say what it was started with", lambda: dict(values))
         for index, other in enumerate(others, 1):
             for name in sorted({*first, *other}):
                 ours, theirs = (each.get(name, "not there") for each in (first, other))

@@ -14,7 +14,7 @@ from inr_gan_jax.config.parse import Config
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.planning.chips import GIB, Chip, chip_of
 from inr_gan_jax.planning.dry_run import abstract_step
-from inr_gan_jax.training.phase_inputs import draw_inputs
+from inr_gan_jax.training.phase_inputs import sample_phase_inputs
 from inr_gan_jax.training.phase_losses import Phase
 from inr_gan_jax.training.sharding import Shardings, shardings_of
 
@@ -137,7 +137,7 @@ def flops_of_phases(config: Config) -> dict[Phase, float]:
     for phase in step.intervals():
 
         def run(state: Any, images: Any, phase: Phase = phase) -> Any:
-            inputs = draw_inputs(whole, step.generator, step.losses.augmentation, images, jax.random.key(0))
+            inputs = sample_phase_inputs(whole, step.generator, step.losses.augmentation, images, jax.random.key(0))
             return step.run_phase(phase, state, inputs)
 
         analysis = jax.jit(run).trace(state, images).lower(lowering_platforms=("tpu",)).cost_analysis()
@@ -162,8 +162,8 @@ def compile_step(config: Config, devices: Sequence[Any]) -> CompiledPlan:
     state, batch, step, _ = abstract_step(config)
     step = dataclasses.replace(step, shardings=shardings)
     arguments = (
-        jax.tree.map(_placed, state, shardings.of_state(state)),
-        {name: _placed(leaf, shardings.batch) for name, leaf in batch.items()},
+        jax.tree.map(_with_sharding, state, shardings.of_state(state)),
+        {name: _with_sharding(leaf, shardings.batch) for name, leaf in batch.items()},
     )
     try:
         compiled = jax.jit(step.__call__, donate_argnums=0).lower(*arguments).compile()
@@ -172,7 +172,7 @@ def compile_step(config: Config, devices: Sequence[Any]) -> CompiledPlan:
     return _read(compiled, state, shardings)
 
 
-def _placed(leaf: Any, sharding: Any) -> jax.ShapeDtypeStruct:
+def _with_sharding(leaf: Any, sharding: Any) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
 
 

@@ -17,7 +17,7 @@ from inr_gan_jax.models.build import build_discriminator, build_generator
 from inr_gan_jax.training.evaluation import check_metric
 from inr_gan_jax.training.optimizers import build_optimizers
 from inr_gan_jax.training.perceptual import load_perceptual, vgg16_distance
-from inr_gan_jax.training.phase_inputs import draw_inputs
+from inr_gan_jax.training.phase_inputs import sample_phase_inputs
 from inr_gan_jax.training.run_folder import check_data, check_run_folder
 from inr_gan_jax.training.state import TrainState, init_state
 from inr_gan_jax.training.steps import TrainStep
@@ -103,7 +103,7 @@ def _parameter_table(name: str, params: Params) -> str:
 def memory_rows(state: TrainState, batch: Any, step: TrainStep, features: Any) -> dict[str, int]:
     """Bytes of a step by their use, on one device that takes the whole batch, before operations are fused."""
     images = jax.eval_shape(step.prepare, batch)
-    draw = functools.partial(draw_inputs, step.config, step.generator, step.losses.augmentation)
+    draw = functools.partial(sample_phase_inputs, step.config, step.generator, step.losses.augmentation)
     part = step.config.training.batch_size // step.config.training.num_microbatches
     inputs = jax.eval_shape(lambda images: draw(images, jax.random.key(0)).first(part), images)
 

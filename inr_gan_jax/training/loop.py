@@ -28,8 +28,8 @@ from inr_gan_jax.distributed.processes import Processes
 from inr_gan_jax.errors import MachineError, UserError
 from inr_gan_jax.models.build import build_discriminator, build_generator
 from inr_gan_jax.training.closing_words import closing_words
+from inr_gan_jax.training.collapse_monitor import Alarm, CollapseMonitor, CollapseRecord
 from inr_gan_jax.training.evaluation import Evaluation, check_metric, check_weights_named
-from inr_gan_jax.training.guard import Alarm, Guard, GuardRecord
 from inr_gan_jax.training.hooks import Sampler, Schedule, all_finite, local_copy, write_sample_grid
 from inr_gan_jax.training.metric_writers import make_writer, read_metrics
 from inr_gan_jax.training.optimizers import build_optimizers
@@ -115,7 +115,7 @@ def train(
                 run.close()
             if not run.was_stopped:
                 _say_result(parts, run.state)
-                if processes.is_first:
+                if processes.is_primary:
                     kimg = int(run.state.step) * config.training.batch_size / 1000
                     print(closing_words(workdir, config, kimg), flush=True)
         except OSError as error:
@@ -144,21 +144,23 @@ class _Run:
         self._waits_each_step = jax.default_backend() == "cpu" and parts.shardings.num_devices > 1
         self._is_due = Schedule(self._config)
         self._first_position = parts.iterator.get_state()
-        self._record = GuardRecord(parts.workdir)
+        self._record = CollapseRecord(parts.workdir)
         self.state, self._step = self._start()
-        self._processes.from_first("note the data set", lambda: note_data(parts.workdir, parts.dataset.identity))
+        self._processes.broadcast_from_primary(
+            "note the data set", lambda: note_data(parts.workdir, parts.dataset.identity)
+        )
         self._saved_step = self._step
-        self._writer = make_writer(parts.workdir, self._step, is_first=self._processes.is_first)
-        self._progress = Progress(self._config, self._step, is_first=self._processes.is_first)
+        self._writer = make_writer(parts.workdir, self._step, is_primary=self._processes.is_primary)
+        self._progress = Progress(self._config, self._step, is_primary=self._processes.is_primary)
         self._unfinished_ticks = UnfinishedTicks(parts.workdir)
         self._scalars = ScalarLog(parts.train_step.intervals(), self._unfinished_ticks.read(self._step))
-        self._guard = Guard(self._config, self._best_metric(), self._step)
+        self._monitor = CollapseMonitor(self._config, self._best_metric(), self._step)
         self._progress.say(_opening_line(parts, self._step))
 
     def go_on(self) -> None:
         """Trains until the end or until the run is asked to stop."""
         total = self._config.training.total_steps
-        if self._processes.from_first("read the numbers of the run", self._evaluation_is_missing):
+        if self._processes.broadcast_from_primary("read the numbers of the run", self._evaluation_is_missing):
             self._after_step(only_evaluate=True)
         while self._step < total and self._parts.stop.may_begin():
             self._do_step()
@@ -183,7 +185,9 @@ class _Run:
         fresh = self._fresh_state()
         state, step = self._parts.checkpoints.restore(fresh, self._parts.iterator, at_most) or (fresh, 0)
         # What the record says counts: a run may have been killed between going back and its next checkpoint.
-        recorded = self._processes.from_first("read the record of the guard", lambda: len(self._record.rollbacks()))
+        recorded = self._processes.broadcast_from_primary(
+            "read the record of the guard", lambda: len(self._record.rollbacks())
+        )
         return self._with_rollbacks(state, recorded), step
 
     def _fresh_state(self) -> TrainState:
@@ -217,7 +221,7 @@ class _Run:
         cost, is_best = None, False
         if parts.has_metric and self._is_due("evaluate", step):
             variables = local_copy(self.state.ema_variables, parts.shardings.replicated)
-            found = self._processes.from_first("evaluate", lambda: self._evaluate(variables), seconds=None)
+            found = self._processes.broadcast_from_primary("evaluate", lambda: self._evaluate(variables), seconds=None)
             if found["is_interrupted"]:
                 self.was_stopped = True
                 return
@@ -235,14 +239,14 @@ class _Run:
         self._progress.update(step, means)
 
         def look() -> dict[str, Any] | None:
-            alarm = self._guard.look_at_tick(step, means)
+            alarm = self._monitor.look_at_tick(step, means)
             return self._decide(alarm) if alarm else None
 
-        return self._act(self._processes.from_first("look at the numbers", look))
+        return self._act(self._processes.broadcast_from_primary("look at the numbers", look))
 
     def _draw_samples(self) -> None:
         variables = local_copy(self.state.ema_variables, self._parts.shardings.replicated)
-        if self._processes.is_first:
+        if self._processes.is_primary:
             with contextlib.suppress(FloatingPointError, RunInterruptedError):
                 write_sample_grid(
                     variables, self._step, self._parts.sampler, self._config, self._parts.workdir, self._writer
@@ -267,9 +271,9 @@ class _Run:
             cost = self._cost(values[evaluation.name])
             self._writer.write_scalars(step, {"kimg": self._kimg(step), **values, **evaluation.floor_scalars})
             self._progress.update(step, values)
-        alarm = self._guard.look_at_metric(step, cost)
+        alarm = self._monitor.look_at_metric(step, cost)
         action = self._decide(alarm) if alarm else None
-        return {"is_interrupted": False, "cost": cost, "is_best": self._guard.is_best(cost), "action": action}
+        return {"is_interrupted": False, "cost": cost, "is_best": self._monitor.is_best(cost), "action": action}
 
     def _save(self, metric: float | None = None) -> None:
         """Saves unless it has been done; a checkpoint that cannot be written does not end the run."""
@@ -280,11 +284,11 @@ class _Run:
         if broken:
             # A checkpoint of such numbers would replace good ones.
             alarm = Alarm(f"{broken} stopped being finite before {self._kimg(step):.1f} kimg", True, self._saved_step)
-            self._act(self._processes.from_first("decide what to do", lambda: self._decide(alarm)))
+            self._act(self._processes.broadcast_from_primary("decide what to do", lambda: self._decide(alarm)))
             return
         # Numbers first: a resumed run takes from the file what its checkpoint has seen.
         self._writer.flush()
-        if self._processes.is_first:
+        if self._processes.is_primary:
             self._unfinished_ticks.write(step, self._scalars.kept())
         try:
             self._parts.checkpoints.save(step, self.state, self._parts.iterator, metric)
@@ -342,9 +346,9 @@ class _Run:
         self._parts.checkpoints.delete_after(self._step)
         self._saved_step = self._step
         self._writer.close()
-        self._writer = make_writer(self._parts.workdir, self._step, is_first=self._processes.is_first)
+        self._writer = make_writer(self._parts.workdir, self._step, is_primary=self._processes.is_primary)
         self._scalars.means()
-        self._guard = Guard(self._config, self._best_metric(), self._step)
+        self._monitor = CollapseMonitor(self._config, self._best_metric(), self._step)
         self._progress.start_at(self._step)
         self._progress.say(
             f"guard: {reason}; going back to {self._kimg(self._step):.1f} kimg with other random numbers"
@@ -375,7 +379,7 @@ def _open_parts(
 ) -> _Parts:
     """Checks everything that can be wrong, then makes the run folder, which is left when the stack ends."""
     processes.check_equal({"--workdir": str(workdir), **config.overrides(without=FOLDERS_OF_A_HOST)})
-    processes.from_first("look at the run folder", lambda: check_run_folder(workdir, config))
+    processes.broadcast_from_primary("look at the run folder", lambda: check_run_folder(workdir, config))
     check_metric(config.evaluation)
     check_weights_named(config.evaluation)
     features, distance = load_perceptual(config.loss)
@@ -385,7 +389,7 @@ def _open_parts(
     if len(shardings.mesh.local_devices) < jax.local_device_count() and processes.count > 1:
         raise UserError(f"config.num_devices is {config.num_devices}, expected 0 (all) with several processes")
     dataset = _open_dataset(config, processes)
-    processes.from_first("compare data sets", lambda: check_data(workdir, dataset.identity, dataset.name))
+    processes.broadcast_from_primary("compare data sets", lambda: check_data(workdir, dataset.identity, dataset.name))
     batch_size = config.training.batch_size
     rows = rows_of_process(shardings.batch, batch_size)
     iterator = device_prefetch(make_iterator(dataset, config.data, batch_size, config.seed, rows), shardings.batch)
@@ -405,7 +409,7 @@ def _open_parts(
         stack.enter_context(occupied(workdir))
         record_start(workdir)
 
-    processes.from_first("make the run folder", prepare, seconds=None)
+    processes.broadcast_from_primary("make the run folder", prepare, seconds=None)
     settings = config.training
     checkpoints = Checkpointer(
         workdir / CHECKPOINTS,
@@ -439,7 +443,7 @@ def _open_evaluation(config: Config, dataset: Dataset, sampler: Sampler, process
         opened.append(Evaluation(config, dataset, sampler))
 
     if config.evaluation.metric != "none":
-        processes.from_first("prepare the evaluation", open_it, seconds=None)
+        processes.broadcast_from_primary("prepare the evaluation", open_it, seconds=None)
     return opened[0] if opened else None
 
 
@@ -452,8 +456,8 @@ def _open_dataset(config: Config, processes: Processes) -> Dataset:
             opened.append(open_dataset(config.data))
         return len(opened[0])
 
-    count = processes.from_first("open the data set", work)
-    counts = processes.on_all("open the data set", work)
+    count = processes.broadcast_from_primary("open the data set", work)
+    counts = processes.gather_from_all("open the data set", work)
     if set(counts) != {count}:
         raise UserError(f"data set {config.data.name} has {counts} images in the processes, expected equal numbers")
     return opened[0]
@@ -475,7 +479,7 @@ def _say_result(parts: _Parts, state: TrainState) -> None:
         print(f"{parts.config.name}, seed {parts.config.seed}, at {kimg:.1f} kimg: {evaluation.describe(value)}")
         write_training_plot(parts.workdir, evaluation.name, evaluation.floors)
 
-    parts.processes.from_first("evaluate", say, seconds=None)
+    parts.processes.broadcast_from_primary("evaluate", say, seconds=None)
 
 
 def _opening_line(parts: _Parts, first_step: int) -> str:

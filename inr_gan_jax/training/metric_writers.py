@@ -122,9 +122,9 @@ def read_metrics(directory: epath.PathLike) -> list[dict[str, Any]]:
     return lines
 
 
-def make_writer(directory: epath.Path, first_step: int, is_first: bool = True) -> MetricWriter:
+def make_writer(directory: epath.Path, first_step: int, is_primary: bool = True) -> MetricWriter:
     """The writers of a run: TensorBoard and JSON lines; none in a process that is not the first."""
-    if not is_first:
+    if not is_primary:
         return metric_writers.MultiWriter([])
     writers: list[MetricWriter] = [JsonLinesWriter(directory, first_step)]
     if is_remote(directory):

@@ -62,7 +62,7 @@ def generator_groups(params: Params) -> dict[str, Any]:
     return groups
 
 
-def cleaned(gradients: Params) -> tuple[Params, Array]:
+def sanitize_gradients(gradients: Params) -> tuple[Params, Array]:
     """Makes gradients finite, 0 for what is no number and a large one for infinity, and counts what was not.
 
     Source: the training loop of arXiv 2006.06676.

@@ -12,7 +12,7 @@ from inr_gan_jax.models.generator import Generator
 from inr_gan_jax.training.augmentation import Augmentation
 
 
-class Codes(struct.PyTreeNode):
+class LatentBatch(struct.PyTreeNode):
     """What a batch of generated images is drawn from.
 
     Attributes:
@@ -34,14 +34,14 @@ class PhaseInputs(struct.PyTreeNode):
     Attributes:
         real: [batch, height, width, channels], in [-1, 1].
         labels: [batch, c_dim], one-hot; None for an unconditional run.
-        codes: of the generated images.
+        latents: of the generated images.
         real_augment, fake_augment: random numbers of the augmentation of real and of generated images; None for none.
         direction: [batch, height, width, channels], standard normal; of the path lengths.
     """
 
     real: Array
     labels: Array | None
-    codes: Codes
+    latents: LatentBatch
     real_augment: Any
     fake_augment: Any
     direction: Array
@@ -51,7 +51,7 @@ class PhaseInputs(struct.PyTreeNode):
         return jax.tree.map(lambda array: array[:count], self)
 
 
-def draw_inputs(
+def sample_phase_inputs(
     config: Config,
     generator: Generator,
     augmentation: Augmentation,
@@ -78,7 +78,9 @@ def draw_inputs(
     return PhaseInputs(
         real=real,
         labels=labels,
-        codes=Codes(z, mixing_z, num_first, jax.random.split(noise_key, size) if generator.uses_noise else None),
+        latents=LatentBatch(
+            z, mixing_z, num_first, jax.random.split(noise_key, size) if generator.uses_noise else None
+        ),
         real_augment=augmentation.draw(real_key, (size, height, width, channels)),
         fake_augment=augmentation.draw(fake_key, (size, height, width, channels)),
         direction=jax.random.normal(direction_key, real.shape, real.dtype),

@@ -63,7 +63,7 @@ class PhaseLosses:
         group = min(self.config.discriminator.mbstd_group_size or batch, batch)
 
         def of_part(part: PhaseInputs) -> Gradients:
-            return jax.grad(loss, has_aux=True)(params, state, self.placed(part), features)
+            return jax.grad(loss, has_aux=True)(params, state, self.constrain_inputs(part), features)
 
         return mean_over_parts(of_part, inputs, self.config.training.num_microbatches, group)
 
@@ -138,14 +138,17 @@ class PhaseLosses:
 
         def lengths(params: Params, part: PhaseInputs) -> tuple[Array, Array]:
             variables = {"params": params, "constants": state.constants}
-            ws, w = self.codes_of(variables, part)
+            ws, w = self.map_latents(variables, part)
             return losses.path_lengths(lambda codes: self._draw(variables, codes, part), ws, part.direction), w
 
         batch_mean = None
         if rounds > 1:
             # The penalty of one image depends on the lengths of all.
             batch_mean = mean_over_parts(
-                lambda part: jnp.mean(lengths(state.generator_params, self.placed(part))[0]), inputs, rounds, 1
+                lambda part: jnp.mean(lengths(state.generator_params, self.constrain_inputs(part))[0]),
+                inputs,
+                rounds,
+                1,
             )
 
         def loss(params: Params, part: PhaseInputs) -> tuple[Array, tuple[Scalars, Array]]:
@@ -155,35 +158,35 @@ class PhaseLosses:
             return settings.pl_interval * settings.pl_weight * penalty, (scalars, w)
 
         def of_part(part: PhaseInputs) -> Gradients:
-            return jax.grad(loss, has_aux=True)(state.generator_params, self.placed(part))
+            return jax.grad(loss, has_aux=True)(state.generator_params, self.constrain_inputs(part))
 
         return mean_over_parts(of_part, inputs, rounds, 1)
 
-    def placed(self, inputs: PhaseInputs) -> PhaseInputs:
+    def constrain_inputs(self, inputs: PhaseInputs) -> PhaseInputs:
         """Lays the batch over the devices."""
         if self.shardings is None:
             return inputs
-        real, direction = map(self.shardings.placed_images, (inputs.real, inputs.direction))
+        real, direction = map(self.shardings.constrain_images, (inputs.real, inputs.direction))
         return jax.lax.with_sharding_constraint(inputs, self.shardings.batch).replace(real=real, direction=direction)
 
     def _generate(self, variables: Variables, inputs: PhaseInputs) -> tuple[Array, Array]:
         """Fresh images [batch, height, width, channels] and the mean [w_dim] of their w."""
-        ws, w = self.codes_of(variables, inputs)
+        ws, w = self.map_latents(variables, inputs)
         return self._draw(variables, ws, inputs), w
 
     def _draw(self, variables: Variables, ws: Array, inputs: PhaseInputs) -> Array:
-        images = self.generator.batch_synthesis(variables, ws, inputs.codes.noise_keys)
-        return self.shardings.placed_images(images) if self.shardings else images
+        images = self.generator.batch_synthesis(variables, ws, inputs.latents.noise_keys)
+        return self.shardings.constrain_images(images) if self.shardings else images
 
-    def codes_of(self, variables: Variables, inputs: PhaseInputs) -> tuple[Array, Array]:
+    def map_latents(self, variables: Variables, inputs: PhaseInputs) -> tuple[Array, Array]:
         """Ws [batch, num_ws, w_dim], with styles mixed, and the mean [w_dim] of w before mixing."""
-        codes = inputs.codes
+        codes = inputs.latents
         ws = self.generator.batch_mapping(variables, codes.z, inputs.labels)
         w = jnp.mean(ws[:, 0], axis=0)
         if codes.mixing_z is not None and codes.num_first is not None:
             others = self.generator.batch_mapping(variables, codes.mixing_z, inputs.labels)
-            is_first = jnp.arange(ws.shape[1])[None, :] < codes.num_first[:, None]
-            ws = jnp.where(is_first[..., None], ws, others)
+            takes_first = jnp.arange(ws.shape[1])[None, :] < codes.num_first[:, None]
+            ws = jnp.where(takes_first[..., None], ws, others)
         return ws, w
 
     def _score(self, params: Params, state: TrainState, images: Array, inputs: PhaseInputs, draws: Any) -> Array:

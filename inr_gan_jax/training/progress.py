@@ -62,13 +62,13 @@ class Progress:
     Args:
         config: of the run.
         first_step: where the run goes on from.
-        is_first: whether this is the process that speaks for all of them.
+        is_primary: whether this is the process that speaks for all of them.
     """
 
-    def __init__(self, config: Config, first_step: int, is_first: bool = True) -> None:
-        self._is_first = is_first
+    def __init__(self, config: Config, first_step: int, is_primary: bool = True) -> None:
+        self._is_primary = is_primary
         self._batch, self._total = config.training.batch_size, config.training.total_steps
-        self._is_terminal = sys.stderr.isatty() and is_first
+        self._is_terminal = sys.stderr.isatty() and is_primary
         self._bar = tqdm(
             total=self._total * self._batch,
             initial=first_step * self._batch,
@@ -103,7 +103,7 @@ class Progress:
             self._bar.set_postfix_str(f"{notes}, {memory()}", refresh=False)
             self._bar.update(step * self._batch - self._bar.n)
             return
-        if not self._is_first:
+        if not self._is_primary:
             return
         now = time.perf_counter()
         if now - self._last_line < _SECONDS_BETWEEN_LINES and step < self._total:
@@ -125,7 +125,7 @@ class Progress:
 
     def say(self, text: str) -> None:
         """Prints a line without breaking the bar."""
-        if not self._is_first:
+        if not self._is_primary:
             return
         tqdm.write(text) if self._is_terminal else print(text, flush=True)
 

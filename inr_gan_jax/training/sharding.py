@@ -61,13 +61,13 @@ class Shardings:
         split_generator, split_discriminator = jax.tree.map(self._split, optimizers)
         return placed.replace(generator_opt=split_generator, discriminator_opt=split_discriminator)
 
-    def placed_state(self, state: TrainState) -> TrainState:
+    def constrain_state(self, state: TrainState) -> TrainState:
         """The same state, told to lie as `of_state` says; for use within a program."""
         if not self.splits_optimizer:
             return state
         return jax.lax.with_sharding_constraint(state, self.of_state(state))
 
-    def placed_images(self, images: Array) -> Array:
+    def constrain_images(self, images: Array) -> Array:
         """The same images, told to lie as `images` says; for use within a program."""
         return jax.lax.with_sharding_constraint(images, self.images)
 

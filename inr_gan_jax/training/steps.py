@@ -23,8 +23,8 @@ from inr_gan_jax.config.parse import Config
 from inr_gan_jax.models.discriminator import Discriminator
 from inr_gan_jax.models.generator import Generator
 from inr_gan_jax.models.mapping import updated_w_avg
-from inr_gan_jax.training.optimizers import Optimizers, cleaned
-from inr_gan_jax.training.phase_inputs import PhaseInputs, draw_inputs
+from inr_gan_jax.training.optimizers import Optimizers, sanitize_gradients
+from inr_gan_jax.training.phase_inputs import PhaseInputs, sample_phase_inputs
 from inr_gan_jax.training.phase_losses import PHASES, Phase, PhaseLosses, Scalars
 from inr_gan_jax.training.sharding import Shardings
 from inr_gan_jax.training.state import TrainState
@@ -92,15 +92,17 @@ class TrainStep:
 
             def run(state: TrainState, phase: Phase = phase, codes: Array | None = codes) -> Any:
                 phase_key = jax.random.fold_in(key, PHASES.index(phase))
-                inputs = draw_inputs(self.config, self.generator, self.losses.augmentation, images, phase_key, codes)
-                return self.run_phase(phase, state, self.losses.placed(inputs), features)
+                inputs = sample_phase_inputs(
+                    self.config, self.generator, self.losses.augmentation, images, phase_key, codes
+                )
+                return self.run_phase(phase, state, self.losses.constrain_inputs(inputs), features)
 
-            state, scalars[phase] = run(state) if interval == 1 else _now_and_then(run, start % interval == 0, state)
+            state, scalars[phase] = run(state) if interval == 1 else run_if_due(run, start % interval == 0, state)
         augment = self.losses.augmentation.adapted(state.augment, start + 1)
         if self.config.augment.kind == "ada":
             scalars["discriminator"]["augment/p"] = augment.p
-        state = state.replace(ema_params=self.averaged(state), augment=augment, step=start + 1)
-        return self.shardings.placed_state(state) if self.shardings else state, scalars
+        state = state.replace(ema_params=self.ema_update(state), augment=augment, step=start + 1)
+        return self.shardings.constrain_state(state) if self.shardings else state, scalars
 
     def prepare(self, batch: Batch, dtype: Any = jnp.float32) -> tuple[Array, Array | None]:
         """Turns a batch into images in [-1, 1] and one-hot labels (None for an unconditional run)."""
@@ -127,7 +129,7 @@ class TrainStep:
             state = state.replace(augment=controller.with_mean_sign(state.augment, scalars["logits/sign_real"], count))
         return state, {**scalars, **numbers}
 
-    def averaged(self, state: TrainState) -> Params:
+    def ema_update(self, state: TrainState) -> Params:
         """The average of the generator's parameters, with the newest ones taken in."""
         settings, dtype = self.config.training, state.w_avg.dtype
         images_shown = (state.step * settings.batch_size).astype(dtype)
@@ -141,7 +143,7 @@ class TrainStep:
         """Takes the optimizer step of a phase."""
         network = "generator" if phase in ("generator", "path_length") else "discriminator"
         optimizer, params = getattr(self.optimizers, network), getattr(state, f"{network}_params")
-        gradients, num_bad = cleaned(gradients)
+        gradients, num_bad = sanitize_gradients(gradients)
         updates, memory = optimizer.update(gradients, getattr(state, f"{network}_opt"), params)
         if self.config.guard.lr_factor != 1:
             factor = self.config.guard.lr_factor ** state.num_rollbacks.astype(state.w_avg.dtype)
@@ -151,7 +153,7 @@ class TrainStep:
         return state.replace(**changed), numbers
 
 
-def _now_and_then(
+def run_if_due(
     run: Callable[[TrainState], tuple[TrainState, Scalars]], is_due: Array, state: TrainState
 ) -> tuple[TrainState, Scalars]:
     """Runs a phase if it is due; else leaves the state, with zeros as scalars."""

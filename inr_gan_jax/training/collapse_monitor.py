@@ -12,7 +12,7 @@ from etils import epath
 from inr_gan_jax.config.parse import Config
 from inr_gan_jax.storage import append_line
 
-GUARD_FILE = "guard.jsonl"
+COLLAPSE_FILE = "guard.jsonl"
 _SIGN, _CONTRAST = "logits/sign_real", "images/contrast"
 _NOT_FINITE = "not_finite/"
 
@@ -32,7 +32,7 @@ class Alarm:
     last_good_step: int
 
 
-class Guard:
+class CollapseMonitor:
     """Looks at the numbers of a run.
 
     Args:
@@ -98,7 +98,7 @@ class Guard:
         return f"{step * self._batch_size / 1000:.1f} kimg"
 
 
-class GuardRecord:
+class CollapseRecord:
     """`guard.jsonl` of a run folder: one line an alarm, with what was done.
 
     Args:
@@ -106,7 +106,7 @@ class GuardRecord:
     """
 
     def __init__(self, workdir: epath.PathLike) -> None:
-        self._path = epath.Path(workdir) / GUARD_FILE
+        self._path = epath.Path(workdir) / COLLAPSE_FILE
 
     def lines(self) -> list[dict[str, Any]]:
         """What was recorded; a last line that was cut off in writing is left out."""

@@ -11,7 +11,7 @@ import pytest
 
 from inr_gan_jax.config.parse import Config
 from inr_gan_jax.training import loop
-from inr_gan_jax.training.guard import Guard, GuardRecord
+from inr_gan_jax.training.collapse_monitor import CollapseMonitor, CollapseRecord
 from inr_gan_jax.training.metric_writers import read_metrics
 from inr_gan_jax.training.steps import TrainStep
 from tests.conftest import tiny_config
@@ -19,9 +19,9 @@ from tests.conftest import tiny_config
 HEALTHY = {"loss/generator": 0.7, "logits/sign_real": 0.4, "images/contrast": 0.9, "not_finite/generator": 0.0}
 
 
-def guard(first_step: int = 0, best: tuple[float, int] | None = None, **keys: Any) -> Guard:
+def guard(first_step: int = 0, best: tuple[float, int] | None = None, **keys: Any) -> CollapseMonitor:
     settings = {"warmup_kimg": 0.0, "num_ticks": 2, "max_sign": 0.99, "min_contrast": 0.05, "metric_factor": 3.0}
-    return Guard(tiny_config(guard={**settings, **keys}), best, first_step)
+    return CollapseMonitor(tiny_config(guard={**settings, **keys}), best, first_step)
 
 
 def test_guard_leaves_healthy_numbers_alone() -> None:
@@ -78,11 +78,11 @@ def test_guard_goes_back_to_where_the_metric_was_best() -> None:
 
 def test_guard_does_not_read_the_sign_of_a_discriminator_that_compares() -> None:
     config = tiny_config(guard={"num_ticks": 1}, loss={"adversarial": "relativistic"})
-    assert Guard(config, None, 0).look_at_tick(10, {**HEALTHY, "logits/sign_real": 1.0}) is None
+    assert CollapseMonitor(config, None, 0).look_at_tick(10, {**HEALTHY, "logits/sign_real": 1.0}) is None
 
 
 def test_guard_record_survives_a_line_that_was_cut_off(tmp_path: Path) -> None:
-    record = GuardRecord(tmp_path)
+    record = CollapseRecord(tmp_path)
     record.add(action="roll_back", step=3, to_step=1)
     with (tmp_path / "guard.jsonl").open("a") as file:
         file.write('{"action": "roll')
@@ -125,7 +125,7 @@ def test_collapsed_run_goes_back_and_ends_with_a_good_metric(
     monkeypatch.setattr(loop, "TrainStep", WildStep)
     config = dataclasses.replace(collapsing_config(digits_root), num_devices=1)
     state = loop.train(config, tmp_path / "run")
-    (line,) = GuardRecord(tmp_path / "run").lines()
+    (line,) = CollapseRecord(tmp_path / "run").lines()
     assert line["action"] == "roll_back"
     assert line["to_step"] <= 150 < line["step"]
     assert int(state.num_rollbacks) == 1
