@@ -16,8 +16,8 @@ from inr_gan_jax.errors import UserError
 from inr_gan_jax.models.build import build_discriminator, build_generator
 from inr_gan_jax.training.evaluation import check_metric
 from inr_gan_jax.training.optimizers import build_optimizers
-from inr_gan_jax.training.perceptual import load_perceptual, vgg16_distance
 from inr_gan_jax.training.phase_inputs import sample_phase_inputs
+from inr_gan_jax.training.phase_losses import load_perceptual, vgg16_distance
 from inr_gan_jax.training.run_folder import check_data, check_run_folder
 from inr_gan_jax.training.state import TrainState, init_state
 from inr_gan_jax.training.steps import TrainStep

@@ -17,7 +17,7 @@ from inr_gan_jax.planning.dry_run import ACTIVATIONS, BATCH, abstract_step, memo
 from inr_gan_jax.remote_paths import UnreachableError
 from inr_gan_jax.storage import is_remote
 from inr_gan_jax.training.evaluation import check_metric, check_weights_named
-from inr_gan_jax.training.perceptual import load_perceptual
+from inr_gan_jax.training.phase_losses import load_perceptual
 from inr_gan_jax.training.run_folder import check_data, check_run_folder
 from inr_gan_jax.training.sharding import mesh_shape
 

@@ -5,79 +5,32 @@ evaluates, and looks at the numbers; what it decides is sent to the others, whic
 """
 
 import contextlib
-import dataclasses
 import math
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-import grain
 import jax
 import numpy as np
 from etils import epath
 
 from inr_gan_jax.array_types import Variables
-from inr_gan_jax.checkpoint.manager import Checkpointer, CheckpointNotWrittenError
+from inr_gan_jax.checkpoint.manager import CheckpointNotWrittenError
 from inr_gan_jax.config.parse import Config
-from inr_gan_jax.data.read.dataset import Dataset, open_dataset
-from inr_gan_jax.data.read.pipeline import describe_data, make_iterator
-from inr_gan_jax.data.read.prefetch import device_prefetch, rows_of_process
 from inr_gan_jax.distributed.interruption import RunInterruptedError, StopRequest
 from inr_gan_jax.distributed.processes import Processes
 from inr_gan_jax.errors import MachineError, UserError
-from inr_gan_jax.models.build import build_discriminator, build_generator
-from inr_gan_jax.training.closing_words import closing_words
-from inr_gan_jax.training.collapse_monitor import Alarm, CollapseMonitor, CollapseRecord
-from inr_gan_jax.training.evaluation import Evaluation, check_metric, check_weights_named
-from inr_gan_jax.training.hooks import Sampler, Schedule, all_finite, local_copy, write_sample_grid
-from inr_gan_jax.training.metric_writers import make_writer, read_metrics
-from inr_gan_jax.training.optimizers import build_optimizers
-from inr_gan_jax.training.perceptual import load_perceptual
-from inr_gan_jax.training.progress import Progress, ScalarLog
-from inr_gan_jax.training.progress_plot import write_training_plot
-from inr_gan_jax.training.run_folder import (
-    CHECKPOINTS,
-    check_data,
-    check_run_folder,
-    make_run_folder,
-    note_data,
-    occupied,
-    record_start,
-)
-from inr_gan_jax.training.sharding import Shardings, make_shardings
+from inr_gan_jax.training.collapse_monitor import Alarm, CollapseMonitor, CollapseRecord, decide
+from inr_gan_jax.training.hooks import Schedule, all_finite, local_copy, write_sample_grid
+from inr_gan_jax.training.metric_writers import MetricWriter, read_metrics
+from inr_gan_jax.training.progress import Progress, ScalarLog, UnfinishedTicks, final_summary, write_training_plot
+from inr_gan_jax.training.run_folder import note_data
+from inr_gan_jax.training.run_parts import RunParts, first_line, open_run_parts
 from inr_gan_jax.training.state import TrainState, init_state
-from inr_gan_jax.training.steps import TrainStep
-from inr_gan_jax.training.unfinished_ticks import UnfinishedTicks
-
-# Which may lie elsewhere on each host of a run.
-FOLDERS_OF_A_HOST = {"config.compilation_cache_dir", "config.data.data_dir", "config.evaluation.cache_dir"}
 
 
 class TrainingDivergedError(UserError):
     """The run collapsed, or its numbers stopped being finite, and the guard had nothing left to try."""
-
-
-@dataclasses.dataclass
-class _Parts:
-    """What a run works with. Everything that an exact resume needs is in the state and in the iterator.
-
-    A run that `has_metric` has an `evaluation` in the first of its processes only.
-    """
-
-    config: Config
-    workdir: epath.Path
-    processes: Processes
-    shardings: Shardings
-    iterator: grain.DatasetIterator
-    train_step: TrainStep
-    features: Any
-    sampler: Sampler
-    has_metric: bool
-    evaluation: Evaluation | None
-    checkpoints: Checkpointer
-    stop: StopRequest
-    dataset: Dataset
 
 
 def train(
@@ -106,18 +59,18 @@ def train(
     workdir, processes = epath.Path(workdir), processes or Processes()
     stop = stop or StopRequest(processes)
     with stop, contextlib.ExitStack() as stack:
-        parts = _open_parts(config, workdir, stop, processes, stack)
+        parts = open_run_parts(config, workdir, stop, processes, stack)
         try:
             run = _Run(parts)
             try:
-                run.go_on()
+                run.train()
             finally:
                 run.close()
             if not run.was_stopped:
                 _say_result(parts, run.state)
                 if processes.is_primary:
                     kimg = int(run.state.step) * config.training.batch_size / 1000
-                    print(closing_words(workdir, config, kimg), flush=True)
+                    print(final_summary(workdir, config, kimg), flush=True)
         except OSError as error:
             raise MachineError(
                 f"run folder {workdir} cannot be written ({error.strerror or error}), so the run stops; the same "
@@ -136,7 +89,7 @@ class _Run:
         was_stopped: whether it ended because it was asked to.
     """
 
-    def __init__(self, parts: _Parts) -> None:
+    def __init__(self, parts: RunParts) -> None:
         self._parts, self._config = parts, parts.config
         self._processes, self.was_stopped = parts.processes, False
         self._step_function = jax.jit(parts.train_step, donate_argnums=0)
@@ -150,14 +103,14 @@ class _Run:
             "note the data set", lambda: note_data(parts.workdir, parts.dataset.identity)
         )
         self._saved_step = self._step
-        self._writer = make_writer(parts.workdir, self._step, is_primary=self._processes.is_primary)
+        self._writer = MetricWriter(parts.workdir, self._step, is_primary=self._processes.is_primary)
         self._progress = Progress(self._config, self._step, is_primary=self._processes.is_primary)
         self._unfinished_ticks = UnfinishedTicks(parts.workdir)
         self._scalars = ScalarLog(parts.train_step.intervals(), self._unfinished_ticks.read(self._step))
         self._monitor = CollapseMonitor(self._config, self._best_metric(), self._step)
-        self._progress.say(_opening_line(parts, self._step))
+        self._progress.say(first_line(parts, self._step))
 
-    def go_on(self) -> None:
+    def train(self) -> None:
         """Trains until the end or until the run is asked to stop."""
         total = self._config.training.total_steps
         if self._processes.broadcast_from_primary("read the numbers of the run", self._evaluation_is_missing):
@@ -217,7 +170,7 @@ class _Run:
             if self._is_due("log", step) and self._log():
                 return
             if self._is_due("sample", step):
-                self._draw_samples()
+                self._write_samples()
         cost, is_best = None, False
         if parts.has_metric and self._is_due("evaluate", step):
             variables = local_copy(self.state.ema_variables, parts.shardings.replicated)
@@ -239,12 +192,12 @@ class _Run:
         self._progress.update(step, means)
 
         def look() -> dict[str, Any] | None:
-            alarm = self._monitor.look_at_tick(step, means)
+            alarm = self._monitor.check_tick(step, means)
             return self._decide(alarm) if alarm else None
 
         return self._act(self._processes.broadcast_from_primary("look at the numbers", look))
 
-    def _draw_samples(self) -> None:
+    def _write_samples(self) -> None:
         variables = local_copy(self.state.ema_variables, self._parts.shardings.replicated)
         if self._processes.is_primary:
             with contextlib.suppress(FloatingPointError, RunInterruptedError):
@@ -271,7 +224,7 @@ class _Run:
             cost = self._cost(values[evaluation.name])
             self._writer.write_scalars(step, {"kimg": self._kimg(step), **values, **evaluation.floor_scalars})
             self._progress.update(step, values)
-        alarm = self._monitor.look_at_metric(step, cost)
+        alarm = self._monitor.check_metric_value(step, cost)
         action = self._decide(alarm) if alarm else None
         return {"is_interrupted": False, "cost": cost, "is_best": self._monitor.is_best(cost), "action": action}
 
@@ -300,23 +253,7 @@ class _Run:
         self._saved_step = step
 
     def _decide(self, alarm: Alarm) -> dict[str, Any]:
-        """Says what is done about an alarm, in process 0, and puts it on record."""
-        settings, step = self._config.guard, self._step
-        rollbacks = self._record.rollbacks()
-        action = settings.action
-        if action == "log" and alarm.is_fatal:
-            action = "stop"
-        if action == "roll_back" and len(rollbacks) >= settings.max_rollbacks:
-            action = "stop"
-        known = {"step": step, "kimg": self._kimg(step), "reason": alarm.reason, "action": action}
-        if action == "roll_back":
-            # Trouble in the same place again: the checkpoint that was gone back to may already have been bad.
-            again = [line["to_step"] for line in rollbacks if step <= line["step"]]
-            target = min([alarm.last_good_step, *(to_step - 1 for to_step in again)])
-            target = max((saved for saved in self._parts.checkpoints.steps() if saved <= target), default=0)
-            known |= {"to_step": target, "to_kimg": self._kimg(target)}
-        self._record.add(**known)
-        return {**known, "num_rollbacks": len(rollbacks)}
+        return decide(alarm, self._record, self._config, self._step, self._parts.checkpoints.steps())
 
     def _act(self, decision: Mapping[str, Any] | None) -> bool:
         """Says what is wrong, stops or goes back, in all processes; returns whether it went back.
@@ -336,17 +273,17 @@ class _Run:
                 f"{reason}; the run stops{tried}, its checkpoints on disk are from before; a smaller learning "
                 "rate or a larger loss.r1_gamma needs a new --workdir"
             )
-        self._go_back(decision["to_step"], reason)
+        self._roll_back(decision["to_step"], reason)
         return True
 
-    def _go_back(self, target: int, reason: str) -> None:
+    def _roll_back(self, target: int, reason: str) -> None:
         """Takes up the run again at an earlier step, with other random numbers."""
         self._parts.iterator.set_state(self._first_position)
         self.state, self._step = self._start(at_most=target)
         self._parts.checkpoints.delete_after(self._step)
         self._saved_step = self._step
         self._writer.close()
-        self._writer = make_writer(self._parts.workdir, self._step, is_primary=self._processes.is_primary)
+        self._writer = MetricWriter(self._parts.workdir, self._step, is_primary=self._processes.is_primary)
         self._scalars.means()
         self._monitor = CollapseMonitor(self._config, self._best_metric(), self._step)
         self._progress.start_at(self._step)
@@ -374,96 +311,7 @@ class _Run:
         return step * self._config.training.batch_size / 1000
 
 
-def _open_parts(
-    config: Config, workdir: epath.Path, stop: StopRequest, processes: Processes, stack: contextlib.ExitStack
-) -> _Parts:
-    """Checks everything that can be wrong, then makes the run folder, which is left when the stack ends."""
-    processes.check_equal({"--workdir": str(workdir), **config.overrides(without=FOLDERS_OF_A_HOST)})
-    processes.broadcast_from_primary("look at the run folder", lambda: check_run_folder(workdir, config))
-    check_metric(config.evaluation)
-    check_weights_named(config.evaluation)
-    features, distance = load_perceptual(config.loss)
-    if config.compilation_cache_dir:
-        jax.config.update("jax_compilation_cache_dir", str(Path(config.compilation_cache_dir).expanduser()))
-    shardings = make_shardings(config.num_devices, config.training.batch_size, config.sharding)
-    if len(shardings.mesh.local_devices) < jax.local_device_count() and processes.count > 1:
-        raise UserError(f"config.num_devices is {config.num_devices}, expected 0 (all) with several processes")
-    dataset = _open_dataset(config, processes)
-    processes.broadcast_from_primary("compare data sets", lambda: check_data(workdir, dataset.identity, dataset.name))
-    batch_size = config.training.batch_size
-    rows = rows_of_process(shardings.batch, batch_size)
-    iterator = device_prefetch(make_iterator(dataset, config.data, batch_size, config.seed, rows), shardings.batch)
-    train_step = TrainStep(
-        config,
-        build_generator(config, for_training=True),
-        build_discriminator(config),
-        build_optimizers(config),
-        shardings,
-        distance,
-    )
-    sampler = Sampler(build_generator(config), config, stop.check)
-    evaluation = _open_evaluation(config, dataset, sampler, processes)
-
-    def prepare() -> None:
-        make_run_folder(workdir, config)
-        stack.enter_context(occupied(workdir))
-        record_start(workdir)
-
-    processes.broadcast_from_primary("make the run folder", prepare, seconds=None)
-    settings = config.training
-    checkpoints = Checkpointer(
-        workdir / CHECKPOINTS,
-        settings.keep_checkpoints,
-        keep_every=settings.steps(settings.keep_every_kimg),
-        metric=config.evaluation.metric if config.evaluation.metric != "none" else None,
-        processes=processes,
-    )
-    return _Parts(
-        config=config,
-        workdir=workdir,
-        processes=processes,
-        shardings=shardings,
-        iterator=iterator,
-        train_step=train_step,
-        features=jax.device_put(features, shardings.replicated),
-        sampler=sampler,
-        has_metric=config.evaluation.metric != "none",
-        evaluation=evaluation,
-        checkpoints=checkpoints,
-        stop=stop,
-        dataset=dataset,
-    )
-
-
-def _open_evaluation(config: Config, dataset: Dataset, sampler: Sampler, processes: Processes) -> Evaluation | None:
-    """The evaluation of a run with a metric, in the first process; None elsewhere."""
-    opened: list[Evaluation] = []
-
-    def open_it() -> None:
-        opened.append(Evaluation(config, dataset, sampler))
-
-    if config.evaluation.metric != "none":
-        processes.broadcast_from_primary("prepare the evaluation", open_it, seconds=None)
-    return opened[0] if opened else None
-
-
-def _open_dataset(config: Config, processes: Processes) -> Dataset:
-    """Opens the data set in all processes, in the first one before the others: it may be prepared on the way."""
-    opened: list[Dataset] = []
-
-    def work() -> int:
-        if not opened:
-            opened.append(open_dataset(config.data))
-        return len(opened[0])
-
-    count = processes.broadcast_from_primary("open the data set", work)
-    counts = processes.gather_from_all("open the data set", work)
-    if set(counts) != {count}:
-        raise UserError(f"data set {config.data.name} has {counts} images in the processes, expected equal numbers")
-    return opened[0]
-
-
-def _say_result(parts: _Parts, state: TrainState) -> None:
+def _say_result(parts: RunParts, state: TrainState) -> None:
     """Prints the metric of the final state and draws its curve."""
     if not parts.has_metric:
         return
@@ -480,13 +328,3 @@ def _say_result(parts: _Parts, state: TrainState) -> None:
         write_training_plot(parts.workdir, evaluation.name, evaluation.floors)
 
     parts.processes.broadcast_from_primary("evaluate", say, seconds=None)
-
-
-def _opening_line(parts: _Parts, first_step: int) -> str:
-    device, count, processes = jax.devices()[0], parts.shardings.num_devices, parts.processes.count
-    where = f"{count} {device.platform} device{'s' if count > 1 else ''}"
-    where += f" of {processes} processes" if processes > 1 else ""
-    kimg = first_step * parts.config.training.batch_size / 1000
-    start = f"resuming from {kimg:.1f} kimg" if first_step else "starting"
-    data = describe_data(parts.dataset, parts.config.data, parts.config.training.batch_size)
-    return f"{parts.config.name}: {start} on {where}, into {parts.workdir}; {data}"

@@ -131,7 +131,7 @@ def make_run_folder(workdir: epath.Path, config: Config) -> None:
 
 
 @contextlib.contextmanager
-def occupied(workdir: epath.Path, seconds: float = 120.0) -> Iterator[None]:
+def lock_run_folder(workdir: epath.Path, seconds: float = 120.0) -> Iterator[None]:
     """Keeps other processes of this machine from training in the folder, and waits for one that is about to end.
 
     Nothing is left behind by a process that is killed. A bucket, and a file system that has no locks, cannot be kept.

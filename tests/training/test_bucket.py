@@ -16,7 +16,7 @@ from inr_gan_jax.storage import GrowingFile, append_line, is_remote
 from inr_gan_jax.training import loop
 from inr_gan_jax.training.collapse_monitor import CollapseRecord
 from inr_gan_jax.training.metric_writers import read_metrics
-from inr_gan_jax.training.progress_plot import write_training_plot
+from inr_gan_jax.training.progress import write_training_plot
 from tests.conftest import tiny_config
 from tests.small_checkpoints import assert_holds, make_iterator, make_state, save
 from tests.training.fake_bucket import FakeBucket, make_fake_bucket

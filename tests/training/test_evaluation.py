@@ -64,5 +64,5 @@ def test_metric_that_is_no_protocol_is_refused() -> None:
 def test_guard_does_not_take_a_measure_of_which_more_is_better_for_a_rise() -> None:
     watch = CollapseMonitor(tiny_config(), None, 0)
     # Precision, negated: 0.8, then 0.1.
-    assert watch.look_at_metric(1, -0.8) is None
-    assert watch.look_at_metric(2, -0.1) is None
+    assert watch.check_metric_value(1, -0.8) is None
+    assert watch.check_metric_value(2, -0.1) is None

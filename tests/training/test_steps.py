@@ -13,10 +13,9 @@ from inr_gan_jax.checkpoint.manager import Checkpointer
 from inr_gan_jax.config.parse import Config
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.models.build import build_discriminator, build_generator
-from inr_gan_jax.training.microbatches import cut
 from inr_gan_jax.training.optimizers import build_optimizers, sanitize_gradients
 from inr_gan_jax.training.phase_inputs import PhaseInputs, sample_phase_inputs
-from inr_gan_jax.training.phase_losses import Phase
+from inr_gan_jax.training.phase_losses import Phase, split_batch
 from inr_gan_jax.training.sharding import make_shardings
 from inr_gan_jax.training.state import TrainState, init_state
 from inr_gan_jax.training.steps import TrainStep
@@ -204,7 +203,7 @@ def test_four_parts_of_eight_have_the_gradients_of_a_batch_of_32(x64: None) -> N
 
 def test_parts_of_a_batch_hold_whole_groups() -> None:
     # Groups of 3 in a batch of 12: sample m * 4 + n is member m of group n.
-    parts = cut({"index": jnp.arange(12)}, rounds=2, group_size=3)["index"]
+    parts = split_batch({"index": jnp.arange(12)}, rounds=2, group_size=3)["index"]
     assert parts.shape == (2, 6)
     for part in np.asarray(parts):
         groups = part.reshape(3, 2).T  # as the minibatch standard deviation groups it
