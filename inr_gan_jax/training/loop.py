@@ -1,7 +1,7 @@
 """The order of operations of a run, and nothing else.
 
-Among several processes all take every step and every decision together. Process 0 alone writes what is written once,
-evaluates, and looks at the numbers; what it decides is sent to the others, which wait for it.
+All processes take every step and every decision together. Only the primary process evaluates, checks the scalars and
+writes the files of which a run has one; it broadcasts its decisions to the others, which wait for them.
 """
 
 import contextlib
@@ -30,7 +30,7 @@ from inr_gan_jax.training.state import TrainState, init_state
 
 
 class TrainingDivergedError(UserError):
-    """The run collapsed, or its numbers stopped being finite, and the guard had nothing left to try."""
+    """The run collapsed or its numbers stopped being finite, and no rollback is left."""
 
 
 def train(
@@ -38,21 +38,20 @@ def train(
 ) -> TrainState:
     """Trains until `total_kimg`, resuming from the newest sound checkpoint of the run folder when there is one.
 
-    SIGTERM and Ctrl-C make it save and return; another one, a second later, ends the program.
+    SIGTERM and Ctrl-C make it save and return; a second signal, at least a second later, ends the program.
 
     Args:
         config: of the run.
-        workdir: run folder, the same for all processes; checkpoints, numbers, samples and the resolved configuration
-            go there.
-        processes: that train together; this one alone when not given.
-        stop: notices signals; tells afterwards which one stopped the run.
+        workdir: run folder, the same for all processes.
+        processes: that train together; by default this one alone.
+        stop: notices signals.
 
     Returns:
         The final state.
 
     Raises:
-        UserError: for a folder, data set or number of devices that does not fit, or a folder that another process
-            trains in; nothing has been written then but the folder itself.
+        UserError: for a mistake in folder, data set or devices, or a folder that another process trains in; nothing but
+            the folder itself has been written then.
         TrainingDivergedError: when the guard stops the run; the last good checkpoint is kept.
         MachineError: if the run folder can no longer be written, or another process does not answer.
     """
@@ -80,20 +79,21 @@ def train(
 
 
 class _Run:
-    """A run under way: its state, what it writes, and what it does after each step.
+    """A run in progress.
 
     Args:
         parts: what it works with.
 
     Attributes:
-        was_stopped: whether it ended because it was asked to.
+        state: the current train state.
+        was_stopped: whether a signal ended it.
     """
 
     def __init__(self, parts: RunParts) -> None:
         self._parts, self._config = parts, parts.config
         self._processes, self.was_stopped = parts.processes, False
         self._step_function = jax.jit(parts.train_step, donate_argnums=0)
-        # Programs for several CPU devices share a pool of threads and can starve each other: one at a time there.
+        # Programs for several CPU devices share a thread pool and can deadlock, so only one may run at a time.
         self._waits_each_step = jax.default_backend() == "cpu" and parts.shardings.num_devices > 1
         self._is_due = Schedule(self._config)
         self._first_position = parts.iterator.get_state()
@@ -111,7 +111,7 @@ class _Run:
         self._progress.say(first_line(parts, self._step))
 
     def train(self) -> None:
-        """Trains until the end or until the run is asked to stop."""
+        """Trains until the end or until a signal asks the run to stop."""
         total = self._config.training.total_steps
         if self._processes.broadcast_from_primary("read the numbers of the run", self._evaluation_is_missing):
             self._after_step(only_evaluate=True)
@@ -128,24 +128,24 @@ class _Run:
             self._progress.say(f"stopped by {reason} at {kimg:.1f} kimg, saved; the same command resumes from there")
 
     def close(self) -> None:
-        """Ends all files."""
+        """Closes all files."""
         self._progress.close()
         self._writer.close()
         self._parts.checkpoints.close()
 
     def _start(self, at_most: int | None = None) -> tuple[TrainState, int]:
-        """The state of the newest sound checkpoint, or a fresh one, and the number of steps it has done."""
+        """The state of the newest sound checkpoint, or a new one, and its number of steps."""
         fresh = self._fresh_state()
         state, step = self._parts.checkpoints.restore(fresh, self._parts.iterator, at_most) or (fresh, 0)
-        # What the record says counts: a run may have been killed between going back and its next checkpoint.
+        # The record decides: a run may have been killed between a rollback and its next checkpoint.
         recorded = self._processes.broadcast_from_primary(
-            "read the record of the guard", lambda: len(self._record.rollbacks())
+            "read the record of rollbacks", lambda: len(self._record.rollbacks())
         )
         return self._with_rollbacks(state, recorded), step
 
     def _fresh_state(self) -> TrainState:
         step = self._parts.train_step
-        # The compiled initialisation places the state; restoring only replaces its values.
+        # Compiled, the initialisation shards the state; restoring only replaces its values.
         parts = (self._config, step.generator, step.discriminator, step.optimizers)
         placement = self._parts.shardings.of_state(jax.eval_shape(lambda: init_state(*parts)))
         return jax.jit(lambda: init_state(*parts), out_shardings=placement)()
@@ -155,7 +155,7 @@ class _Run:
         return state.replace(num_rollbacks=jax.device_put(count, self._parts.shardings.replicated))
 
     def _do_step(self) -> None:
-        """Shows one batch to the networks."""
+        """Trains on one batch."""
         batch = next(self._parts.iterator)
         self.state, scalars = self._step_function(self.state, batch, self._parts.features)
         self._scalars.add(self._step, scalars)
@@ -164,7 +164,7 @@ class _Run:
             jax.block_until_ready(self.state)
 
     def _after_step(self, only_evaluate: bool = False) -> None:
-        """Does whatever is due; a guard that goes back leaves the rest for later."""
+        """Does all periodic work that is due; a rollback skips the rest."""
         step, parts = self._step, self._parts
         if not only_evaluate:
             if self._is_due("log", step) and self._log():
@@ -185,17 +185,17 @@ class _Run:
             self._save(cost)
 
     def _log(self) -> bool:
-        """Writes the numbers of a tick; returns whether the guard went back."""
+        """Logs the scalars of a tick; returns whether the run was rolled back."""
         step, means = self._step, self._scalars.means()
         times = {"unix_time": time.time(), "time/images_per_second": self._progress.speed(step)}
         self._writer.write_scalars(step, {"kimg": self._kimg(step), **times, **means})
         self._progress.update(step, means)
 
-        def look() -> dict[str, Any] | None:
+        def check() -> dict[str, Any] | None:
             alarm = self._monitor.check_tick(step, means)
             return self._decide(alarm) if alarm else None
 
-        return self._act(self._processes.broadcast_from_primary("look at the numbers", look))
+        return self._act(self._processes.broadcast_from_primary("check the scalars", check))
 
     def _write_samples(self) -> None:
         variables = local_copy(self.state.ema_variables, self._parts.shardings.replicated)
@@ -206,14 +206,14 @@ class _Run:
                 )
 
     def _cost(self, value: float) -> float:
-        """A number of which less is better, for any metric."""
+        """The metric, negated if larger values are better."""
         evaluation = self._parts.evaluation
         return value if evaluation is None or evaluation.lower_is_better else -value
 
     def _evaluate(self, variables: Variables) -> dict[str, Any]:
-        """Computes the metric, in process 0, and decides what follows from it."""
+        """Computes the metric, in the primary process, and decides what follows from it."""
         evaluation, step = self._parts.evaluation, self._step
-        assert evaluation is not None, "the first process of a run with a metric evaluates"
+        assert evaluation is not None, "the primary process of a run with a metric evaluates"
         try:
             values = evaluation(variables)
         except RunInterruptedError:
@@ -229,17 +229,17 @@ class _Run:
         return {"is_interrupted": False, "cost": cost, "is_best": self._monitor.is_best(cost), "action": action}
 
     def _save(self, metric: float | None = None) -> None:
-        """Saves unless it has been done; a checkpoint that cannot be written does not end the run."""
+        """Saves unless this step is saved; a checkpoint that cannot be written does not end the run."""
         step = self._step
         if step == self._saved_step:
             return
         broken = "parameters" if not all_finite(self.state) else self._scalars.not_finite()
         if broken:
-            # A checkpoint of such numbers would replace good ones.
+            # A checkpoint of such numbers would replace a good one.
             alarm = Alarm(f"{broken} stopped being finite before {self._kimg(step):.1f} kimg", True, self._saved_step)
             self._act(self._processes.broadcast_from_primary("decide what to do", lambda: self._decide(alarm)))
             return
-        # Numbers first: a resumed run takes from the file what its checkpoint has seen.
+        # Scalars first: a resumed run keeps the lines of the file up to its checkpoint.
         self._writer.flush()
         if self._processes.is_primary:
             self._unfinished_ticks.write(step, self._scalars.kept())
@@ -256,7 +256,7 @@ class _Run:
         return decide(alarm, self._record, self._config, self._step, self._parts.checkpoints.steps())
 
     def _act(self, decision: Mapping[str, Any] | None) -> bool:
-        """Says what is wrong, stops or goes back, in all processes; returns whether it went back.
+        """Reports, stops or rolls back, in all processes; returns whether the run was rolled back.
 
         Raises:
             TrainingDivergedError: if the run stops.
@@ -268,16 +268,16 @@ class _Run:
             self._progress.say(f"guard: {reason}")
             return False
         if action == "stop":
-            tried = f" after going back {count} times" if count else ""
+            tried = f" after {count} rollbacks" if count else ""
             raise TrainingDivergedError(
-                f"{reason}; the run stops{tried}, its checkpoints on disk are from before; a smaller learning "
+                f"{reason}; the run stops{tried}; its checkpoints are older and sound. A smaller learning "
                 "rate or a larger loss.r1_gamma needs a new --workdir"
             )
         self._roll_back(decision["to_step"], reason)
         return True
 
     def _roll_back(self, target: int, reason: str) -> None:
-        """Takes up the run again at an earlier step, with other random numbers."""
+        """Resumes from an earlier checkpoint, with other random numbers."""
         self._parts.iterator.set_state(self._first_position)
         self.state, self._step = self._start(at_most=target)
         self._parts.checkpoints.delete_after(self._step)
@@ -288,11 +288,11 @@ class _Run:
         self._monitor = CollapseMonitor(self._config, self._best_metric(), self._step)
         self._progress.start_at(self._step)
         self._progress.say(
-            f"guard: {reason}; going back to {self._kimg(self._step):.1f} kimg with other random numbers"
+            f"guard: {reason}; rolling back to {self._kimg(self._step):.1f} kimg with other random numbers"
         )
 
     def _best_metric(self) -> tuple[float, int] | None:
-        """The best metric in the file of numbers as a cost, and its step."""
+        """The best metric of `metrics.jsonl` as a cost, and its step."""
         evaluation = self._parts.evaluation
         if evaluation is None:
             return None
@@ -300,7 +300,7 @@ class _Run:
         return min(((self._cost(line[evaluation.name]), line["step"]) for line in lines), default=None)
 
     def _evaluation_is_missing(self) -> bool:
-        """Whether the run was stopped within the evaluation that was due at its last step."""
+        """Whether the run was stopped during the evaluation that was due at its last step."""
         evaluation, step = self._parts.evaluation, self._step
         if evaluation is None or not self._is_due("evaluate", step):
             return False
@@ -312,7 +312,7 @@ class _Run:
 
 
 def _say_result(parts: RunParts, state: TrainState) -> None:
-    """Prints the metric of the final state and draws its curve."""
+    """Prints the metric of the final state and plots the metric."""
     if not parts.has_metric:
         return
     kimg = int(state.step) * parts.config.training.batch_size / 1000
@@ -320,7 +320,7 @@ def _say_result(parts: RunParts, state: TrainState) -> None:
 
     def say() -> None:
         evaluation = parts.evaluation
-        assert evaluation is not None, "the first process of a run with a metric evaluates"
+        assert evaluation is not None, "the primary process of a run with a metric evaluates"
         value = evaluation.latest
         if value is None:  # nothing was left to train
             value = evaluation(variables)[evaluation.name]

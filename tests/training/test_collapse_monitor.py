@@ -134,4 +134,4 @@ def test_collapsed_run_goes_back_and_ends_with_a_good_metric(
     steps = [entry["step"] for entry in read_metrics(tmp_path / "run")]
     assert steps == sorted(steps)
     assert metrics[-1] < 2 * min(metrics)
-    assert "going back to" in capsys.readouterr().out
+    assert "rolling back to" in capsys.readouterr().out
