@@ -158,7 +158,7 @@ def run_if_due(
 ) -> tuple[TrainState, Scalars]:
     """Runs a phase if it is due; otherwise returns the same state, and zeros as scalars.
 
-    One program with a branch compiles in about half the time of one program per set of due phases, and is as fast
+    One program per set of due phases would be no faster and take up to 1.8 times as long to compile
     (benchmarks/results/phases.json).
     """
     run = jax.jit(run)  # traced once for both uses
