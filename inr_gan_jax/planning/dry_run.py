@@ -66,7 +66,7 @@ def describe(config: Config, workdir: epath.Path) -> str:
     sections = [config.to_json().rstrip()]
     for name, params in (("generator", state.generator_params), ("discriminator", state.discriminator_params)):
         overview = parameter_overview.get_parameter_overview(params, include_stats=False, max_lines=None)
-        sections.append(f"{name}: {parameter_overview.count_parameters(params):,} parameters\n{overview}")
+        sections.append(f"{name}: {num_parameters(params):,} parameters\n{overview}")
     sections.append(_memory_table(memory_rows(state, batch, step, features)))
     rows = {"run folder": str(workdir), "data": _data_row(config, workdir), **plan_rows(config)}
     sections.append("\n".join(["plan:", *(f"  {name:<14} {value}" for name, value in rows.items())]))
@@ -83,6 +83,12 @@ def _data_row(config: Config, workdir: epath.Path) -> str:
         return f"DOES NOT FIT: {error}"
     mirrored = "each image mirrored half of the time (config.data.x_flip)" if config.data.x_flip else "not mirrored"
     return f"{config.data.name} in {data_root(config.data.data_dir)}, {mirrored}"
+
+
+def num_parameters(params: Params) -> int:
+    """Number of parameters of a network."""
+    # A scalar parameter makes the sum a float.
+    return int(parameter_overview.count_parameters(params))
 
 
 def _num_bytes(tree: Any) -> int:

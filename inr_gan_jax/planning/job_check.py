@@ -8,13 +8,12 @@ import dataclasses
 import threading
 from collections.abc import Callable
 
-from clu.parameter_overview import count_parameters
 from etils import epath
 
 from inr_gan_jax.config.parse import Config, DataConfig
 from inr_gan_jax.data.read.dataset import check_available, data_location, is_embedded
 from inr_gan_jax.errors import UserError
-from inr_gan_jax.planning.dry_run import ACTIVATIONS, BATCH, abstract_step, memory_rows, plan_rows
+from inr_gan_jax.planning.dry_run import ACTIVATIONS, BATCH, abstract_step, memory_rows, num_parameters, plan_rows
 from inr_gan_jax.remote_paths import UnreachableError
 from inr_gan_jax.storage import is_remote
 from inr_gan_jax.training.evaluation import check_metric, check_weights_named
@@ -108,8 +107,8 @@ def _size_rows(config: Config, num_devices: int) -> dict[str, str]:
     part, rounds = config.training.batch_size // config.training.num_microbatches, config.training.num_microbatches
     num_data = num_devices // config.sharding.spatial
     rows = {
-        "generator": f"{count_parameters(state.generator_params):,} parameters",
-        "discriminator": f"{count_parameters(state.discriminator_params):,} parameters",
+        "generator": f"{num_parameters(state.generator_params):,} parameters",
+        "discriminator": f"{num_parameters(state.discriminator_params):,} parameters",
         "memory": f"about {per_device / 2**20:,.0f} MiB per device, before operations are fused",
     }
     if rounds > 1 and part % num_data:
@@ -121,7 +120,7 @@ def _weights_row(config: Config, machines: Machines) -> dict[str, str]:
     """Files of weights, which the other machines need on a disk of theirs."""
     named = [config.loss.vgg16_file if config.loss.perceptual_weight else "", config.evaluation.weights_file]
     files = ", ".join(filter(None, named))
-    return {} if machines.shares_disk or not files else {"weights": f"{files}, at this path on every machine"}
+    return {} if machines.shares_disk or not files else {"weights": f"{files}, needed at this path on every machine"}
 
 
 def _check_workdir(config: Config, workdir: epath.Path, machines: Machines, seconds: float) -> str:

@@ -270,7 +270,7 @@ class _Run:
         if action == "stop":
             tried = f" after {count} rollbacks" if count else ""
             raise TrainingDivergedError(
-                f"{reason}; the run stops{tried}; its checkpoints are older and sound. A smaller learning "
+                f"{reason}; the run stops{tried}, its checkpoints on disk are older; a smaller learning "
                 "rate or a larger loss.r1_gamma needs a new --workdir"
             )
         self._roll_back(decision["to_step"], reason)

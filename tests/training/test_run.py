@@ -337,7 +337,7 @@ def test_foreign_workdirs_are_refused(tmp_path: Path, digits_root: Path) -> None
     (folder / "thesis.tex").write_text("mine")
     for workdir, sentence in (
         (file, "is a file"),
-        (folder, "holds files but no config.json"),
+        (folder, "has files but no config.json"),
         (file / "x", "is a file"),
     ):
         done = run(command(workdir), digits_root)
