@@ -112,7 +112,7 @@ def train(run: Run, group: processes.Processes) -> dict[str, np.ndarray]:
     state, batch = jax.device_put(first, placement), next(batches)
     step = jax.jit(TrainStep(config, *parts, shardings).__call__).lower(state, batch).compile()
     # Whoever compiled first would wait for the others in the first collective, and no longer than half a minute.
-    group.on_all("compile", lambda: None, seconds=None)
+    group.gather_from_all("compile", lambda: None, seconds=None)
     lead = Lead(first, TrainStep(config, *parts, shardings_of(jax.devices()[:1], size))) if run.is_led else None
     kept = [seen(state, shardings)]
     for _ in range(STEPS):
@@ -211,7 +211,7 @@ def main() -> None:
     with processes.joined(membership) as group:
         with jax.enable_x64(run.is_double), activations(run.is_smooth):
             arrays = train(run, group)
-        if group.is_first:
+        if group.is_primary:
             np.savez(file, **cast(Any, arrays))
 
 

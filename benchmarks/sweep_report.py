@@ -14,7 +14,7 @@ from scipy import stats
 
 from benchmarks.sweep_runs import Run
 from inr_gan_jax.errors import UserError
-from inr_gan_jax.training.guard import GUARD_FILE
+from inr_gan_jax.training.collapse_monitor import COLLAPSE_FILE
 from inr_gan_jax.training.metric_writers import read_metrics
 from inr_gan_jax.training.run_folder import CONFIG_FILE, STARTS_FILE
 
@@ -88,7 +88,7 @@ def record_of(run: Run, failure: str | None, pace: float | None = None) -> Recor
         "status": "failed" if failure else "finished" if run.is_finished() else "unfinished",
         "resolved_config": _json_lines(run.folder / CONFIG_FILE, whole=True),
         "starts": _json_lines(run.folder / STARTS_FILE),
-        "alarms": _json_lines(run.folder / GUARD_FILE),
+        "alarms": _json_lines(run.folder / COLLAPSE_FILE),
     }
     if failure:
         record["reason"] = failure

@@ -27,7 +27,7 @@ from inr_gan_jax.config.schema import Config
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.models.build import build_discriminator, build_generator
 from inr_gan_jax.planning.chips import chip_of
-from inr_gan_jax.planning.compiled_plan import flops_a_step, flops_of_phases
+from inr_gan_jax.planning.compiled_plan import flops_of_phases, flops_per_step
 from inr_gan_jax.training.optimizers import build_optimizers
 from inr_gan_jax.training.sharding import make_shardings
 from inr_gan_jax.training.state import init_state
@@ -65,7 +65,7 @@ def measure(config: Config, turns: int) -> Row:
 def _row(config: Config, seconds: dict[str, list[float]], longest: int, program: Any) -> Row:
     medians = {name: statistics.median(each) for name, each in seconds.items()}
     mean = medians["lazy"] if longest == 1 else (medians["plain"] * (longest - 1) + medians["lazy"]) / longest
-    flops = flops_a_step(config, flops_of_phases(config))
+    flops = flops_per_step(config, flops_of_phases(config))
     memory, chip = program.memory_analysis(), chip_of(jax.devices()[0])
     row = {
         "seconds": seconds,

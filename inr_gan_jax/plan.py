@@ -1,11 +1,11 @@
-"""What a training run needs of a machine, found by compiling its real step for it; the machine need not be there.
+"""Plans a training run by compiling its real step for a machine, which need not be present.
 
     python -m inr_gan_jax.plan --config=configs/lsun.py --topology=v5e:4x4 --batch=256
     python -m inr_gan_jax.plan --config=configs/digits.py --topology=cpu:8
     python -m inr_gan_jax.plan --config=configs/lsun.py --topology=present
 
-TPU slices need `pip install libtpu` and no TPU. The compiler takes minutes for networks of full width, with
---compile_effort=0, which optimises as a run does, many more.
+TPU slices need `pip install libtpu` and no TPU. Compiling a network of full width takes minutes, and many more with
+--compile_effort=0, which optimises as a run does.
 """
 
 import contextlib
@@ -31,18 +31,18 @@ _SECONDS_BETWEEN_LINES = 30.0
 
 
 def prepare_process(topology: str, effort: float) -> None:
-    """Sets what JAX reads when it starts.
+    """Sets the environment variables that JAX reads when it starts.
 
     Args:
-        topology: as given by the user.
+        topology: as typed by the user.
         effort: of the compiler, from -1 to 1.
 
     Raises:
-        UserError: for a number of CPU devices that makes no sense.
+        UserError: for an impossible number of CPU devices.
     """
-    # Else libtpu asks a metadata server that is not there.
+    # Otherwise libtpu queries a metadata server that does not exist.
     os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
-    # Else libtpu takes the chips, and refuses while another process, or one that was killed, holds its lock.
+    # Otherwise libtpu locks the chips, and fails while another process, or a killed one, holds the lock.
     os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")
     os.environ["JAX_EXEC_TIME_OPTIMIZATION_EFFORT"] = str(effort)
     cpus = re.fullmatch(r"cpu:(\d+)", topology)
@@ -56,8 +56,8 @@ def prepare_process(topology: str, effort: float) -> None:
 
 
 @contextlib.contextmanager
-def shown_to_go_on(label: str) -> Iterator[None]:
-    """Prints how long something has taken, again and again: a compiler does not say how far it is."""
+def report_elapsed_time(label: str) -> Iterator[None]:
+    """Prints the elapsed time every half minute: a compiler does not report progress."""
     done = threading.Event()
     started = time.monotonic()
 
@@ -84,12 +84,12 @@ def main(arguments: Sequence[str]) -> None:
         training = dataclasses.replace(config.training, batch_size=values.batch)
         config = dataclasses.replace(config, training=training)
     prepare_process(values.topology, values.compile_effort)
-    # Imported here: JAX must not start before the process is prepared.
+    # Imported here: JAX must not be initialised before the environment is set.
     from inr_gan_jax.planning import compiled_plan
     from inr_gan_jax.planning import report as plan_report
 
     devices = compiled_plan.devices_of(values.topology)
-    with shown_to_go_on(f"compiling for {len(devices)} devices"):
+    with report_elapsed_time(f"compiling for {len(devices)} devices"):
         flops = compiled_plan.flops_of_phases(config)
         plan = compiled_plan.compile_step(config, devices)
     record: dict[str, Any] = plan_report.record_of(config, values.topology, plan, flops, values.efficiency)

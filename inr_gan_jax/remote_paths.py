@@ -1,4 +1,4 @@
-"""Paths in buckets (`gs://bucket/folder`): which a program can use, and one sentence where it cannot reach one."""
+"""Paths in buckets (`gs://bucket/folder`): checks that a program can use and reach them."""
 
 from collections.abc import Iterable, Mapping
 
@@ -6,30 +6,30 @@ from etils import epath
 
 from inr_gan_jax.errors import UserError
 
-# What etils opens each kind with.
+# Packages that etils opens each scheme with.
 _PACKAGES = {"gs": "gcsfs", "s3": "s3fs"}
-# Flags that take the name or the place of a prepared set; `data.dataset` checks them.
+# Flags with the name or the folder of a prepared set; `data.read.dataset` checks them.
 _OF_DATA = {"--data_dir", "--data_name", "--dense_data_name", "--name"}
 
 
 class UnreachableError(UserError):
-    """A place cannot be looked into from this machine, so nothing is known about it."""
+    """A path cannot be read from this machine, so nothing is known about it."""
 
 
 def is_address(path: str) -> bool:
-    """Whether a path, as it was typed, names a place on a server."""
+    """Whether a path, as it was typed, is an address with a scheme."""
     return "://" in path
 
 
 def check_reachable(path: str, option: str) -> None:
-    """Checks that an address is one of a bucket and that the bucket answers; paths on a disk pass.
+    """Checks that an address is in a bucket and that the bucket answers; paths on a disk pass.
 
     Args:
         path: as it was typed.
-        option: flag or key that it was given to.
+        option: its flag or key.
 
     Raises:
-        UserError: if nothing here can read it.
+        UserError: for an unsupported scheme.
         UnreachableError: if the package for it is missing, or it does not answer.
     """
     if not is_address(path):
@@ -37,7 +37,7 @@ def check_reachable(path: str, option: str) -> None:
     scheme = path.split("://", maxsplit=1)[0]
     if scheme not in _PACKAGES:
         kinds = " or ".join(f"{known}://bucket/folder" for known in _PACKAGES)
-        raise UserError(f"{option}={path} begins with {scheme}://, expected a path on a disk or {kinds}")
+        raise UserError(f"{option}={path} starts with {scheme}://, expected a path on a disk or {kinds}")
     try:
         epath.Path(path).exists()
     except ImportError as error:
@@ -53,11 +53,11 @@ def check_reachable(path: str, option: str) -> None:
 
 
 def check_local(values: Mapping[str, object], may_be_remote: Iterable[str] = ()) -> None:
-    """Refuses addresses in flags of a program that reads and writes on a disk only.
+    """Refuses addresses in flags of a program that works on a disk only.
 
     Args:
-        values: of the flags by their names; lists are looked through.
-        may_be_remote: names of the flags whose values may lie in a bucket.
+        values: of the flags by name; lists are checked item by item.
+        may_be_remote: names of the flags that may be in a bucket.
 
     Raises:
         UserError: for the first such value.

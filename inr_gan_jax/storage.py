@@ -1,4 +1,4 @@
-"""Files of a run on a disk or in a bucket (`gs://…`), where an object is only ever written whole."""
+"""Files of a run on a disk or in a bucket (`gs://…`), which stores whole objects only."""
 
 import contextlib
 import io
@@ -11,23 +11,23 @@ from typing import BinaryIO
 
 from etils import epath
 
-# Between two times that a growing file is written anew to a bucket, which takes about one write a second of an object.
+# Between two writes of a growing file to a bucket, which allows about one write per second and object.
 _SECONDS_BETWEEN_WRITES = 30.0
 
 
 def is_remote(path: epath.PathLike) -> bool:
-    """Whether a path lies in a bucket, where nothing is renamed, appended to or half written."""
+    """Whether a path is in a bucket, which can neither rename nor append."""
     return "://" in str(epath.Path(path))
 
 
 def absolute(path: epath.PathLike) -> epath.Path:
-    """The path from the root of the file system; one in a bucket is that already."""
+    """The absolute path; a path in a bucket is returned unchanged."""
     path = epath.Path(path)
     return path if is_remote(path) else path.absolute()
 
 
 def write_whole(path: epath.Path, content: str | bytes) -> None:
-    """Writes a file such that it is never seen half written."""
+    """Writes a file atomically."""
     data = content.encode() if isinstance(content, str) else content
     if is_remote(path):
         path.write_bytes(data)
@@ -38,19 +38,19 @@ def write_whole(path: epath.Path, content: str | bytes) -> None:
 
 
 def unused_name(path: Path) -> Path:
-    """A hidden name beside a path for what is not finished yet, which no other process takes.
+    """A hidden, unique name in the same folder for a file or folder that is not finished yet.
 
-    Created by `open` or `mkdir` it gets the permissions that the user's umask leaves, which `tempfile` ignores.
+    Created with `open` or `mkdir`, it gets the permissions of the user's umask, which `tempfile` ignores.
     """
     return path.with_name(f".{path.name}.{secrets.token_hex(8)}.partial")
 
 
 @contextlib.contextmanager
 def whole_file(path: Path) -> Iterator[BinaryIO]:
-    """Opens a file on a disk for writing that takes its name only when it is complete.
+    """Opens a file on a disk for writing, which gets its name only when it is complete.
 
     Raises:
-        OSError: if it cannot be written; nothing is left of it then.
+        OSError: if it cannot be written; no part of it is left then.
     """
     partial = unused_name(path)
     try:
@@ -64,7 +64,7 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
 
 
 def move_folder(source: epath.Path, target: epath.Path) -> None:
-    """Moves a folder to a name that is free; in a bucket each file is copied before the first is deleted."""
+    """Moves a folder to an unused name; in a bucket all files are copied before the first is deleted."""
     if not is_remote(source):
         target.parent.mkdir(exist_ok=True)
         source.rename(target)
@@ -75,7 +75,7 @@ def move_folder(source: epath.Path, target: epath.Path) -> None:
 
 
 def files_below(folder: epath.Path) -> Iterator[epath.Path]:
-    """All files in a folder and the folders in it."""
+    """All files in a folder and its subfolders."""
     for path in folder.iterdir():
         if path.is_dir():
             yield from files_below(path)
@@ -84,7 +84,7 @@ def files_below(folder: epath.Path) -> Iterator[epath.Path]:
 
 
 def append_line(path: epath.Path, line: str) -> None:
-    """Appends a line and puts it on disk, for files that seldom grow."""
+    """Appends a line and writes it to disk, for files that seldom grow."""
     if is_remote(path):
         path.write_text((path.read_text() if path.exists() else "") + line + "\n")
         return
@@ -96,11 +96,11 @@ def append_line(path: epath.Path, line: str) -> None:
 
 
 class GrowingFile:
-    """A file of lines that grows often. On a disk each line is there at once, in a bucket within half a minute.
+    """A file of lines that grows often. On a disk each line is written immediately, in a bucket within half a minute.
 
     Args:
-        path: of the file; what it holds is replaced.
-        lines: to begin with.
+        path: of the file, which is replaced.
+        lines: first lines.
     """
 
     def __init__(self, path: epath.Path, lines: list[str]) -> None:
@@ -114,7 +114,7 @@ class GrowingFile:
         """Appends a line."""
         if self._file is not None:
             self._file.write(f"{line}\n")
-            # Line by line, for those who follow it.
+            # Line by line, for readers who follow the file.
             self._file.flush()
             return
         self._kept.write(f"{line}\n")
@@ -123,13 +123,13 @@ class GrowingFile:
             self.flush()
 
     def flush(self) -> None:
-        """Writes what has not been written yet."""
+        """Writes the lines that have not been written yet."""
         if self._is_behind:
             write_whole(self._path, self._kept.getvalue())
             self._last_write, self._is_behind = time.monotonic(), False
 
     def close(self) -> None:
-        """Ends the file."""
+        """Writes all lines and closes the file."""
         self.flush()
         if self._file is not None:
             self._file.close()

@@ -222,7 +222,6 @@ COMMAND_LINES = """
 import json, sys
 from absl import flags
 from benchmarks import quality
-from inr_gan_jax.errors import UserError
 quality.train_all = lambda runs, *rest: print("training") or {}
 for arguments in json.loads(sys.argv[1]):
     for flag in flags.FLAGS.get_key_flags_for_module(quality):

@@ -28,7 +28,7 @@ def test_a_missing_package_is_named_with_the_flag_and_the_path(monkeypatch: pyte
     monkeypatch.setattr(backend._FileSystemSpecBackend, "fs", missing)
     with pytest.raises(UserError, match=r"--workdir=gs://b/run needs the package gcsfs.*pip install gcsfs"):
         check_reachable("gs://b/run", "--workdir")
-    with pytest.raises(UserError, match=r"--workdir=ftp://b/run begins with ftp://, expected .* gs://"):
+    with pytest.raises(UserError, match=r"--workdir=ftp://b/run starts with ftp://, expected .* gs://"):
         check_reachable("ftp://b/run", "--workdir")
 
 

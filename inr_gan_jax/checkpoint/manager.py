@@ -80,7 +80,9 @@ class Checkpointer:
         if metric:
             self._policies.append(_KeepBest(self._best_of))
         self._values: dict[int, float] = {}
-        for step, value in self._processes.from_first("read the records of the checkpoints", self._saved_values):
+        for step, value in self._processes.broadcast_from_primary(
+            "read the records of the checkpoints", self._saved_values
+        ):
             self._values[step] = value
         self._in_flight: CheckpointRecord | None = None
         self._not_written: dict[int, Exception] = {}
@@ -134,7 +136,7 @@ class Checkpointer:
             UserError: if all are damaged, or one is of another network; nothing has been moved then.
         """
         self._finish()
-        saved = self._processes.from_first("list the checkpoints", self.steps)
+        saved = self._processes.broadcast_from_primary("list the checkpoints", self.steps)
         steps = [step for step in saved if at_most is None or step <= at_most]
         if not steps:
             return None
@@ -154,7 +156,7 @@ class Checkpointer:
                 )
 
         if damaged:
-            self._processes.from_first("move damaged checkpoints", move_aside)
+            self._processes.broadcast_from_primary("move damaged checkpoints", move_aside)
             self._reopen_manager()
         return restored, step
 
@@ -175,7 +177,7 @@ class Checkpointer:
                 except OSError as error:
                     raise UserError(f"checkpoint {path} cannot be deleted ({reason_of(error)})") from error
 
-        self._processes.from_first("delete checkpoints", delete)
+        self._processes.broadcast_from_primary("delete checkpoints", delete)
         self._values = {kept: value for kept, value in self._values.items() if kept <= step}
         self._reopen_manager()
 
@@ -205,7 +207,7 @@ class Checkpointer:
             self._values[record.step] = record.metric[self._metric]
         self._in_flight = record
         try:
-            if self._processes.is_first:
+            if self._processes.is_primary:
                 self._check_space(state)
             self._manager.save(record.step, args=ocp.args.Composite(**items), force=True)
         except Exception as error:  # orbax and tensorstore raise many kinds
@@ -269,7 +271,7 @@ class Checkpointer:
 
     def _open_manager(self) -> checkpoint_managers.CheckpointManager:
         """A manager that knows what is on disk now; orbax does not look again by itself."""
-        self._processes.from_first("remove unfinished checkpoints", self._remove_unfinished)
+        self._processes.broadcast_from_primary("remove unfinished checkpoints", self._remove_unfinished)
         options = checkpoint_managers.CheckpointManagerOptions(
             preservation_policy=checkpoint_managers.AnyPreservationPolicy(self._policies),
             create=False,
@@ -373,7 +375,9 @@ def restore_newest_entries(directory: epath.PathLike, entries: Mapping[str, Any]
     steps = _steps_in(directory)
     if not steps:
         raise UserError(f"{directory} holds no checkpoint yet, let the run go on until its first one")
-    restored, step, damaged = newest_sound(directory, steps, lambda path: read_checkpoint(path, _placed(entries)))
+    restored, step, damaged = newest_sound(
+        directory, steps, lambda path: read_checkpoint(path, _on_default_device(entries))
+    )
     for bad, reason in damaged.items():
         print(f"checkpoint {directory / str(bad)} is damaged ({reason}), so checkpoint {step} is used", flush=True)
     return restored, step
@@ -396,7 +400,7 @@ def restore_entries(directory: epath.PathLike, step: int, entries: Mapping[str, 
     """
     path = epath.Path(directory) / str(step)
     try:
-        return read_checkpoint(path, _placed(entries))
+        return read_checkpoint(path, _on_default_device(entries))
     except DamagedError as error:
         raise DamagedCheckpointError(f"checkpoint {path} is damaged ({error})") from error
 
@@ -426,7 +430,7 @@ def _is_finished(path: epath.Path) -> bool:
     return not is_remote(path) or (path / _COMMITTED).exists()
 
 
-def _placed(entries: Mapping[str, Any]) -> dict[str, Any]:
+def _on_default_device(entries: Mapping[str, Any]) -> dict[str, Any]:
     """The shapes of entries with the default device as their place."""
     sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), dict(entries))

@@ -70,7 +70,9 @@ def read_checkpoint(
     quieten_orbax()
     processes = processes or Processes()
     read_record(path).check_fits(target, path, part=iterator is None)
-    problem = processes.from_first("check the files of a checkpoint", lambda: _damage_of_files(path, iterator is None))
+    problem = processes.broadcast_from_primary(
+        "check the files of a checkpoint", lambda: _damage_of_files(path, iterator is None)
+    )
     if problem:
         raise DamagedError(problem)
     with _damage_named(path), ocp.PyTreeCheckpointer() as checkpointer:

@@ -1,4 +1,4 @@
-"""Which devices JAX found, and whether they are those that were meant."""
+"""Checks the devices that JAX found."""
 
 import os
 from collections.abc import Mapping
@@ -8,26 +8,26 @@ import jax
 
 from inr_gan_jax.errors import UserError
 
-# Set by the images and launchers of machines that have such devices.
+# Variables set by images and launchers of machines with such devices.
 _SIGNS: dict[str, tuple[str, ...]] = {
     "tpu": ("TPU_NAME", "TPU_WORKER_ID", "TPU_WORKER_HOSTNAMES", "TPU_ACCELERATOR_TYPE"),
     "cuda": ("CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES", "SLURM_JOB_GPUS", "SLURM_STEP_GPUS"),
 }
-# What these variables hold where there are no devices.
+# Their values without devices.
 _NONE = ("", "-1", "none", "void", "NoDevFiles")
 
 
 def check_devices(expected: str | None) -> str:
-    """Looks for devices.
+    """Initialises the devices and checks their platform.
 
     Args:
-        expected: platform that they must be of: tpu, cuda or cpu; None takes any.
+        expected: tpu, cuda or cpu; None accepts any platform.
 
     Returns:
-        A line that says what was found, in all processes.
+        One line that describes the devices of all processes.
 
     Raises:
-        UserError: if they are of another platform, or there are none.
+        UserError: if there are none, or their platform is another one.
     """
     try:
         devices = jax.devices()
@@ -49,10 +49,10 @@ def check_devices(expected: str | None) -> str:
 
 
 def silent_fallback(environment: Mapping[str, str] = os.environ) -> str | None:
-    """A warning where JAX computes on the CPU of a machine that seems to have more; None where all is well.
+    """A warning if JAX uses the CPU of a machine that seems to have an accelerator; else None.
 
     Args:
-        environment: variables of the process.
+        environment: environment variables.
     """
     if jax.default_backend() != "cpu" or environment.get("JAX_PLATFORMS"):
         return None
@@ -61,7 +61,7 @@ def silent_fallback(environment: Mapping[str, str] = os.environ) -> str | None:
             if environment.get(name, "") not in _NONE:
                 return (
                     f"warning: {name} is set, but JAX found no {platform} device and computes on the CPU; "
-                    f"--expect={platform} makes this an error, --expect=cpu or JAX_PLATFORMS=cpu says that it is meant"
+                    f"--expect={platform} makes this an error, --expect=cpu or JAX_PLATFORMS=cpu silences it"
                 )
     return None
 

@@ -1,4 +1,4 @@
-"""Several processes that train one network together: how they find each other, agree, and end."""
+"""Several processes that train one network together: how they join, communicate and exit."""
 
 import contextlib
 import dataclasses
@@ -10,22 +10,22 @@ from typing import Any, TypeVar
 
 import jax
 
-from inr_gan_jax.distributed.watch import EXIT_LOST, Board, Watch, say_last_words
+from inr_gan_jax.distributed.watch import EXIT_LOST, Board, Watch, on_abort
 from inr_gan_jax.errors import MachineError, UserError
 
 EXIT_MISTAKE = 2
 
-# Seconds that the others may take to come to where they meet, where nothing long is expected. Opening a data set in a
-# bucket or reading a large checkpoint on one host may take minutes longer than on another.
+# Longest wait for other processes where no long work is expected. Opening a data set in a bucket or reading a large
+# checkpoint may take minutes longer on one host than on another.
 MEETING_SECONDS = 900.0
-# Seconds that a process that is finished waits for the others.
+# Longest wait of a finished process for the others.
 _SHUTDOWN_SECONDS = 60
 _POLL_SECONDS = 10.0
-# Meetings whose notes are kept; nobody is further behind, because all take part in the steps between them.
+# Meetings whose messages are kept; no process is further behind, because all take part in the steps in between.
 _KEPT_MEETINGS = 100
 _LONGEST_REASON = 500
 _SPACE = "inr_gan_jax/meetings"
-# What may be raised in one process and is raised in all of them.
+# Errors of one process that are raised in all of them.
 _SHARED_ERRORS = {kind.__name__: kind for kind in (UserError, MachineError, FloatingPointError)}
 
 _T = TypeVar("_T")
@@ -33,12 +33,12 @@ _T = TypeVar("_T")
 
 @dataclasses.dataclass(frozen=True)
 class Membership:
-    """How a process finds the others; what is None is taken from the environment: TPU, Slurm, Open MPI or Kubernetes.
+    """How a process finds the others; None is read from the environment: TPU, Slurm, Open MPI or Kubernetes.
 
     Attributes:
         coordinator: host:port on which process 0 listens.
         count: how many processes there are.
-        index: number of this one, from 0.
+        index: of this process, from 0.
     """
 
     coordinator: str | None = None
@@ -46,10 +46,10 @@ class Membership:
     index: int | None = None
 
     def check(self) -> None:
-        """Checks what was given by hand.
+        """Checks the given values.
 
         Raises:
-            UserError: if it cannot be.
+            UserError: if they are inconsistent.
         """
         given = (self.coordinator, self.count, self.index)
         if all(value is None for value in given):
@@ -67,11 +67,11 @@ class Membership:
 
 
 class Processes:
-    """All processes of a run, seen from one; on its own by default.
+    """The processes of a run, as seen from one of them; by default a single process.
 
     Args:
-        board: that all can read; None for a process on its own.
-        index: number of this process.
+        board: key-value store of all processes; None for a single process.
+        index: of this process.
         count: how many there are.
     """
 
@@ -82,12 +82,12 @@ class Processes:
         self.watch = Watch(board, index, count) if board is not None and count > 1 else None
 
     @property
-    def is_first(self) -> bool:
-        """Whether this process writes what is written once."""
+    def is_primary(self) -> bool:
+        """Whether this is process 0, which writes the files of which a run has one."""
         return self.index == 0
 
     def leave(self, error: BaseException | None = None) -> None:
-        """Tells the others that this process is finished, or why it ends."""
+        """Tells the others that this process is finished, or why it exits."""
         if self.watch is None:
             return
         if error is None:
@@ -99,36 +99,36 @@ class Processes:
         else:
             self.watch.leave(f"{type(error).__name__}: {text}"[:_LONGEST_REASON], EXIT_LOST)
 
-    def from_first(self, what: str, work: Callable[[], _T], seconds: float | None = MEETING_SECONDS) -> _T:
-        """Does something in process 0 alone and returns its result in all of them.
+    def broadcast_from_primary(self, what: str, work: Callable[[], _T], seconds: float | None = MEETING_SECONDS) -> _T:
+        """Calls a function in the primary process only and returns its result in all processes.
 
         Args:
-            what: names the work in a sentence about process 0 that "did not" do it.
-            work: returns what JSON can hold.
-            seconds: that the others wait; None for as long as process 0 lives.
+            what: describes the work in the error "process 0 did not <what>".
+            work: returns a value that JSON can hold.
+            seconds: longest wait of the others; None waits as long as process 0 lives.
 
         Raises:
-            UserError, MachineError, FloatingPointError: as `work` did, in all processes.
+            UserError, MachineError, FloatingPointError: as raised by `work`, in all processes.
             MachineError: if process 0 does not answer.
         """
         if self.count == 1:
             return work()
         key = self._next_key()
-        if self.is_first:
+        if self.is_primary:
             return self._tell(key, work)
         return self._hear(f"{key}/0", 0, what, seconds)
 
-    def on_all(self, what: str, work: Callable[[], _T], seconds: float | None = MEETING_SECONDS) -> list[_T]:
-        """Does something in all processes and returns all results, in their order, once all are done.
+    def gather_from_all(self, what: str, work: Callable[[], _T], seconds: float | None = MEETING_SECONDS) -> list[_T]:
+        """Calls a function in all processes and returns the results of all, in order of index.
 
         Args:
-            what: names the work in a sentence about a process that "did not" do it.
-            work: returns what JSON can hold.
-            seconds: that a process waits for the others; None for as long as they live.
+            what: describes the work in the error "process 1 did not <what>".
+            work: returns a value that JSON can hold.
+            seconds: longest wait for the others; None waits as long as they live.
 
         Raises:
-            UserError, MachineError, FloatingPointError: if `work` did so in any process, in all of them.
-            MachineError: if a process does not come.
+            UserError, MachineError, FloatingPointError: as raised by `work` in any process, in all processes.
+            MachineError: if a process does not answer.
         """
         if self.count == 1:
             return [work()]
@@ -140,12 +140,12 @@ class Processes:
         """Checks that all processes were started with the same values.
 
         Args:
-            values: name -> value of this process, as JSON can hold it.
+            values: of this process by name; JSON can hold them.
 
         Raises:
-            UserError: in all processes, if one differs; it names the first name whose values differ.
+            UserError: in all processes, if one differs; it names the first difference.
         """
-        first, *others = self.on_all("say what it was started with", lambda: dict(values))
+        first, *others = self.gather_from_all("report its flags", lambda: dict(values))
         for index, other in enumerate(others, 1):
             for name in sorted({*first, *other}):
                 ours, theirs = (each.get(name, "not there") for each in (first, other))
@@ -159,12 +159,12 @@ class Processes:
         assert self._board is not None, "several processes have a board"
         self._num_meetings += 1
         if self._num_meetings > _KEPT_MEETINGS:
-            with contextlib.suppress(RuntimeError):  # it may never have been written
+            with contextlib.suppress(RuntimeError):  # it may not exist
                 self._board.key_value_delete(f"{_SPACE}/{self._num_meetings - _KEPT_MEETINGS}/{self.index}")
         return f"{_SPACE}/{self._num_meetings}"
 
     def _tell(self, key: str, work: Callable[[], _T]) -> _T:
-        """Does the work and writes down what came of it."""
+        """Calls a function and publishes its result or error."""
         assert self._board is not None, "several processes have a board"
         try:
             value = work()
@@ -176,7 +176,7 @@ class Processes:
         return value
 
     def _hear(self, key: str, index: int, what: str, seconds: float | None) -> Any:
-        """Waits for what another process wrote down."""
+        """Waits for the result or error of another process."""
         assert self._board is not None, "several processes have a board"
         deadline = None if seconds is None else time.monotonic() + seconds
         while True:
@@ -186,7 +186,7 @@ class Processes:
                 break
             except RuntimeError as error:
                 if "DEADLINE_EXCEEDED" not in str(error):
-                    raise MachineError(f"process {index} of {self.count} cannot be asked: {error}") from error
+                    raise MachineError(f"process {index} of {self.count} cannot be reached: {error}") from error
             if deadline is not None and time.monotonic() >= deadline:
                 raise MachineError(f"process {index} of {self.count} did not {what} within {seconds:.0f} s")
         if "error" in outcome:
@@ -196,16 +196,16 @@ class Processes:
 
 @contextlib.contextmanager
 def joined(membership: Membership | None, join_seconds: int = 300) -> Iterator[Processes]:
-    """Joins the processes of a run; call it before JAX looks for devices.
+    """Joins the processes of a run, before JAX initialises its devices.
 
-    An error that leaves the block ends the program, after the others have been told: JAX itself would wait for them.
+    An error in the block is reported to the others and then ends the program: JAX itself would wait for them.
 
     Args:
-        membership: how to find the others; None for a process on its own.
-        join_seconds: until all must have come. Hosts that are created together may start minutes apart.
+        membership: how to find the others; None for a single process.
+        join_seconds: longest wait for all to join. Hosts that are created together may start minutes apart.
 
     Raises:
-        UserError: if the environment tells of no other processes.
+        UserError: if the environment does not describe the processes.
     """
     if membership is None:
         yield Processes()
@@ -224,8 +224,8 @@ def joined(membership: Membership | None, join_seconds: int = 300) -> Iterator[P
             "cannot be reached, or another process did not start"
         )
 
-    say_last_words(last_words)
-    # Its own handler of SIGTERM would take the place of ours.
+    on_abort(last_words)
+    # Its handler of SIGTERM would replace ours.
     jax.config.update("jax_enable_preemption_service", False)
     try:
         jax.distributed.initialize(
@@ -240,7 +240,7 @@ def joined(membership: Membership | None, join_seconds: int = 300) -> Iterator[P
             "--multiprocess finds neither a TPU slice nor Slurm, Open MPI or Kubernetes in the environment; give "
             f"--coordinator=HOST:PORT, --num_processes and --process_id ({error})"
         ) from error
-    # No other way is open to the board of the coordination service.
+    # There is no public access to the key-value store of the coordination service.
     from jax._src.distributed import global_state
 
     assert global_state.client is not None
@@ -252,7 +252,7 @@ def joined(membership: Membership | None, join_seconds: int = 300) -> Iterator[P
         yield processes
     except BaseException as error:
         if processes.watch and isinstance(error, jax.errors.JaxRuntimeError):
-            # The devices of a lost process are missed before the process itself.
+            # A lost process is noticed by its devices first.
             processes.watch.wait_for_a_loss()
         processes.leave(error)
         raise
@@ -267,6 +267,6 @@ def _why_aborted(processes: Processes, coordinator: str) -> str:
     except OSError:
         return f"process 0 of {processes.count}, which coordinates at {coordinator}, is gone, so {me} ends"
     if processes.watch:
-        # Collectives on a CPU may abort when their peer is gone.
+        # Collectives on CPUs may abort when a peer is gone.
         processes.watch.wait_for_a_loss()
-    return f"{me} was aborted by its runtime, whose message stands above"
+    return f"{me} was aborted by its runtime, see the message above"

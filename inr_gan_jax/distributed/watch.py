@@ -1,8 +1,8 @@
-"""Signs of life between processes: a lost one is named and ends the others, and a wish to stop reaches all at one step.
+"""Heartbeats between processes: a lost process is named and ends the others, and all agree on the step to stop at.
 
-Every second each process writes a notice on a board that all can read, the key-value store of the coordination service
-of JAX, and reads those of the others. Nothing of it touches a device. JAX watches its processes too, but in silence for
-longer, and then it aborts the program; see `say_last_words`.
+Every second each process writes a notice to the key-value store of JAX's coordination service, and reads those of the
+others. No device is involved. JAX watches its processes too, but waits longer, names none and then aborts the program;
+see `on_abort`.
 """
 
 import contextlib
@@ -17,22 +17,22 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
-# What a process that lost another one, or its storage, ends with; launchers start the run again.
+# Exit code of a process that lost another one, or its storage; launchers start the run again.
 EXIT_LOST = 3
 BEAT_SECONDS = 1.0
-# Beats without a sign of a process until it counts as lost. Half a minute of swapping or of a blocked network is
-# survived, and what must happen within a minute leaves time for the rest.
+# Missed beats after which a process counts as lost. Half a minute of swapping or of a blocked network is tolerated, and
+# the exit of all within a minute still possible.
 LOST_BEATS = 30
-# Beats for which the process that carries the board stays, so that all can read why it goes.
+# Beats that process 0, which serves the store, waits before it exits, so that all can read why.
 LAST_BEATS = 3
-# Beats without a sign of a process until it is suspected.
+# Missed beats after which a process is suspected to be lost.
 _DOUBTFUL_BEATS = 4
 
 _SPACE = "inr_gan_jax/alive"
 
 
 class Board(Protocol):
-    """What is used of the client of JAX's coordination service."""
+    """The used part of the client of JAX's coordination service."""
 
     def key_value_set(self, key: str, value: str, allow_overwrite: bool = False) -> None: ...
     def key_value_dir_get(self, key: str) -> list[tuple[str, str]]: ...
@@ -45,11 +45,11 @@ class Notice:
     """What a process tells the others.
 
     Attributes:
-        beat: grows as long as the process lives.
-        turn: which turn it will not begin before all agree on where to stop; None as long as nobody wants to stop.
-        has_progress: whether it has done anything that is worth a checkpoint.
-        left: why it goes, in one sentence; empty once it is finished; None as long as it stays.
-        code: that it ends with, and the others with it.
+        beat: increases while the process lives.
+        turn: the turn it does not begin before all agree on where to stop; None if no process wants to stop.
+        has_progress: whether it has done anything worth a checkpoint.
+        left: why it exits, in one sentence; empty if it is finished; None while it runs.
+        code: exit code of this process and of the others.
     """
 
     beat: int = 0
@@ -60,9 +60,9 @@ class Notice:
 
 
 class TurnGate:
-    """Lets the main thread begin one turn after the other, until it is agreed before which one all processes stop.
+    """Lets the main thread begin turn after turn, until all processes agree on the turn to stop before.
 
-    A turn is a training step; it is counted apart, because a run may go back to an earlier step.
+    A turn is a training step; turns are counted separately, because a run may be rolled back to an earlier step.
     """
 
     def __init__(self) -> None:
@@ -70,7 +70,7 @@ class TurnGate:
         self._next, self._proposed, self._last = 0, None, None
 
     def may_begin(self) -> bool:
-        """Whether another turn may begin; waits where that is being agreed upon."""
+        """Whether another turn may begin; waits while the processes agree."""
         with self._changed:
             while self._last is None and self._proposed is not None and self._next >= self._proposed:
                 self._changed.wait()
@@ -87,7 +87,7 @@ class TurnGate:
             return self._proposed
 
     def agree(self, turn: int) -> None:
-        """Says which turn is the first that no process begins."""
+        """Sets the first turn that no process begins."""
         with self._changed:
             self._last = turn
             self._changed.notify_all()
@@ -97,14 +97,14 @@ class Watch:
     """A thread that exchanges notices and a second one that watches the first.
 
     Args:
-        board: that all processes can read.
-        index: number of this process.
+        board: key-value store of all processes.
+        index: of this process.
         count: how many there are.
 
     Attributes:
         gate: of the training steps.
         on_stop: called once, in the thread, when any process wants to stop.
-        on_agreement: called once, in the thread, when all know it; with whether any has progress worth a checkpoint.
+        on_agreement: called once, in the thread, when all agree, with whether any has progress worth a checkpoint.
     """
 
     def __init__(self, board: Board, index: int, count: int) -> None:
@@ -130,15 +130,15 @@ class Watch:
         self._wake.set()
 
     def note_progress(self) -> None:
-        """Says that there is something worth a checkpoint."""
+        """Tells the others that there is something worth a checkpoint."""
         self._change(has_progress=True)
 
     def leave(self, reason: str = "", code: int = 0) -> None:
-        """Tells the others that this process goes, and waits until they can have read it.
+        """Tells the others that this process exits, and waits until they have had time to read it.
 
         Args:
-            reason: one sentence, which ends the others too; empty where all is done.
-            code: that this process will end with.
+            reason: one sentence, which ends the others too; empty if this process is finished.
+            code: exit code of this process.
         """
         self._change(left=reason, code=code)
         with contextlib.suppress(RuntimeError):  # the others notice
@@ -149,9 +149,9 @@ class Watch:
         self._wake.set()
 
     def wait_for_a_loss(self) -> None:
-        """Gives the threads time to end the program with the name of a lost process, which may be why another failed.
+        """Waits, so that the threads can end the program with the name of a lost process, the likely cause of an error.
 
-        Returns soon where all others live.
+        Returns soon if all others live.
         """
         for beat in range(LOST_BEATS + _DOUBTFUL_BEATS):
             time.sleep(BEAT_SECONDS)
@@ -177,14 +177,14 @@ class Watch:
             self._wake.clear()
 
     def _watch_exchange(self) -> None:
-        """Notices when the board itself does not answer."""
+        """Notices when the store itself does not answer."""
         while not self._ended.wait(BEAT_SECONDS):
             self._silent_beats[self._index] += 1
             if self._silent_beats[self._index] > LOST_BEATS:
                 self._end(f"process 0 of {self._count}, which coordinates, has not answered for {LOST_BEATS} s")
 
     def _tell(self) -> None:
-        # Under the lock, or else an older notice of the other thread could take the place of the last one.
+        # Under the lock, because an older notice of the other thread could replace the last one.
         with self._own_changes:
             text = json.dumps(dataclasses.asdict(self._own))
             self._board.key_value_set(f"{_SPACE}/{self._index}", text, allow_overwrite=True)
@@ -222,7 +222,7 @@ class Watch:
             self.on_agreement(any(notice.has_progress for notice in notices.values()))
 
     def _end(self, sentence: str, code: int = EXIT_LOST) -> None:
-        """Ends the program, unless this process is leaving with a sentence of its own."""
+        """Ends the program, unless this process is already exiting."""
         if self._own.left is None:
             _end(sentence, code)
 
@@ -231,15 +231,15 @@ _words = threading.Lock()
 _kept: list[Any] = []
 
 
-def say_last_words(sentence: Callable[[], str]) -> None:
-    """Makes the program end with a sentence and `EXIT_LOST` where the runtime would abort it.
+def on_abort(sentence: Callable[[], str]) -> None:
+    """Makes the program print a sentence and exit with `EXIT_LOST` when the runtime aborts it.
 
     The coordination service of JAX aborts a process that cannot be reached, or that cannot reach process 0, from a
-    thread of its own: no exception and no handler of Python's `signal` gets a chance, and the callback that its client
-    takes does not work (jaxlib 0.10.2 and 0.12.0.1: `std::bad_cast`). A C handler of SIGABRT does.
+    thread of its own: no exception is raised, no handler of Python's `signal` is called, and the callback of its client
+    does not work (jaxlib 0.10.2 and 0.12.0.1: `std::bad_cast`). A C handler of SIGABRT does.
 
     Args:
-        sentence: called when it happens.
+        sentence: returns the sentence.
     """
 
     def handle(number: int) -> None:
@@ -247,14 +247,14 @@ def say_last_words(sentence: Callable[[], str]) -> None:
         _end(sentence())
 
     handler = ctypes.CFUNCTYPE(None, ctypes.c_int)(handle)
-    # Referred to for as long as the program runs.
+    # Kept alive as long as the program runs.
     _kept.append(handler)
     ctypes.CDLL(None).signal(signal.SIGABRT, handler)
 
 
 def _end(sentence: str, code: int = EXIT_LOST) -> None:
-    """Ends the program at once, whatever its main thread waits for."""
-    # Never let go: the first sentence is the cause of the others.
+    """Ends the program immediately, even if its main thread is blocked."""
+    # Never released: the first sentence is the cause of the others.
     _words.acquire()
     sys.stdout.flush()
     # One write, so that the lines of several processes are not mixed.

@@ -1,4 +1,4 @@
-"""What an accelerator can do at most, from its maker's pages."""
+"""Peak figures of accelerators, as their makers publish them."""
 
 import dataclasses
 from typing import Any
@@ -8,14 +8,14 @@ GIB = 2**30
 
 @dataclasses.dataclass(frozen=True)
 class Chip:
-    """One device as JAX counts them.
+    """One device, as JAX counts devices.
 
     Attributes:
         name: of the product.
         memory: bytes.
-        flops: floating-point operations a second in bfloat16, dense.
-        bandwidth: bytes a second between memory and chip.
-        interconnect: bytes a second that a chip sends to others of its slice or host, over all its links together.
+        flops: floating-point operations per second in bfloat16, dense.
+        bandwidth: bytes per second between memory and chip.
+        interconnect: bytes per second that a chip sends to others of its slice or host, over all links.
     """
 
     name: str
@@ -27,7 +27,7 @@ class Chip:
 
 # By `device_kind`. Sources: cloud.google.com/tpu/docs/{v4,v5e,v5p,v6e,tpu7x}, nvidia.com/data-center. A device of a v4
 # or v5p is one chip; of a tpu7x it is one of the chip's two cores. Makers give the interconnect for both directions
-# together; here stands one of them.
+# together; these numbers are for one.
 _CHIPS = {
     "TPU v4": Chip("TPU v4", 32 * GIB, 275e12, 1228e9, 300e9),
     "TPU v5 lite": Chip("TPU v5e", 16 * GIB, 197e12, 819e9, 200e9),
@@ -42,5 +42,5 @@ _CHIPS = {
 
 
 def chip_of(device: Any) -> Chip | None:
-    """The figures of a device; None where they are not known, as of every CPU."""
+    """The figures of a device; None if unknown, as for every CPU."""
     return _CHIPS.get(device.device_kind)

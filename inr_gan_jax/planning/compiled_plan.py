@@ -1,4 +1,4 @@
-"""A training step compiled ahead of time for a machine that need not be there, and what the compiler says of it."""
+"""Compiles a training step for a machine that need not be present, and reads what the compiler reports."""
 
 import dataclasses
 import math
@@ -14,7 +14,7 @@ from inr_gan_jax.config.schema import Config
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.planning.chips import GIB, Chip, chip_of
 from inr_gan_jax.planning.dry_run import abstract_step
-from inr_gan_jax.training.phase_inputs import draw_inputs
+from inr_gan_jax.training.phase_inputs import sample_phase_inputs
 from inr_gan_jax.training.phase_losses import Phase
 from inr_gan_jax.training.sharding import Shardings, shardings_of
 
@@ -42,8 +42,8 @@ class Memory:
         parameters: of both networks, and of the averaged generator.
         optimizer: moments of both networks.
         other_state: constants, counters and the batch.
-        temporaries: activations and whatever else lives within the step.
-        capacity: of the device; None where it is not known.
+        temporaries: activations and everything else that lives within the step.
+        capacity: of the device; None if unknown.
     """
 
     parameters: int
@@ -54,7 +54,7 @@ class Memory:
 
     @property
     def total(self) -> int:
-        """All of it."""
+        """Sum of all parts."""
         return self.parameters + self.optimizer + self.other_state + self.temporaries
 
 
@@ -64,8 +64,8 @@ class Collective:
 
     Attributes:
         kind: of the operation.
-        count: how many there are in the program.
-        num_bytes: of their results together, on each device.
+        count: in the program.
+        num_bytes: of all results, on each device.
     """
 
     kind: str
@@ -75,15 +75,15 @@ class Collective:
 
 @dataclasses.dataclass(frozen=True)
 class CompiledPlan:
-    """What the compiler says of a step.
+    """What the compiler reports about a step.
 
     Attributes:
         num_devices: of the machine.
         device_kind: of each of them.
-        chip: its figures; None where they are not known.
+        chip: its figures; None if unknown.
         memory: on each device.
-        bytes_accessed: between memory and chip in a step, on each device, as the compiler counts; 0 if it does not.
-        collectives: in the program, those of every branch.
+        bytes_accessed: between memory and chip in a step, on each device, as the compiler counts; 0 if unknown.
+        collectives: in the program, in all branches.
     """
 
     num_devices: int
@@ -102,20 +102,20 @@ def devices_of(topology: str) -> Sequence[Any]:
     """The devices of a machine by name.
 
     Args:
-        topology: `cpu:8` and the like, whose devices the process must have been started with; `present` for the
-            devices that are here; or a TPU slice such as `v5e:4x4`, which needs the package libtpu and no TPU.
+        topology: `cpu:8` and the like, for which `prepare_process` was called; `present` for the devices of this
+            machine; or a TPU slice such as `v5e:4x4`, which needs the package libtpu and no TPU.
 
     Raises:
-        UserError: for a name that nothing knows, or without libtpu.
+        UserError: for an unknown name, or without libtpu.
     """
     if topology == "present" or re.fullmatch(r"cpu:\d+", topology):
         return jax.devices()
-    # One chip is a host of its own; larger slices have the hosts of their generation.
+    # A slice of one chip has one host; larger slices have the hosts of their generation.
     options: dict[str, Any] = {}
     if re.fullmatch(r"\w+:1x1(x1)?", topology):
         options["chips_per_host_bounds"] = [1, 1, 1]
     if topology.startswith("v4:"):
-        # The two cores of a chip as one device, as they are where JAX runs on it.
+        # One device per chip of two cores, as when JAX runs on it.
         options["chip_config_name"] = "megacore"
     try:
         return topologies.get_topology_desc(topology, "tpu", **options).devices
@@ -129,7 +129,7 @@ def devices_of(topology: str) -> Sequence[Any]:
 
 def flops_of_phases(config: Config) -> dict[Phase, float]:
     """Floating-point operations of each phase for the whole batch, counted in the program as written for a TPU."""
-    # A loop's body would be counted once.
+    # The body of a loop would be counted once.
     whole = dataclasses.replace(config, training=dataclasses.replace(config.training, num_microbatches=1))
     state, batch, step, _ = abstract_step(whole)
     images = jax.eval_shape(step.prepare, batch)
@@ -137,7 +137,7 @@ def flops_of_phases(config: Config) -> dict[Phase, float]:
     for phase in step.intervals():
 
         def run(state: Any, images: Any, phase: Phase = phase) -> Any:
-            inputs = draw_inputs(whole, step.generator, step.losses.augmentation, images, jax.random.key(0))
+            inputs = sample_phase_inputs(whole, step.generator, step.losses.augmentation, images, jax.random.key(0))
             return step.run_phase(phase, state, inputs)
 
         analysis = jax.jit(run).trace(state, images).lower(lowering_platforms=("tpu",)).cost_analysis()
@@ -145,39 +145,39 @@ def flops_of_phases(config: Config) -> dict[Phase, float]:
     return counts
 
 
-def flops_a_step(config: Config, phases: dict[Phase, float]) -> float:
-    """Operations a step for the whole batch, lazy phases spread over the steps between two of them."""
+def flops_per_step(config: Config, phases: dict[Phase, float]) -> float:
+    """Operations per step for the whole batch, with lazy phases spread over their intervals."""
     _, _, step, _ = abstract_step(config)
     return sum(phases[phase] / interval for phase, interval in step.intervals().items())
 
 
 def compile_step(config: Config, devices: Sequence[Any]) -> CompiledPlan:
-    """Compiles the real training step for some devices and reads what the compiler says.
+    """Compiles the real training step for some devices and reads what the compiler reports.
 
     Raises:
-        DoesNotFitError: if it needs more memory than a device has; the sentence says by how much.
+        DoesNotFitError: if it needs more memory than a device has; the message says how much more.
         UserError: if the batch does not divide by the devices.
     """
     shardings = shardings_of(devices, config.training.batch_size, config.sharding)
     state, batch, step, _ = abstract_step(config)
     step = dataclasses.replace(step, shardings=shardings)
     arguments = (
-        jax.tree.map(_placed, state, shardings.of_state(state)),
-        {name: _placed(leaf, shardings.batch) for name, leaf in batch.items()},
+        jax.tree.map(_with_sharding, state, shardings.of_state(state)),
+        {name: _with_sharding(leaf, shardings.batch) for name, leaf in batch.items()},
     )
     try:
         compiled = jax.jit(step.__call__, donate_argnums=0).lower(*arguments).compile()
     except Exception as error:  # the compilers raise kinds of their own
-        raise _explained(error, config, shardings, _bytes_a_device(arguments)) from error
+        raise _explained(error, config, shardings, _bytes_per_device(arguments)) from error
     return _read(compiled, state, shardings)
 
 
-def _placed(leaf: Any, sharding: Any) -> jax.ShapeDtypeStruct:
+def _with_sharding(leaf: Any, sharding: Any) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
 
 
-def _bytes_a_device(tree: Any) -> int:
-    """Of arrays that are placed on devices, what each device holds."""
+def _bytes_per_device(tree: Any) -> int:
+    """Bytes that each device holds of sharded arrays."""
     return sum(
         jnp.dtype(leaf.dtype).itemsize * math.prod(leaf.sharding.shard_shape(leaf.shape))
         for leaf in jax.tree.leaves(tree)
@@ -185,7 +185,7 @@ def _bytes_a_device(tree: Any) -> int:
 
 
 def _explained(error: Exception, config: Config, shardings: Shardings, arguments: int) -> Exception:
-    """The same error as one sentence, if it is one of memory.
+    """A DoesNotFitError for an error about memory; other errors are returned unchanged.
 
     Args:
         error: of a compiler.
@@ -194,7 +194,7 @@ def _explained(error: Exception, config: Config, shardings: Shardings, arguments
         arguments: bytes of state and batch on each device.
     """
     text = str(error)
-    # Two ways to say it: all that is used, or temporaries alone, which the state comes on top of.
+    # Compilers report all memory in use, or temporaries alone, to which the state must be added.
     used = re.search(r"Used ([\d.]+)([GMK]) of ([\d.]+)([GMK])", text)
     temporaries = re.search(r"temporaries \(([\d.]+)([GMK])\) exceeds available HBM \(([\d.]+)([GMK])\)", text)
     used = used or temporaries
@@ -220,7 +220,7 @@ def _read(compiled: Any, state: Any, shardings: Shardings) -> CompiledPlan:
         parameters=parameters,
         optimizer=optimizer,
         other_state=max(0, analysis.argument_size_in_bytes - parameters - optimizer),
-        # Results take the place of the donated arguments, as far as they are aliased.
+        # Aliased results reuse the memory of donated arguments.
         temporaries=analysis.temp_size_in_bytes + analysis.output_size_in_bytes - analysis.alias_size_in_bytes,
         capacity=chip.memory if chip else None,
     )

@@ -1,4 +1,4 @@
-"""--dry_run: what a run would be, worked out from shapes alone."""
+"""--dry_run: describes a run from shapes alone."""
 
 import functools
 import math
@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from clu import parameter_overview
 from etils import epath
 
 from inr_gan_jax.array_types import Params
@@ -16,13 +17,13 @@ from inr_gan_jax.errors import UserError
 from inr_gan_jax.models.build import build_discriminator, build_generator
 from inr_gan_jax.training.evaluation import check_metric
 from inr_gan_jax.training.optimizers import build_optimizers
-from inr_gan_jax.training.perceptual import load_perceptual, vgg16_distance
-from inr_gan_jax.training.phase_inputs import draw_inputs
+from inr_gan_jax.training.phase_inputs import sample_phase_inputs
+from inr_gan_jax.training.phase_losses import load_perceptual, vgg16_distance
 from inr_gan_jax.training.run_folder import check_data, check_run_folder
 from inr_gan_jax.training.state import TrainState, init_state
 from inr_gan_jax.training.steps import TrainStep
 
-# Rows of the memory that devices share; all others each device holds whole.
+# Rows of the memory table that are split over devices; each device holds all of the others.
 ACTIVATIONS = "activations kept (larger phase, before fusion)"
 BATCH = "batch"
 
@@ -53,10 +54,10 @@ def abstract_step(
 
 
 def describe(config: Config, workdir: epath.Path) -> str:
-    """Describes a run: configuration, networks, memory and plan; touches no disk and no device.
+    """Describes a run: configuration, networks, memory and schedule; writes nothing and uses no device.
 
     Raises:
-        UserError: for a run folder that does not fit.
+        UserError: for a run folder of another run, or another mistake.
     """
     check_run_folder(workdir, config)
     check_metric(config.evaluation)
@@ -64,7 +65,8 @@ def describe(config: Config, workdir: epath.Path) -> str:
     state, batch, step, _ = abstract_step(config, features)
     sections = [config.to_json().rstrip()]
     for name, params in (("generator", state.generator_params), ("discriminator", state.discriminator_params)):
-        sections.append(_parameter_table(name, params))
+        overview = parameter_overview.get_parameter_overview(params, include_stats=False, max_lines=None)
+        sections.append(f"{name}: {num_parameters(params):,} parameters\n{overview}")
     sections.append(_memory_table(memory_rows(state, batch, step, features)))
     rows = {"run folder": str(workdir), "data": data_row(config, workdir), **plan_rows(config)}
     sections.append("\n".join(["plan:", *(f"  {name:<14} {value}" for name, value in rows.items())]))
@@ -72,7 +74,7 @@ def describe(config: Config, workdir: epath.Path) -> str:
 
 
 def data_row(config: Config, workdir: epath.Path) -> str:
-    """Where the images are and how they are used, or what is wrong with them."""
+    """Where the data set is and whether it is mirrored, or what is wrong with it."""
     try:
         check_data(workdir, check_available(config.data), config.data.name)
     except NotPreparedError as error:
@@ -84,31 +86,24 @@ def data_row(config: Config, workdir: epath.Path) -> str:
 
 
 def num_parameters(params: Params) -> int:
-    """How many numbers a network has."""
-    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(params))
+    """Number of parameters of a network."""
+    # A scalar parameter makes the sum a float.
+    return int(parameter_overview.count_parameters(params))
 
 
 def _num_bytes(tree: Any) -> int:
     return sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
 
 
-def _parameter_table(name: str, params: Params) -> str:
-    rows = [f"{name}: {num_parameters(params):,} parameters"]
-    for path, leaf in jax.tree_util.tree_flatten_with_path(params)[0]:
-        key = "/".join(str(entry.key) for entry in path)
-        rows.append(f"  {key:<44} {tuple(leaf.shape)!s:>20} {math.prod(leaf.shape):>13,}")
-    return "\n".join(rows)
-
-
 def memory_rows(state: TrainState, batch: Any, step: TrainStep, features: Any) -> dict[str, int]:
-    """Bytes of a step by their use, on one device that takes the whole batch, before operations are fused."""
+    """Bytes of a step by their use, for the whole batch on one device, before operations are fused."""
     images = jax.eval_shape(step.prepare, batch)
-    draw = functools.partial(draw_inputs, step.config, step.generator, step.losses.augmentation)
+    sample = functools.partial(sample_phase_inputs, step.config, step.generator, step.losses.augmentation)
     part = step.config.training.batch_size // step.config.training.num_microbatches
-    inputs = jax.eval_shape(lambda images: draw(images, jax.random.key(0)).first(part), images)
+    inputs = jax.eval_shape(lambda images: sample(images, jax.random.key(0)).first(part), images)
 
     def residuals(loss: Callable[..., Any], params: Params) -> int:
-        # What the backward pass keeps is what the closure returned by vjp holds; the parameters are counted elsewhere.
+        # The closure returned by vjp holds what the backward pass keeps, parameters included.
         def backward_of(params: Params, state: TrainState, inputs: Any) -> Any:
             return jax.vjp(lambda params: loss(params, state, inputs, features)[0], params)[1]
 
@@ -121,7 +116,7 @@ def memory_rows(state: TrainState, batch: Any, step: TrainStep, features: Any) -
     return {
         "parameters": _num_bytes((state.generator_params, state.discriminator_params)),
         "optimizer states": _num_bytes((state.generator_opt, state.discriminator_opt)),
-        "averaged generator": _num_bytes(state.ema_params),
+        "averaged generator (EMA)": _num_bytes(state.ema_params),
         "gradients (larger network)": max(_num_bytes(state.generator_params), _num_bytes(state.discriminator_params)),
         ACTIVATIONS: activations,
         BATCH: _num_bytes(batch),
@@ -131,12 +126,12 @@ def memory_rows(state: TrainState, batch: Any, step: TrainStep, features: Any) -
 def _memory_table(rows: Mapping[str, int]) -> str:
     lines = [f"  {name:<48} {size / 2**20:>10,.1f} MiB" for name, size in rows.items()]
     total = sum(rows.values())
-    title = "memory, on one device that takes the whole batch:"
+    title = "memory, for the whole batch on one device:"
     return "\n".join([title, *lines, f"  {'sum':<48} {total / 2**20:>10,.1f} MiB"])
 
 
 def plan_rows(config: Config) -> dict[str, str]:
-    """What a run does and how often, by name."""
+    """The schedule of a run, by name."""
     settings = config.training
     return {
         "steps": f"{settings.total_steps:,} of {settings.batch_size} images, {settings.total_kimg:g} kimg",

@@ -1,7 +1,7 @@
-"""--dry_run --for_devices: whether a job fits the machines that it is meant for, found out before they are paid for.
+"""--dry_run --for_devices: checks that a job fits its machines before they are paid for.
 
-Nothing is compiled: the step is traced on this machine, whose devices are not touched. The memory that a step needs is
-known exactly only once it is compiled, which takes minutes and, for TPUs, libtpu: `python -m inr_gan_jax.plan` does it.
+Nothing is compiled: the step is traced on this machine, without its devices. The exact memory of a step is known only
+after compilation, which takes minutes and, for TPUs, libtpu: `python -m inr_gan_jax.plan`.
 """
 
 import dataclasses
@@ -17,22 +17,22 @@ from inr_gan_jax.planning.dry_run import ACTIVATIONS, BATCH, abstract_step, memo
 from inr_gan_jax.remote_paths import UnreachableError
 from inr_gan_jax.storage import is_remote
 from inr_gan_jax.training.evaluation import check_metric, check_weights_named
-from inr_gan_jax.training.perceptual import load_perceptual
+from inr_gan_jax.training.phase_losses import load_perceptual
 from inr_gan_jax.training.run_folder import check_data, check_run_folder
 from inr_gan_jax.training.sharding import mesh_shape
 
-# Libraries of buckets try again for many minutes where there is no network.
+# Without a network, libraries of buckets retry for many minutes.
 _BUCKET_SECONDS = 30.0
 
 
 @dataclasses.dataclass(frozen=True)
 class Machines:
-    """What a job will run on.
+    """The machines of a job.
 
     Attributes:
         num_devices: of all processes together.
         num_processes: one per host of a TPU slice, one per GPU under Slurm.
-        shares_disk: whether they see the folders of this machine; if not, only what lies in buckets.
+        shares_disk: whether they see the folders of this machine; if not, they see buckets only.
     """
 
     num_devices: int
@@ -40,10 +40,10 @@ class Machines:
     shares_disk: bool = True
 
     def check(self) -> None:
-        """Checks the numbers themselves.
+        """Checks that the devices divide evenly among the processes.
 
         Raises:
-            UserError: if processes cannot have the same number of devices each.
+            UserError: if they do not.
         """
         if self.num_devices % self.num_processes:
             raise UserError(
@@ -52,19 +52,19 @@ class Machines:
 
 
 def check_job(config: Config, workdir: epath.Path, machines: Machines, seconds: float = _BUCKET_SECONDS) -> str:
-    """Checks a job for its machines, and describes it.
+    """Checks that a job fits its machines, and describes it.
 
     Args:
         config: of the run.
         workdir: its run folder.
-        machines: that it is meant for.
+        machines: of the job.
         seconds: that a bucket may take to answer.
 
     Returns:
-        A few lines. A bucket that cannot be reached from here is no mistake: a line says that it was not checked.
+        A few lines. A bucket that cannot be reached from here is reported as not checked.
 
     Raises:
-        UserError: for the first thing that would stop the job.
+        UserError: for the first mistake that would stop the job.
     """
     machines.check()
     count = _num_devices_in_use(config, machines)
@@ -99,7 +99,7 @@ def _num_devices_in_use(config: Config, machines: Machines) -> int:
 
 
 def _size_rows(config: Config, num_devices: int) -> dict[str, str]:
-    """Parameters, and the memory of a device; tracing the step checks every shape."""
+    """Parameters and memory per device; tracing the step checks every shape."""
     features, _ = load_perceptual(config.loss)
     state, batch, step, _ = abstract_step(config, features)
     sizes = memory_rows(state, batch, step, features)
@@ -112,15 +112,15 @@ def _size_rows(config: Config, num_devices: int) -> dict[str, str]:
         "memory": f"about {per_device / 2**20:,.0f} MiB per device, before operations are fused",
     }
     if rounds > 1 and part % num_data:
-        rows["microbatches"] = f"{rounds} of {part} images, which leave some of {num_devices} devices without work"
+        rows["microbatches"] = f"{rounds} of {part} images, which leave some of {num_devices} devices idle"
     return rows
 
 
 def _weights_row(config: Config, machines: Machines) -> dict[str, str]:
-    """Files of weights, which are only ever read from a disk, and which other machines must have as well."""
+    """Files of weights, which the other machines need on a disk of theirs."""
     named = [config.loss.vgg16_file if config.loss.perceptual_weight else "", config.evaluation.weights_file]
     files = ", ".join(filter(None, named))
-    return {} if machines.shares_disk or not files else {"weights": f"{files}, needed at this place on every machine"}
+    return {} if machines.shares_disk or not files else {"weights": f"{files}, needed at this path on every machine"}
 
 
 def _check_workdir(config: Config, workdir: epath.Path, machines: Machines, seconds: float) -> str:
@@ -154,14 +154,14 @@ def _check_data(config: DataConfig, workdir: epath.Path, machines: Machines, sec
 
 
 def _why_unreachable(work: Callable[[], object], seconds: float) -> str | None:
-    """Does something with a bucket.
+    """Runs a check that may need a bucket.
 
     Args:
-        work: raises UserError for what is wrong in a bucket, and anything else where it cannot be looked into.
+        work: raises UserError for a mistake, and anything else if the bucket cannot be read.
         seconds: that it may take.
 
     Returns:
-        Why the bucket could not be looked into; None if it was.
+        Why the bucket could not be read; None if it was.
 
     Raises:
         UserError: as `work` did.

@@ -1,4 +1,4 @@
-"""A compiled plan as numbers to keep and as lines to read."""
+"""A compiled plan as a JSON record and as text."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -7,28 +7,28 @@ from typing import Any
 import jax
 
 from inr_gan_jax.config.schema import Config
-from inr_gan_jax.planning.compiled_plan import CompiledPlan, flops_a_step, gibibytes
+from inr_gan_jax.planning.compiled_plan import CompiledPlan, flops_per_step, gibibytes
 from inr_gan_jax.training.phase_losses import Phase
 
 _SECONDS_A_DAY = 86400
-# How often a chip of a ring sends the bytes of a result: sums go around twice, all else once.
+# How often a chip of a ring sends the bytes of a result: sums go around twice, everything else once.
 _TIMES_SENT = {"all-reduce": 2}
 
 
 def record_of(
     config: Config, topology: str, plan: CompiledPlan, phases: dict[Phase, float], efficiency: float
 ) -> dict[str, Any]:
-    """Everything that the report says, as plain data.
+    """Everything that the report shows, as plain data.
 
     Args:
         config: of the run.
         topology: name of the machine.
-        plan: of its compiler.
+        plan: of the compiler.
         phases: see `flops_of_phases`.
-        efficiency: share of the peak that is taken to be reached.
+        efficiency: assumed share of the peak operations.
     """
     settings, memory = config.training, plan.memory
-    per_device = flops_a_step(config, phases) / plan.num_devices
+    per_device = flops_per_step(config, phases) / plan.num_devices
     record: dict[str, Any] = {
         "config": config.name,
         "topology": topology,
@@ -36,22 +36,22 @@ def record_of(
         "device_kind": plan.device_kind,
         "jax": jax.__version__,
         "batch_size": settings.batch_size,
-        "images_a_device": settings.batch_size / plan.num_devices,
+        "images_per_device": settings.batch_size / plan.num_devices,
         "precision": settings.precision,
         "memory_bytes": {**dataclasses.asdict(memory), "total": memory.total},
-        "flops_a_step_and_device": per_device,
+        "flops_per_step_and_device": per_device,
         "flops_of_phases": dict(phases),
-        "bytes_accessed_a_step_and_device": plan.bytes_accessed,
+        "bytes_accessed_per_step_and_device": plan.bytes_accessed,
         "collectives": [dataclasses.asdict(each) for each in plan.collectives],
     }
-    variable = memory.temporaries / record["images_a_device"]
+    variable = memory.temporaries / record["images_per_device"]
     if memory.capacity:
         fixed = memory.total - memory.temporaries
-        record["estimated_images_a_device"] = max(0, int((memory.capacity - fixed) / variable))
+        record["estimated_images_per_device"] = max(0, int((memory.capacity - fixed) / variable))
     if plan.chip:
         floor = max(per_device / plan.chip.flops, plan.bytes_accessed / plan.chip.bandwidth)
         exchange = sum(_TIMES_SENT.get(each.kind, 1) * each.num_bytes for each in plan.collectives)
-        # No efficiency makes up for bytes that do not arrive.
+        # Efficiency is about operations; bandwidth limits independently of it.
         computing = max(per_device / plan.chip.flops / efficiency, plan.bytes_accessed / plan.chip.bandwidth)
         days = settings.total_steps * computing / _SECONDS_A_DAY
         seconds_exchange = exchange / plan.chip.interconnect
@@ -77,20 +77,20 @@ def text_of(record: Mapping[str, Any]) -> str:
     memory = record["memory_bytes"]
     lines = [
         f"{record['config']} on {record['topology']}: {record['num_devices']} x {record['device_kind']}, batch "
-        f"{record['batch_size']} ({record['images_a_device']:g} images a device), {record['precision']}",
+        f"{record['batch_size']} ({record['images_per_device']:g} images per device), {record['precision']}",
         "memory on each device:",
         *(f"  {name:<12} {gibibytes(memory[name])}" for name in ("parameters", "optimizer", "other_state")),
-        f"  temporaries  {gibibytes(memory['temporaries'])} (activations and all that lives within the step)",
+        f"  temporaries  {gibibytes(memory['temporaries'])} (activations and everything else within the step)",
         f"  sum          {gibibytes(memory['total'])}"
         + (f" of {gibibytes(memory['capacity'])}" if memory["capacity"] else ""),
     ]
-    if "estimated_images_a_device" in record:
+    if "estimated_images_per_device" in record:
         lines.append(
-            f"  about {record['estimated_images_a_device']} images a device fit, if temporaries are linear in them"
+            f"  about {record['estimated_images_per_device']} images per device fit, if temporaries are linear in them"
         )
     lines.append(
-        f"a step: {record['flops_a_step_and_device'] / 1e12:.4g} TFLOP a device as written, "
-        f"{record['bytes_accessed_a_step_and_device'] / 1e9:.4g} GB to and from memory as the compiler counts"
+        f"a step: {record['flops_per_step_and_device'] / 1e12:.4g} TFLOP per device as written, "
+        f"{record['bytes_accessed_per_step_and_device'] / 1e9:.4g} GB to and from memory as the compiler counts"
     )
     if "chip" in record:
         lines += [
@@ -99,12 +99,12 @@ def text_of(record: Mapping[str, Any]) -> str:
             f"whole run: {record['days']:.3g} days at {record['efficiency']:.0%} of the peak operations"
             + (", or as fast as bandwidth allows where that is slower" if _is_bound_by_bandwidth(record) else ""),
         ]
-    lines.append("communication in the program, every branch counted:" if record["collectives"] else "no communication")
+    lines.append("communication in the program, all branches counted:" if record["collectives"] else "no communication")
     for each in record["collectives"]:
         lines.append(f"  {each['count']:>4} {each['kind']:<20} {each['num_bytes'] / 2**20:,.1f} MiB")
     if record["collectives"] and "chip" in record:
         lines.append(
             f"  at least {1000 * record['seconds_by_interconnect']:.3g} ms on all links of a chip; if no computation "
-            f"hides it, {record['scaling']:.0%} of the time is left for computing"
+            f"hides it, {record['scaling']:.0%} of the time is left for computation"
         )
     return "\n".join(lines)

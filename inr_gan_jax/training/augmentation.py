@@ -1,4 +1,4 @@
-"""The augmentation of a run: which one, and how its strength adapts."""
+"""The augmentation of a run and the adaptation of its strength."""
 
 import dataclasses
 from typing import Any
@@ -15,17 +15,17 @@ from inr_gan_jax.config.schema import AugmentConfig
 
 @dataclasses.dataclass(frozen=True)
 class Augmentation:
-    """What the discriminator sees instead of images.
+    """Augments the images that the discriminator sees.
 
     Attributes:
         config: section `augment`.
-        batch_size: images a step.
+        batch_size: images per step.
     """
 
     config: AugmentConfig
     batch_size: int
 
-    def draw(self, key: PRNGKey, shape: tuple[int, int, int, int]) -> Any:
+    def sample(self, key: PRNGKey, shape: tuple[int, int, int, int]) -> Any:
         """Random numbers for images of [batch, height, width, channels], each with a leading batch axis."""
         if self.config.kind == "none":
             return None
@@ -33,20 +33,23 @@ class Augmentation:
             return differentiable.draw(self._policies, key, shape[0], shape[1:])
         return pipeline.draw(pipeline.PIPELINES[self.config.pipeline], key, shape[0], shape[1:])
 
-    def __call__(self, images: Array, draws: Any, p: Array) -> Array:
-        """Augments images [batch, height, width, channels]; `p` scales the probability of each augmentation."""
+    def __call__(self, images: Array, transform: Any, p: Array) -> Array:
+        """Augments images [batch, height, width, channels] with random numbers of `sample`.
+
+        `p` scales the probability of each augmentation.
+        """
         if self.config.kind == "none":
             return images
         if self.config.kind == "differentiable":
-            return differentiable.augment(self._policies, images, draws, jnp.ones_like(p))
-        return pipeline.augment(pipeline.PIPELINES[self.config.pipeline], images, draws, p)
+            return differentiable.augment(self._policies, images, transform, jnp.ones_like(p))
+        return pipeline.augment(pipeline.PIPELINES[self.config.pipeline], images, transform, p)
 
     @property
     def _policies(self) -> DifferentiableSettings:
         return DifferentiableSettings(self.config.policy)
 
-    def adapted(self, state: AugmentState, steps_done: Array) -> AugmentState:
-        """The strength after a step; it changes every `interval` steps of an adaptive augmentation."""
+    def adapt(self, state: AugmentState, steps_done: Array) -> AugmentState:
+        """The augmentation state after a step; it changes every `interval` steps of an adaptive augmentation."""
         config = self.config
         if config.kind != "ada":
             return state

@@ -1,4 +1,4 @@
-"""What happens beside the steps: sample grids, and when all of it is due."""
+"""Periodic work of a run: sample grids, and when each kind of work is due."""
 
 import io
 from collections.abc import Callable
@@ -21,7 +21,7 @@ from inr_gan_jax.training.state import TrainState
 
 # A stream of random numbers that no training step folds in.
 _SAMPLE_STREAM = 2**31 - 1
-# Tiles of a sample grid are magnified to about this many pixels, so that small pictures can be seen.
+# Small images of a sample grid are magnified to about this many pixels.
 _SMALLEST_TILE = 64
 
 
@@ -67,7 +67,7 @@ class Sampler:
 
 
 def all_finite(state: TrainState) -> bool:
-    """Whether all parameters are; a checkpoint of numbers that are not finite would replace good ones."""
+    """Whether all parameters are finite; a checkpoint of others would replace a good one."""
     return bool(_all_finite((state.generator_params, state.discriminator_params, state.ema_params)))
 
 
@@ -77,14 +77,14 @@ def _all_finite(params: Any) -> Array:
 
 
 def local_copy(variables: Variables, replicated: NamedSharding) -> Variables:
-    """Variables of a run as this process alone can draw with them.
+    """Copies variables to one device of this process, which can then use them without the other processes.
 
     Args:
-        variables: spread over the devices of all processes; all must call this.
-        replicated: the sharding that has an array whole on every device.
+        variables: sharded over the devices of all processes; all must call this.
+        replicated: the sharding with a whole copy of an array on every device.
 
     Returns:
-        The same on one device of this process; `variables` themselves where there is no other process.
+        The copy; `variables` themselves in a run of one process.
     """
     if replicated.is_fully_addressable:
         return variables
@@ -95,7 +95,7 @@ def local_copy(variables: Variables, replicated: NamedSharding) -> Variables:
 def write_sample_grid(
     variables: Variables, step: int, sampler: Sampler, config: Config, workdir: epath.Path, writer: MetricWriter
 ) -> None:
-    """Draws a grid at fixed latent codes into the run folder and TensorBoard."""
+    """Writes a grid of images of fixed latent codes to the run folder and to TensorBoard."""
     rows, columns = config.training.sample_grid
     images = to_uint8(sampler(variables, sampler.key(_SAMPLE_STREAM), rows * columns))
     factor = max(1, _SMALLEST_TILE // max(images.shape[1:3]))
@@ -105,11 +105,11 @@ def write_sample_grid(
     encoded = io.BytesIO()
     picture.save(encoded, "PNG")
     (workdir / SAMPLES / f"{images_shown:010d}.png").write_bytes(encoded.getvalue())
-    writer.write_images(step, {"samples": grid})
+    writer.write_image(step, "samples", grid)
 
 
 class Schedule:
-    """Says which periodic work is due after a step; all of it is due after the last."""
+    """Tells which periodic work is due after a step; after the last step all of it is."""
 
     def __init__(self, config: Config) -> None:
         settings = config.training
@@ -122,6 +122,6 @@ class Schedule:
         }
 
     def __call__(self, work: str, step: int) -> bool:
-        """Whether this work is due after this step; work with period 0 never is."""
+        """Whether this work is due after this step; with period 0 it never is."""
         period = self._periods[work]
         return bool(period) and step > 0 and (step % period == 0 or step == self._last)

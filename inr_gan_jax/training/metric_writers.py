@@ -1,117 +1,72 @@
-"""Writers of numbers and pictures behind clu's interface, without TensorFlow: TensorBoard and `metrics.jsonl`."""
+"""Writes the scalars and images of a run to TensorBoard event files and to `metrics.jsonl`, without TensorFlow."""
 
 import json
 import math
-import sys
-import types
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import tensorboardX
 from etils import epath
 
-# One module of clu imports TensorFlow when it is loaded, and only to write what tensorboardX writes here.
-if "clu.metric_writers.summary_writer" not in sys.modules and "tensorflow" not in sys.modules:
-    _stand_in = types.ModuleType("clu.metric_writers.summary_writer")
-    _stand_in.SummaryWriter = object  # pyright: ignore[reportAttributeAccessIssue] - a module takes any attribute
-    sys.modules[_stand_in.__name__] = _stand_in
-
-from clu import metric_writers
-
 from inr_gan_jax.storage import GrowingFile, is_remote
-
-MetricWriter = metric_writers.MetricWriter
 
 METRICS_FILE = "metrics.jsonl"
 
 
-def _refuse(kind: str) -> Callable[..., None]:
-    def refuse(self: object, *arguments: Any, **keywords: Any) -> None:
-        del arguments, keywords
-        raise TypeError(f"{type(self).__name__} was given {kind}, expected scalars or images")
-
-    return refuse
-
-
-class _ScalarAndImageWriter(MetricWriter):
-    """Takes scalars and images; the other kinds of clu's interface are not used by this project."""
-
-    write_summaries = _refuse("summaries")
-    write_videos = _refuse("videos")
-    write_audios = _refuse("audios")
-    write_texts = _refuse("texts")
-    write_histograms = _refuse("histograms")
-    write_pointcloud = _refuse("point clouds")
-    write_hparams = _refuse("hyper-parameters, which config.json holds")
-
-    def write_images(self, step: int, images: Mapping[str, Any]) -> None:
-        """Leaves images out."""
-        del step, images
-
-
-class TensorBoardWriter(_ScalarAndImageWriter):
-    """Writes TensorBoard event files.
+class MetricWriter:
+    """The files of one run. What an interrupted run wrote after the step that it resumes from is removed or hidden.
 
     Args:
-        directory: of the event files, on a disk.
-        first_step: events of later steps that an interrupted run left behind are hidden.
+        workdir: run folder; a bucket gets no event files, which grow by appending.
+        first_step: the step that training starts or resumes from.
+        is_primary: whether this process writes; the others write nothing.
     """
 
-    def __init__(self, directory: epath.Path, first_step: int) -> None:
-        self._writer = tensorboardX.SummaryWriter(str(directory), purge_step=first_step + 1, flush_secs=30)
+    def __init__(self, workdir: epath.Path, first_step: int, is_primary: bool = True) -> None:
+        self._lines: GrowingFile | None = None
+        self._events: tensorboardX.SummaryWriter | None = None
+        if not is_primary:
+            return
+        kept = [json.dumps(line) for line in read_metrics(workdir) if line["step"] <= first_step]
+        self._lines = GrowingFile(workdir / METRICS_FILE, kept)
+        if is_remote(workdir):
+            print(f"no TensorBoard files are written into a bucket; {METRICS_FILE} holds the same numbers", flush=True)
+        else:
+            folder = str(workdir / "tensorboard")
+            self._events = tensorboardX.SummaryWriter(folder, purge_step=first_step + 1, flush_secs=30)
 
     def write_scalars(self, step: int, scalars: Mapping[str, Any]) -> None:
-        """Writes the finite ones of the scalars."""
-        for name, value in scalars.items():
-            if math.isfinite(float(value)):
-                self._writer.add_scalar(name, float(value), step)
-
-    def write_images(self, step: int, images: Mapping[str, Any]) -> None:
-        """Writes pictures [height, width, channels], uint8."""
-        for name, image in images.items():
-            self._writer.add_image(name, np.asarray(image), step, dataformats="HWC")
-
-    def flush(self) -> None:
-        """Puts everything on disk."""
-        self._writer.flush()
-
-    def close(self) -> None:
-        """Ends the files."""
-        self._writer.close()
-
-
-class JsonLinesWriter(_ScalarAndImageWriter):
-    """Appends one JSON object a call to `metrics.jsonl`.
-
-    Lines of later steps, which an interrupted run left behind, are removed first, so that the file reads as if the run
-    had never been interrupted.
-
-    Args:
-        directory: the run folder.
-        first_step: the step that training goes on from.
-    """
-
-    def __init__(self, directory: epath.Path, first_step: int) -> None:
-        kept = [json.dumps(line) for line in read_metrics(directory) if line["step"] <= first_step]
-        self._file = GrowingFile(directory / METRICS_FILE, kept)
-
-    def write_scalars(self, step: int, scalars: Mapping[str, Any]) -> None:
-        """Writes the finite ones of the scalars."""
+        """Writes the finite ones of the scalars, as one line of `metrics.jsonl`."""
         numbers = {name: float(value) for name, value in scalars.items() if math.isfinite(float(value))}
-        self._file.append(json.dumps({"step": step, **numbers}))
+        if self._lines:
+            self._lines.append(json.dumps({"step": step, **numbers}))
+        if self._events:
+            for name, value in numbers.items():
+                self._events.add_scalar(name, value, step)
+
+    def write_image(self, step: int, name: str, image: np.ndarray) -> None:
+        """Writes an image [height, width, channels], uint8, to TensorBoard."""
+        if self._events:
+            self._events.add_image(name, image, step, dataformats="HWC")
 
     def flush(self) -> None:
-        """Puts everything on disk."""
-        self._file.flush()
+        """Writes everything to disk."""
+        if self._lines:
+            self._lines.flush()
+        if self._events:
+            self._events.flush()
 
     def close(self) -> None:
-        """Ends the file."""
-        self._file.close()
+        """Writes everything to disk and closes the files."""
+        if self._lines:
+            self._lines.close()
+        if self._events:
+            self._events.close()
 
 
 def read_metrics(directory: epath.PathLike) -> list[dict[str, Any]]:
-    """Reads `metrics.jsonl` of a run folder; a last line that was cut off in writing is left out."""
+    """Reads `metrics.jsonl` of a run folder; an incomplete last line is ignored."""
     path = epath.Path(directory) / METRICS_FILE
     lines = []
     for text in path.read_text().splitlines() if path.exists() else []:
@@ -120,15 +75,3 @@ def read_metrics(directory: epath.PathLike) -> list[dict[str, Any]]:
         except json.JSONDecodeError:
             break
     return lines
-
-
-def make_writer(directory: epath.Path, first_step: int, is_first: bool = True) -> MetricWriter:
-    """The writers of a run: TensorBoard and JSON lines; none in a process that is not the first."""
-    if not is_first:
-        return metric_writers.MultiWriter([])
-    writers: list[MetricWriter] = [JsonLinesWriter(directory, first_step)]
-    if is_remote(directory):
-        print(f"no TensorBoard files are written into a bucket; {METRICS_FILE} holds the same numbers", flush=True)
-    else:
-        writers.insert(0, TensorBoardWriter(directory / "tensorboard", first_step))
-    return metric_writers.MultiWriter(writers)

@@ -11,7 +11,7 @@ import optax
 from inr_gan_jax.array_types import Array, Params
 from inr_gan_jax.config.schema import Config
 
-# What stands for an infinite gradient.
+# Replaces an infinite gradient.
 _LARGEST_GRADIENT = 1e5
 
 
@@ -24,16 +24,16 @@ class Optimizers:
 
 
 def build_optimizers(config: Config) -> Optimizers:
-    """Builds Adam with a learning rate a part of the generator, and one for the discriminator.
+    """Builds Adam with a learning rate per group of the generator, and one for the discriminator.
 
-    Where a regulariser has steps of its own, a network takes (interval + 1) / interval times as many optimizer steps,
-    and its learning rate and betas are corrected so that they act over the same number of images.
+    A lazy regulariser multiplies the optimizer steps of a network by (interval + 1) / interval, so its learning rate
+    and betas are corrected to act over the same number of images.
 
     Source: learning-rate groups arXiv 2011.12026; correction arXiv 1912.04958, appendix B (lazy regularisation).
     """
     settings, loss = config.optimizer, config.loss
     correction = _lazy_correction(loss.pl_interval)
-    # The schedule counts optimizer steps; path lengths take some of their own.
+    # The schedule counts optimizer steps, those of path lengths included.
     per_batch = 1 / correction if loss.pl_weight else 1.0
     rates = {
         "class_embedding": settings.class_embedding_lr,
@@ -52,7 +52,7 @@ def build_optimizers(config: Config) -> Optimizers:
 
 
 def generator_groups(params: Params) -> dict[str, Any]:
-    """Names the learning-rate group of the generator's parameters, as a prefix of their tree."""
+    """The learning-rate group of each of the generator's parameters, as a prefix of their tree."""
     groups: dict[str, Any] = {}
     for name, entries in params.items():
         if name == "hypernetwork":
@@ -62,8 +62,8 @@ def generator_groups(params: Params) -> dict[str, Any]:
     return groups
 
 
-def cleaned(gradients: Params) -> tuple[Params, Array]:
-    """Makes gradients finite, 0 for what is no number and a large one for infinity, and counts what was not.
+def sanitize_gradients(gradients: Params) -> tuple[Params, Array]:
+    """Replaces NaN gradients by 0 and infinite ones by 1e5, and counts them.
 
     Source: the training loop of arXiv 2006.06676.
     """
@@ -75,7 +75,7 @@ def cleaned(gradients: Params) -> tuple[Params, Array]:
 
 
 def _lazy_correction(interval: int) -> float:
-    """Share of the optimizer steps that are not on a regulariser taken every `interval` steps."""
+    """Share of the optimizer steps that are not those of a regulariser with this interval."""
     return interval / (interval + 1) if interval > 1 else 1.0
 
 
@@ -90,6 +90,6 @@ def _adam(
     beta1, beta2 = settings.beta1**correction, settings.beta2**correction
     if beta1:
         return optax.adam(rate, b1=beta1, b2=beta2, eps=settings.epsilon)
-    # The same without a place for the mean of the gradients, which is the gradient.
+    # With beta1 = 0 the mean of the gradients is the gradient; this needs no memory for it.
     scale = optax.scale_by_rms(beta2, settings.epsilon, eps_in_sqrt=False, bias_correction=True)
     return optax.chain(scale, optax.scale_by_learning_rate(rate))

@@ -1,4 +1,4 @@
-"""All that a phase of the step works on besides the parameters; every leaf has a leading batch axis."""
+"""Images and random numbers of one phase of a step; every leaf has a leading batch axis."""
 
 from typing import Any
 
@@ -12,13 +12,13 @@ from inr_gan_jax.models.generator import Generator
 from inr_gan_jax.training.augmentation import Augmentation
 
 
-class Codes(struct.PyTreeNode):
-    """What a batch of generated images is drawn from.
+class LatentBatch(struct.PyTreeNode):
+    """Random inputs of the generator for one batch of images.
 
     Attributes:
         z: [batch, z_dim], latent codes.
         mixing_z: [batch, z_dim], latent codes of the later layers; None without style mixing.
-        num_first: [batch], how many of the layers take `z`; None without style mixing.
+        num_first: [batch], how many of the first layers use `z`; None without style mixing.
         noise_keys: [batch], keys of the noise; None for a network without noise.
     """
 
@@ -34,24 +34,24 @@ class PhaseInputs(struct.PyTreeNode):
     Attributes:
         real: [batch, height, width, channels], in [-1, 1].
         labels: [batch, c_dim], one-hot; None for an unconditional run.
-        codes: of the generated images.
-        real_augment, fake_augment: random numbers of the augmentation of real and of generated images; None for none.
-        direction: [batch, height, width, channels], standard normal; of the path lengths.
+        latents: random inputs of the generator.
+        real_augment, fake_augment: random numbers that augment real and generated images; None for none.
+        direction: [batch, height, width, channels], standard normal, for path lengths.
     """
 
     real: Array
     labels: Array | None
-    codes: Codes
+    latents: LatentBatch
     real_augment: Any
     fake_augment: Any
     direction: Array
 
     def first(self, count: int) -> "PhaseInputs":
-        """The first samples of the batch."""
+        """The first `count` samples of the batch."""
         return jax.tree.map(lambda array: array[:count], self)
 
 
-def draw_inputs(
+def sample_phase_inputs(
     config: Config,
     generator: Generator,
     augmentation: Augmentation,
@@ -59,7 +59,7 @@ def draw_inputs(
     key: PRNGKey,
     z: Array | None = None,
 ) -> PhaseInputs:
-    """Draws the random numbers of one phase.
+    """Samples the random numbers of one phase.
 
     Args:
         config: of the run.
@@ -67,7 +67,7 @@ def draw_inputs(
         augmentation: of the discriminator's input.
         images: real images and their labels, as in `PhaseInputs`.
         key: of this phase of this step.
-        z: [batch, z_dim], latent codes to take instead of fresh ones.
+        z: [batch, z_dim], latent codes; sampled if None.
     """
     real, labels = images
     latent_key, mixing_key, noise_key, real_key, fake_key, direction_key = jax.random.split(key, 6)
@@ -78,15 +78,17 @@ def draw_inputs(
     return PhaseInputs(
         real=real,
         labels=labels,
-        codes=Codes(z, mixing_z, num_first, jax.random.split(noise_key, size) if generator.uses_noise else None),
-        real_augment=augmentation.draw(real_key, (size, height, width, channels)),
-        fake_augment=augmentation.draw(fake_key, (size, height, width, channels)),
+        latents=LatentBatch(
+            z, mixing_z, num_first, jax.random.split(noise_key, size) if generator.uses_noise else None
+        ),
+        real_augment=augmentation.sample(real_key, (size, height, width, channels)),
+        fake_augment=augmentation.sample(fake_key, (size, height, width, channels)),
         direction=jax.random.normal(direction_key, real.shape, real.dtype),
     )
 
 
 def _mixing(probability: float, generator: Generator, key: PRNGKey, size: int) -> tuple[Array | None, Array | None]:
-    """Second codes, and the layer from which on they are taken, one for the whole batch.
+    """Latent codes of the later layers, and the first layer that uses them, one for the whole batch.
 
     Source: arXiv 1812.04948 §3.1.
     """

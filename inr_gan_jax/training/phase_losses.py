@@ -2,18 +2,19 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, Literal, get_args
+from pathlib import Path
+from typing import Any, Literal, TypeVar, get_args
 
 import jax
 import jax.numpy as jnp
 
 from inr_gan_jax import losses
 from inr_gan_jax.array_types import Array, Params, Variables
-from inr_gan_jax.config.schema import Config
+from inr_gan_jax.config.schema import Config, LossConfig
+from inr_gan_jax.metrics.networks.vgg16 import load_vgg16, perceptual_distance
 from inr_gan_jax.models.discriminator import Discriminator
 from inr_gan_jax.models.generator import Generator
 from inr_gan_jax.training.augmentation import Augmentation
-from inr_gan_jax.training.microbatches import mean_over_parts
 from inr_gan_jax.training.phase_inputs import PhaseInputs
 from inr_gan_jax.training.sharding import Shardings
 from inr_gan_jax.training.state import TrainState
@@ -21,27 +22,31 @@ from inr_gan_jax.training.state import TrainState
 Scalars = dict[str, Array]
 Phase = Literal["generator", "path_length", "discriminator", "penalty"]
 PHASES: tuple[Phase, ...] = get_args(Phase)
+# The distance [batch] between generated and real images [batch, height, width, channels], given weights.
+PerceptualDistance = Callable[[Any, Array, Array], Array]
 
-# Gradients; scalars to log, and the mean of w [w_dim] over the batch, of the generated images.
+# Gradients; scalars to log, and the mean of w [w_dim] over the batch of generated images.
 Gradients = tuple[Params, tuple[Scalars, Array]]
+
+_T = TypeVar("_T")
 
 
 @dataclasses.dataclass(frozen=True)
 class PhaseLosses:
-    """The losses of one run and the networks that they are of.
+    """The losses of one run, with its networks.
 
     Attributes:
         config: of the run.
         generator, discriminator: networks.
-        shardings: placement of arrays on the devices; None leaves it to the compiler.
-        perceptual: distance [batch] between generated and real images by features, given weights; None for none.
+        shardings: placement of arrays on devices; None leaves it to the compiler.
+        perceptual: of the perceptual term; None for none.
     """
 
     config: Config
     generator: Generator
     discriminator: Discriminator
     shardings: Shardings | None = None
-    perceptual: Callable[[Any, Array, Array], Array] | None = None
+    perceptual: PerceptualDistance | None = None
 
     @property
     def augmentation(self) -> Augmentation:
@@ -51,7 +56,7 @@ class PhaseLosses:
     def gradients(
         self, phase: Phase, state: TrainState, inputs: PhaseInputs, features: Params | None = None
     ) -> Gradients:
-        """Gradients of the loss of a phase with respect to the network that it trains, part by part of the batch."""
+        """Gradients of the loss of a phase with respect to the network that it trains, one microbatch at a time."""
         if phase == "path_length":
             return self._path_length_gradients(state, inputs)
         if phase == "generator":
@@ -63,9 +68,9 @@ class PhaseLosses:
         group = min(self.config.discriminator.mbstd_group_size or batch, batch)
 
         def of_part(part: PhaseInputs) -> Gradients:
-            return jax.grad(loss, has_aux=True)(params, state, self.placed(part), features)
+            return jax.grad(loss, has_aux=True)(params, state, self.constrain_inputs(part), features)
 
-        return mean_over_parts(of_part, inputs, self.config.training.num_microbatches, group)
+        return mean_over_microbatches(of_part, inputs, self.config.training.num_microbatches, group)
 
     def generator_loss(
         self, params: Params, state: TrainState, inputs: PhaseInputs, features: Params | None = None
@@ -103,7 +108,7 @@ class PhaseLosses:
     def penalty_loss(
         self, params: Params, state: TrainState, inputs: PhaseInputs, features: Params | None = None
     ) -> tuple[Array, tuple[Scalars, Array]]:
-        """Lazy R1 and R2, `r1_interval` times as hard.
+        """Lazy R1 and R2, weighted by `r1_interval`.
 
         Source: arXiv 1912.04958, appendix B (lazy regularisation).
         """
@@ -115,7 +120,7 @@ class PhaseLosses:
     def _penalties(
         self, params: Params, state: TrainState, inputs: PhaseInputs, fake: Array | None
     ) -> tuple[Array, Scalars]:
-        """R1 and R2, each times half its gamma."""
+        """R1 and R2, each weighted by half its gamma."""
         settings = self.config.loss
         scalars, total = {}, jnp.zeros((), inputs.real.dtype)
         if settings.r1_gamma:
@@ -132,20 +137,23 @@ class PhaseLosses:
         return total, scalars
 
     def _path_length_gradients(self, state: TrainState, inputs: PhaseInputs) -> Gradients:
-        """Gradients of the path-length penalty, `pl_interval` times as hard, on a share of the batch."""
+        """Gradients of the path-length penalty, weighted by `pl_interval`, on a share of the batch."""
         settings, rounds = self.config.loss, self.config.training.num_microbatches
         inputs = inputs.first(inputs.real.shape[0] // settings.pl_batch_shrink)
 
         def lengths(params: Params, part: PhaseInputs) -> tuple[Array, Array]:
             variables = {"params": params, "constants": state.constants}
-            ws, w = self.codes_of(variables, part)
-            return losses.path_lengths(lambda codes: self._draw(variables, codes, part), ws, part.direction), w
+            ws, w = self.map_latents(variables, part)
+            return losses.path_lengths(lambda codes: self._synthesize(variables, codes, part), ws, part.direction), w
 
         batch_mean = None
         if rounds > 1:
-            # The penalty of one image depends on the lengths of all.
-            batch_mean = mean_over_parts(
-                lambda part: jnp.mean(lengths(state.generator_params, self.placed(part))[0]), inputs, rounds, 1
+            # The penalty of each image depends on the path lengths of all images.
+            batch_mean = mean_over_microbatches(
+                lambda part: jnp.mean(lengths(state.generator_params, self.constrain_inputs(part))[0]),
+                inputs,
+                rounds,
+                1,
             )
 
         def loss(params: Params, part: PhaseInputs) -> tuple[Array, tuple[Scalars, Array]]:
@@ -155,40 +163,40 @@ class PhaseLosses:
             return settings.pl_interval * settings.pl_weight * penalty, (scalars, w)
 
         def of_part(part: PhaseInputs) -> Gradients:
-            return jax.grad(loss, has_aux=True)(state.generator_params, self.placed(part))
+            return jax.grad(loss, has_aux=True)(state.generator_params, self.constrain_inputs(part))
 
-        return mean_over_parts(of_part, inputs, rounds, 1)
+        return mean_over_microbatches(of_part, inputs, rounds, 1)
 
-    def placed(self, inputs: PhaseInputs) -> PhaseInputs:
-        """Lays the batch over the devices."""
+    def constrain_inputs(self, inputs: PhaseInputs) -> PhaseInputs:
+        """Shards the batch over the devices."""
         if self.shardings is None:
             return inputs
-        real, direction = map(self.shardings.placed_images, (inputs.real, inputs.direction))
+        real, direction = map(self.shardings.constrain_images, (inputs.real, inputs.direction))
         return jax.lax.with_sharding_constraint(inputs, self.shardings.batch).replace(real=real, direction=direction)
 
     def _generate(self, variables: Variables, inputs: PhaseInputs) -> tuple[Array, Array]:
         """Fresh images [batch, height, width, channels] and the mean [w_dim] of their w."""
-        ws, w = self.codes_of(variables, inputs)
-        return self._draw(variables, ws, inputs), w
+        ws, w = self.map_latents(variables, inputs)
+        return self._synthesize(variables, ws, inputs), w
 
-    def _draw(self, variables: Variables, ws: Array, inputs: PhaseInputs) -> Array:
-        images = self.generator.batch_synthesis(variables, ws, inputs.codes.noise_keys)
-        return self.shardings.placed_images(images) if self.shardings else images
+    def _synthesize(self, variables: Variables, ws: Array, inputs: PhaseInputs) -> Array:
+        images = self.generator.batch_synthesis(variables, ws, inputs.latents.noise_keys)
+        return self.shardings.constrain_images(images) if self.shardings else images
 
-    def codes_of(self, variables: Variables, inputs: PhaseInputs) -> tuple[Array, Array]:
+    def map_latents(self, variables: Variables, inputs: PhaseInputs) -> tuple[Array, Array]:
         """Ws [batch, num_ws, w_dim], with styles mixed, and the mean [w_dim] of w before mixing."""
-        codes = inputs.codes
+        codes = inputs.latents
         ws = self.generator.batch_mapping(variables, codes.z, inputs.labels)
         w = jnp.mean(ws[:, 0], axis=0)
         if codes.mixing_z is not None and codes.num_first is not None:
             others = self.generator.batch_mapping(variables, codes.mixing_z, inputs.labels)
-            is_first = jnp.arange(ws.shape[1])[None, :] < codes.num_first[:, None]
-            ws = jnp.where(is_first[..., None], ws, others)
+            takes_first = jnp.arange(ws.shape[1])[None, :] < codes.num_first[:, None]
+            ws = jnp.where(takes_first[..., None], ws, others)
         return ws, w
 
-    def _score(self, params: Params, state: TrainState, images: Array, inputs: PhaseInputs, draws: Any) -> Array:
+    def _score(self, params: Params, state: TrainState, images: Array, inputs: PhaseInputs, transform: Any) -> Array:
         """Logits [batch] of augmented images."""
-        images = self.augmentation(images, draws, state.augment.p)
+        images = self.augmentation(images, transform, state.augment.p)
         logits = self.discriminator.apply({"params": params}, images, inputs.labels)
         assert isinstance(logits, jax.Array), "the discriminator returns one array"
         return logits
@@ -197,3 +205,71 @@ class PhaseLosses:
 def _contrast(images: Array) -> Array:
     """Standard deviation across the batch, averaged over pixels: 0 when all images are the same."""
     return jnp.mean(jnp.std(images, axis=0))
+
+
+def split_batch(batch: Any, rounds: int, group_size: int) -> Any:
+    """Splits a batch into microbatches of whole groups of the minibatch standard deviation.
+
+    Member m of group n is sample m * num_groups + n, in the batch and in each microbatch.
+
+    Args:
+        batch: pytree of arrays [batch, ...].
+        rounds: number of microbatches.
+        group_size: samples per group; the batch size is a multiple of `rounds * group_size`.
+
+    Returns:
+        The pytree with arrays [rounds, batch / rounds, ...].
+    """
+
+    def split(array: Any) -> Any:
+        groups = array.reshape(group_size, rounds, -1, *array.shape[1:])
+        return jnp.swapaxes(groups, 0, 1).reshape(rounds, -1, *array.shape[1:])
+
+    return jax.tree.map(split, batch)
+
+
+def mean_over_microbatches(function: Callable[[Any], _T], batch: Any, rounds: int, group_size: int) -> _T:
+    """Averages the results of a function over the microbatches of a batch, computed one after the other.
+
+    Args:
+        function: maps a batch (or a microbatch) to a pytree of arrays, such as gradients.
+        batch: pytree of arrays [batch, ...].
+        rounds: number of microbatches; with 1 the function is called on the whole batch.
+        group_size: see `split_batch`.
+    """
+    if rounds == 1:
+        return function(batch)
+    parts = split_batch(batch, rounds, group_size)
+    shapes = jax.eval_shape(function, jax.tree.map(lambda array: array[0], parts))
+    zeros = jax.tree.map(lambda shape: jnp.zeros(shape.shape, shape.dtype), shapes)
+
+    def add(total: _T, part: Any) -> tuple[_T, None]:
+        return jax.tree.map(jnp.add, total, function(part)), None
+
+    total, _ = jax.lax.scan(add, zeros, parts)
+    return jax.tree.map(lambda leaf: leaf / rounds, total)
+
+
+def load_perceptual(config: LossConfig) -> tuple[Any, PerceptualDistance | None]:
+    """Loads VGG16 from the user's file.
+
+    Returns:
+        Weights, and the distance [batch] between generated and real images [batch, height, width, channels] given
+        them; None twice for a run without the term.
+
+    Raises:
+        UserError: one sentence, if the file is missing or holds other weights.
+    """
+    if not config.perceptual_weight:
+        return None, None
+    return load_vgg16(Path(config.vgg16_file).expanduser()), vgg16_distance
+
+
+def vgg16_distance(weights: Any, generated: Array, real: Array) -> Array:
+    """Distance [batch] between the features of images [batch, height, width, 1 or 3] in [-1, 1]."""
+    return perceptual_distance(weights, _with_three_channels(generated), _with_three_channels(real))
+
+
+def _with_three_channels(images: Array) -> Array:
+    """Repeats grey images in three channels."""
+    return jnp.broadcast_to(images, (*images.shape[:-1], 3))

@@ -1,4 +1,4 @@
-"""The folder of a run: whose it is, and what lies in it."""
+"""The folder of a run: checks that it may be used, its lock, and the files written at a start."""
 
 import contextlib
 import dataclasses
@@ -30,7 +30,7 @@ DATA_FILE = "data.json"
 STARTS_FILE = "starts.jsonl"
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
-# A run may go on with other values of these: they change when it ends and what it tells, not what it computes.
+# A run may resume with other values of these keys: they change its length and output, not what it computes.
 _FREE_KEYS = {
     "num_devices",
     "sharding",
@@ -52,14 +52,14 @@ def check_run_folder(workdir: epath.Path, config: Config) -> None:
     """Checks, without writing, that a run of this configuration may use the folder.
 
     Raises:
-        UserError: if it is a file, holds something else, or belongs to another configuration.
-        UnreachableError: if it cannot be looked into.
+        UserError: if it is a file, contains other files, or belongs to another configuration.
+        UnreachableError: if it cannot be read.
     """
     check_reachable(str(workdir), "--workdir")
     try:
         _check_run_folder(workdir, config)
     except OSError as error:
-        raise UnreachableError(f"workdir {workdir} cannot be looked into ({error.strerror})") from error
+        raise UnreachableError(f"workdir {workdir} cannot be read ({error.strerror})") from error
 
 
 def _check_run_folder(workdir: epath.Path, config: Config) -> None:
@@ -68,7 +68,7 @@ def _check_run_folder(workdir: epath.Path, config: Config) -> None:
             return
         blocked = next((parent for parent in workdir.parents if parent.exists() and not parent.is_dir()), None)
         if blocked:
-            raise UserError(f"workdir {workdir} cannot be made, because {blocked} is a file")
+            raise UserError(f"workdir {workdir} cannot be created, because {blocked} is a file")
         return
     if not workdir.is_dir():
         raise UserError(f"workdir {workdir} is a file, expected a folder or a path that does not exist yet")
@@ -76,30 +76,30 @@ def _check_run_folder(workdir: epath.Path, config: Config) -> None:
     if not saved.exists():
         if any(workdir.iterdir()):
             raise UserError(
-                f"workdir {workdir} holds files but no {CONFIG_FILE}, expected an empty folder or a run of ours"
+                f"workdir {workdir} has files but no {CONFIG_FILE}, expected an empty folder or a run folder"
             )
         return
     try:
         previous = json.loads(saved.read_text())
     except (OSError, ValueError) as error:
-        raise UserError(f"{saved} cannot be read ({error}), so the run in it cannot go on") from error
+        raise UserError(f"{saved} cannot be read ({error}), so the run in it cannot be resumed") from error
     if not isinstance(previous, dict):
-        raise UserError(f"{saved} holds no configuration, so the run in it cannot go on")
+        raise UserError(f"{saved} is not a configuration, so the run in it cannot be resumed")
     difference = _first_difference(_identity(previous), _identity(dataclasses.asdict(config)), "config")
     if difference:
         raise UserError(f"workdir {workdir} belongs to another configuration: {difference}; choose another --workdir")
 
 
 def check_data(workdir: epath.Path, identity: SetIdentity | None, name: str) -> None:
-    """Checks, without writing, that the images are those that the run in a folder began with.
+    """Checks, without writing, that the data set is the one that the run in a folder started with.
 
     Args:
-        workdir: run folder; it need not exist, and a run without a checkpoint may begin with other images.
+        workdir: run folder; it need not exist, and a run without a checkpoint may use another set.
         identity: of the set as it is now; None for a set that never changes.
         name: of the set.
 
     Raises:
-        UserError: if they are others.
+        UserError: if it is another one.
     """
     noted, checkpoints = workdir / DATA_FILE, workdir / CHECKPOINTS
     if identity is None or not (noted.exists() and checkpoints.is_dir() and any(checkpoints.iterdir())):
@@ -112,13 +112,13 @@ def check_data(workdir: epath.Path, identity: SetIdentity | None, name: str) -> 
 
 
 def note_data(workdir: epath.Path, identity: SetIdentity | None) -> None:
-    """Notes which images the run in a folder has, for `check_data`."""
+    """Writes which data set the run in a folder uses, for `check_data`."""
     if identity is not None:
         write_whole(workdir / DATA_FILE, json.dumps(dataclasses.asdict(identity)) + "\n")
 
 
 def make_run_folder(workdir: epath.Path, config: Config) -> None:
-    """Makes the folder and saves the resolved configuration in it.
+    """Creates the folder and saves the resolved configuration in it.
 
     Raises:
         UserError: if it cannot be written.
@@ -131,14 +131,14 @@ def make_run_folder(workdir: epath.Path, config: Config) -> None:
 
 
 @contextlib.contextmanager
-def occupied(workdir: epath.Path, seconds: float = 120.0) -> Iterator[None]:
-    """Keeps other processes of this machine from training in the folder, and waits for one that is about to end.
+def lock_run_folder(workdir: epath.Path, seconds: float = 120.0) -> Iterator[None]:
+    """Locks the folder against other processes of this machine, after waiting for one that is about to end.
 
-    Nothing is left behind by a process that is killed. A bucket, and a file system that has no locks, cannot be kept.
+    The lock of a killed process is released. Buckets and file systems without locks are not locked.
 
     Args:
-        workdir: that exists.
-        seconds: to wait at most.
+        workdir: an existing folder.
+        seconds: longest wait.
 
     Raises:
         UserError: if another process still trains there.
@@ -152,7 +152,7 @@ def occupied(workdir: epath.Path, seconds: float = 120.0) -> Iterator[None]:
 
 
 def _wait_for_lock(descriptor: int, workdir: epath.Path, seconds: float) -> None:
-    """Takes the lock of a folder, or does without one where there are none."""
+    """Acquires the lock of a folder, if its file system has locks."""
     end, has_told = time.monotonic() + seconds, False
     while True:
         try:
@@ -173,7 +173,7 @@ def _wait_for_lock(descriptor: int, workdir: epath.Path, seconds: float) -> None
 
 
 def record_start(workdir: epath.Path) -> None:
-    """Appends to `starts.jsonl` what was started: command, versions, git commit, devices."""
+    """Appends a line to `starts.jsonl`: command, versions, git commit, devices."""
     versions = {name: importlib.metadata.version(name) for name in _PACKAGES}
     line = {
         "unix_time": time.time(),
@@ -188,7 +188,7 @@ def record_start(workdir: epath.Path) -> None:
 
 
 def _git_commit() -> str | None:
-    """The commit of the code that runs, with a mark if files differ from it; None outside of a repository."""
+    """The commit of the running code, marked if files differ from it; None outside of a repository."""
     command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
@@ -197,8 +197,8 @@ def _git_commit() -> str | None:
 
 
 def _identity(config: dict[str, Any]) -> dict[str, Any]:
-    """The part of a configuration that a run cannot change on the way."""
-    # Through JSON, where tuples are lists.
+    """The keys of a configuration that must stay the same when a run is resumed."""
+    # JSON turns tuples into lists.
     plain = json.loads(json.dumps(config))
     identity = {key: value for key, value in plain.items() if key not in _FREE_KEYS}
     for section, free in (("training", _FREE_TRAINING_KEYS), ("data", _FREE_DATA_KEYS)):

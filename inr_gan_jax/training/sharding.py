@@ -1,4 +1,4 @@
-"""The mesh of devices and how state, batch and pictures lie on it."""
+"""The mesh of devices, and the shardings of state, batch and images on it."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ class Shardings:
 
     Attributes:
         mesh: devices along the axes `data` and `spatial`.
-        splits_optimizer: each device along `data` keeps a part of the optimizers' states only.
+        splits_optimizer: optimizer states are split over `data` instead of replicated (ZeRO-1).
     """
 
     mesh: Mesh
@@ -27,12 +27,12 @@ class Shardings:
 
     @property
     def num_devices(self) -> int:
-        """Devices in use."""
+        """Number of devices in use."""
         return self.mesh.size
 
     @property
     def replicated(self) -> NamedSharding:
-        """Whole on every device."""
+        """A whole copy on every device."""
         return NamedSharding(self.mesh, PartitionSpec())
 
     @property
@@ -46,33 +46,33 @@ class Shardings:
         return NamedSharding(self.mesh, PartitionSpec("data", "spatial"))
 
     def of_state(self, state: TrainState) -> Any:
-        """The placement of each array of a state.
+        """The sharding of each array of a state.
 
         Args:
-            state: arrays or their shapes.
+            state: of arrays or of their shapes.
 
         Returns:
-            A state of shardings: all replicated, but for the optimizers' if those are split.
+            A state of shardings: all replicated, except the optimizer states if they are split.
         """
-        placed = jax.tree.map(lambda _: self.replicated, state)
+        shardings = jax.tree.map(lambda _: self.replicated, state)
         if not self.splits_optimizer:
-            return placed
+            return shardings
         optimizers = (state.generator_opt, state.discriminator_opt)
         split_generator, split_discriminator = jax.tree.map(self._split, optimizers)
-        return placed.replace(generator_opt=split_generator, discriminator_opt=split_discriminator)
+        return shardings.replace(generator_opt=split_generator, discriminator_opt=split_discriminator)
 
-    def placed_state(self, state: TrainState) -> TrainState:
-        """The same state, told to lie as `of_state` says; for use within a program."""
+    def constrain_state(self, state: TrainState) -> TrainState:
+        """Constrains a state to the shardings of `of_state`, within a program."""
         if not self.splits_optimizer:
             return state
         return jax.lax.with_sharding_constraint(state, self.of_state(state))
 
-    def placed_images(self, images: Array) -> Array:
-        """The same images, told to lie as `images` says; for use within a program."""
+    def constrain_images(self, images: Array) -> Array:
+        """Constrains images to the sharding `images`, within a program."""
         return jax.lax.with_sharding_constraint(images, self.images)
 
     def _split(self, leaf: Any) -> NamedSharding:
-        """Splits the longest axis that the devices along `data` divide; small arrays stay whole."""
+        """Splits the longest axis that is divisible by the devices along `data`; replicates an array without one."""
         count = self.mesh.shape["data"]
         sizes = [size if size % count == 0 else 0 for size in leaf.shape]
         if not any(sizes):
@@ -82,12 +82,12 @@ class Shardings:
 
 
 def make_shardings(num_devices: int, batch_size: int, settings: ShardingConfig | None = None) -> Shardings:
-    """Lays a run over the devices that are present.
+    """Shards a run over the devices that are present.
 
     Args:
         num_devices: how many to use, 0 for all.
-        batch_size: images a batch.
-        settings: how; by default, batches over all devices.
+        batch_size: images per batch.
+        settings: of the mesh; by default, batches are split over all devices.
 
     Raises:
         UserError: if there are fewer devices, or the batch does not divide by them.
@@ -100,15 +100,15 @@ def make_shardings(num_devices: int, batch_size: int, settings: ShardingConfig |
 
 
 def shardings_of(devices: Sequence[Any], batch_size: int, settings: ShardingConfig | None = None) -> Shardings:
-    """Lays a run over given devices, present or only described.
+    """Shards a run over given devices, present or only described.
 
     Args:
-        devices: all are used.
-        batch_size: images a batch.
-        settings: how; by default, batches over all devices.
+        devices: of the mesh.
+        batch_size: images per batch.
+        settings: of the mesh; by default, batches are split over all devices.
 
     Raises:
-        UserError: if the batch does not divide by them.
+        UserError: if they do not divide the batch.
     """
     settings = settings or ShardingConfig()
     shape = mesh_shape(len(devices), batch_size, settings)

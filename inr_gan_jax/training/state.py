@@ -1,4 +1,4 @@
-"""All that an exact resume needs, as one pytree."""
+"""The training state: everything that an exact resume needs, except the position in the data."""
 
 import jax
 import jax.numpy as jnp
@@ -14,17 +14,17 @@ from inr_gan_jax.training.optimizers import Optimizers
 
 
 class TrainState(struct.PyTreeNode):
-    """Everything that changes from step to step, besides the position in the data.
+    """Everything that a step changes.
 
     Attributes:
         step: int32 scalar, steps done.
-        key_data: raw data of the random key that all draws of the run are folded from; never changes.
-        num_rollbacks: int32 scalar, how often the run went back to an earlier checkpoint; each time, all draws are
-            others and learning rates are multiplied by `guard.lr_factor`.
+        key_data: raw data of the random key of the run, which the keys of all steps are folded from; never changes.
+        num_rollbacks: int32 scalar, how often the run was rolled back to an earlier checkpoint; each rollback changes
+            all random numbers and multiplies the learning rates by `guard.lr_factor`.
         generator_params: trained parameters of the generator.
         discriminator_params: trained parameters of the discriminator.
-        ema_params: average of the generator's parameters; samples come from it.
-        constants: what the generator keeps fixed, such as random bases; empty for most networks.
+        ema_params: moving average of the generator's parameters, which samples are rendered with.
+        constants: fixed variables of the generator, such as random bases; empty for most networks.
         w_avg: [w_dim], running mean of the intermediate latent codes, for truncation.
         pl_mean: scalar, running mean of the path lengths.
         augment: strength of the augmentation and the signs that it adapts to.
@@ -46,16 +46,16 @@ class TrainState(struct.PyTreeNode):
 
     @property
     def variables(self) -> Variables:
-        """What the trained generator draws with."""
+        """Variables of the trained generator."""
         return {"params": self.generator_params, "constants": self.constants}
 
     @property
     def ema_variables(self) -> Variables:
-        """What the averaged generator draws with."""
+        """Variables of the averaged generator (EMA)."""
         return {"params": self.ema_params, "constants": self.constants}
 
     def step_key(self) -> PRNGKey:
-        """The random key of the coming step."""
+        """The random key of the next step."""
         key = jax.random.fold_in(jax.random.wrap_key_data(self.key_data), self.num_rollbacks)
         return jax.random.fold_in(key, self.step)
 
@@ -63,7 +63,7 @@ class TrainState(struct.PyTreeNode):
 def init_state(
     config: Config, generator: Generator, discriminator: Discriminator, optimizers: Optimizers
 ) -> TrainState:
-    """Draws the initial state of a run from its seed; pure, so `jax.eval_shape` gives its shapes."""
+    """Initialises the state of a run from its seed; pure, so `jax.eval_shape` gives its shapes."""
     run_key, generator_key, discriminator_key = jax.random.split(jax.random.key(config.seed), 3)
     variables = generator.init(generator_key)
     params = variables["params"]

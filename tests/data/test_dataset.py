@@ -120,7 +120,7 @@ def test_labels_missing_for_a_conditional_configuration_are_refused(prepared: Pa
     [
         ("gs://bucket/sets", "data_dir=gs://bucket/sets needs the package gcsfs, which is missing: pip install gcsfs"),
         ("s3://bucket/sets", "data_dir=s3://bucket/sets needs the package s3fs, which is missing: pip install s3fs"),
-        ("http://host/sets", "data_dir=http://host/sets begins with http://, expected a path on a disk or gs://"),
+        ("http://host/sets", "data_dir=http://host/sets starts with http://, expected a path on a disk or gs://"),
     ],
 )
 def test_places_that_cannot_be_reached_say_why(

@@ -14,7 +14,6 @@ from absl import flags
 
 from inr_gan_jax.checkpoint.manager import save_entries
 from inr_gan_jax.cli.command import own_flags
-from inr_gan_jax.config.parse import Config
 from inr_gan_jax.config.schema import Config
 from inr_gan_jax.inference.latents import draw_modulations, take
 from inr_gan_jax.inference.loading import LoadedGenerator

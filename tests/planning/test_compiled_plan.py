@@ -20,8 +20,8 @@ from inr_gan_jax.planning.compiled_plan import (
     collectives_in,
     compile_step,
     devices_of,
-    flops_a_step,
     flops_of_phases,
+    flops_per_step,
 )
 from tests.conftest import tiny_config
 
@@ -63,7 +63,7 @@ def test_operations_are_linear_in_the_batch_and_lazy_phases_are_spread() -> None
     assert set(phases) == {"discriminator", "generator", "penalty"}
     assert phases["penalty"] > 0
     expected = phases["generator"] + phases["discriminator"] + phases["penalty"] / 4
-    assert flops_a_step(config, phases) == pytest.approx(expected)
+    assert flops_per_step(config, phases) == pytest.approx(expected)
     double = dataclasses.replace(config, training=dataclasses.replace(config.training, batch_size=16))
     assert flops_of_phases(double)["discriminator"] == pytest.approx(2 * phases["discriminator"], rel=0.1)
 
@@ -79,12 +79,12 @@ def test_report_has_floor_days_and_room() -> None:
     record = plan_report.record_of(
         config, "test:4", plan_of(16 * GIB), {"generator": 4e12, "discriminator": 0.0, "penalty": 0.0}, 0.5
     )
-    assert record["flops_a_step_and_device"] == pytest.approx(1e12)
+    assert record["flops_per_step_and_device"] == pytest.approx(1e12)
     assert record["seconds_by_flops"] == pytest.approx(1)
     assert record["seconds_floor"] == pytest.approx(2), "by bandwidth"
     assert record["days"] == pytest.approx(1000 * 1 / 0.5 / 86400)
     # 3 GiB stay, 2 images take 4 GiB.
-    assert record["estimated_images_a_device"] == 6
+    assert record["estimated_images_per_device"] == 6
     text = plan_report.text_of(record)
     assert "sum          7.00 GiB of 16.00 GiB" in text
     assert "3 all-reduce           1.0 MiB" in text

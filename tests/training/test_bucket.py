@@ -14,9 +14,9 @@ from inr_gan_jax.config.schema import Config
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.storage import GrowingFile, append_line, is_remote
 from inr_gan_jax.training import loop
-from inr_gan_jax.training.guard import GuardRecord
+from inr_gan_jax.training.collapse_monitor import CollapseRecord
 from inr_gan_jax.training.metric_writers import read_metrics
-from inr_gan_jax.training.progress_plot import write_training_plot
+from inr_gan_jax.training.progress import write_training_plot
 from tests.conftest import tiny_config
 from tests.small_checkpoints import assert_holds, make_iterator, make_state, save
 from tests.training.fake_bucket import FakeBucket, make_fake_bucket
@@ -93,8 +93,8 @@ def test_training_plot_and_guard_record_lie_in_the_bucket(bucket: str) -> None:
     assert made is not None
     assert made.read_bytes().startswith(b"\x89PNG")
     for number in range(2):
-        GuardRecord(folder).add(action="log", step=number)
-    assert [line["step"] for line in GuardRecord(folder).lines()] == [0, 1]
+        CollapseRecord(folder).add(action="log", step=number)
+    assert [line["step"] for line in CollapseRecord(folder).lines()] == [0, 1]
 
 
 def test_growing_file_in_a_bucket_is_written_when_it_is_flushed(bucket: str) -> None:

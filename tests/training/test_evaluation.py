@@ -12,8 +12,8 @@ from inr_gan_jax.data.read.images import all_images
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.metrics.pixel_fd import PixelFD
 from inr_gan_jax.models.build import build_generator
+from inr_gan_jax.training.collapse_monitor import CollapseMonitor
 from inr_gan_jax.training.evaluation import Evaluation, check_metric
-from inr_gan_jax.training.guard import Guard
 from inr_gan_jax.training.hooks import Sampler
 from tests.conftest import tiny_config
 from tests.training.test_steps import build
@@ -62,7 +62,7 @@ def test_metric_that_is_no_protocol_is_refused() -> None:
 
 
 def test_guard_does_not_take_a_measure_of_which_more_is_better_for_a_rise() -> None:
-    watch = Guard(tiny_config(), None, 0)
+    watch = CollapseMonitor(tiny_config(), None, 0)
     # Precision, negated: 0.8, then 0.1.
-    assert watch.look_at_metric(1, -0.8) is None
-    assert watch.look_at_metric(2, -0.1) is None
+    assert watch.check_metric_value(1, -0.8) is None
+    assert watch.check_metric_value(2, -0.1) is None

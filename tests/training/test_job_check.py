@@ -82,7 +82,7 @@ def test_weights_on_a_disk_are_named_where_machines_do_not_see_it(
 ) -> None:
     make_fake_bucket(tmp_path, monkeypatch)
     config = tiny_config(evaluation={"weights_file": "weights/inception.pt"})
-    told = "weights/inception.pt, needed at this place on every machine"
+    told = "weights/inception.pt, needed at this path on every machine"
     assert told in check_job(config, RUN, Machines(1, shares_disk=False))
     assert told not in check_job(config, RUN, Machines(1))
 
@@ -92,7 +92,7 @@ def test_bucket_that_is_reached_is_looked_into(tmp_path: Path, monkeypatch: pyte
     other = tmp_path / "bucket/runs/x/stray"
     other.parent.mkdir(parents=True)
     other.write_text("not a run")
-    with pytest.raises(UserError, match="gs://bucket/runs/x holds files"):
+    with pytest.raises(UserError, match="gs://bucket/runs/x has files"):
         check_job(tiny_config(), RUN, Machines(1))
     config = tiny_config(data={"name": "photos", "data_dir": "gs://bucket/sets"})
     with pytest.raises(UserError, match=r"'photos' is not prepared: expected gs://bucket/sets/photos"):

@@ -10,7 +10,7 @@ import pytest
 
 from inr_gan_jax.distributed.processes import Processes
 from inr_gan_jax.errors import UserError
-from inr_gan_jax.training.loop import FOLDERS_OF_A_HOST
+from inr_gan_jax.training.run_parts import PER_HOST_FOLDERS
 from tests.conftest import tiny_config
 
 
@@ -70,7 +70,7 @@ def test_hosts_may_keep_their_data_and_caches_elsewhere() -> None:
         folder = f"/host{group.index}"
         config = tiny_config(data={"data_dir": folder}, evaluation={"cache_dir": folder})
         config = dataclasses.replace(config, compilation_cache_dir=folder)
-        group.check_equal(config.overrides(without=FOLDERS_OF_A_HOST))
+        group.check_equal(config.overrides(without=PER_HOST_FOLDERS))
 
     assert errors_of(2, start) == [None, None]
 

@@ -342,7 +342,7 @@ def test_foreign_workdirs_are_refused(tmp_path: Path, digits_root: Path) -> None
     (folder / "thesis.tex").write_text("mine")
     for workdir, sentence in (
         (file, "is a file"),
-        (folder, "holds files but no config.json"),
+        (folder, "has files but no config.json"),
         (file / "x", "is a file"),
     ):
         done = run(command(workdir), digits_root)
@@ -360,7 +360,7 @@ def test_divergence_stops_and_keeps_only_finite_checkpoints(tmp_path: Path, digi
     done = run(command(tmp_path / "run", *TINY, *wild, "--config.training.total_kimg=3.2"), digits_root)
     assert done.returncode == 2, done.stdout + done.stderr
     assert "stopped being finite" in done.stderr
-    assert "after going back 2 times" in done.stderr
+    assert "after 2 rollbacks" in done.stderr
     assert latest_step(tmp_path / "run" / "checkpoints") is None
     report = [json.loads(line) for line in (tmp_path / "run" / "guard.jsonl").read_text().splitlines()]
     assert [line["action"] for line in report] == ["roll_back", "roll_back", "stop"]

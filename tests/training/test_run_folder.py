@@ -15,8 +15,8 @@ from inr_gan_jax.data.prepare.preparation import SetIdentity
 from inr_gan_jax.data.prepare.prepare_set import Options, prepare_set
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.planning import dry_run
-from inr_gan_jax.training import loop
-from inr_gan_jax.training.run_folder import check_data, note_data, occupied
+from inr_gan_jax.training import loop, run_parts
+from inr_gan_jax.training.run_folder import check_data, lock_run_folder, note_data
 from tests.conftest import tiny_config
 from tests.data.odd_images import colours, encoded, write_folder
 
@@ -24,13 +24,13 @@ from tests.data.odd_images import colours, encoded, write_folder
 def test_folder_of_a_run_is_refused_to_another(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = epath.Path(tmp_path)
     with (
-        occupied(folder),
+        lock_run_folder(folder),
         pytest.raises(UserError, match=r"another process trains in workdir .*; wait for its end or choose another"),
-        occupied(folder, seconds=0),
+        lock_run_folder(folder, seconds=0),
     ):
         pass
     assert capsys.readouterr().err == ""
-    with occupied(folder, seconds=0):
+    with lock_run_folder(folder, seconds=0):
         assert list(tmp_path.iterdir()) == []
 
 
@@ -38,7 +38,7 @@ def test_a_run_waits_for_one_that_is_about_to_end(tmp_path: Path, capsys: pytest
     folder, is_held, may_end, order = epath.Path(tmp_path), threading.Event(), threading.Event(), []
 
     def hold() -> None:
-        with occupied(folder):
+        with lock_run_folder(folder):
             is_held.set()
             may_end.wait(30)
             order.append("first ends")
@@ -47,7 +47,7 @@ def test_a_run_waits_for_one_that_is_about_to_end(tmp_path: Path, capsys: pytest
     thread.start()
     is_held.wait(30)
     threading.Timer(0.5, may_end.set).start()
-    with occupied(folder, seconds=30):
+    with lock_run_folder(folder, seconds=30):
         order.append("second begins")
     thread.join()
     assert order == ["first ends", "second begins"]
@@ -139,8 +139,8 @@ def test_a_run_without_a_checkpoint_may_begin_with_other_images(tmp_path: Path) 
 def test_training_does_not_begin_in_an_occupied_folder(
     tmp_path: Path, digits_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loop, "occupied", functools.partial(occupied, seconds=0))
+    monkeypatch.setattr(run_parts, "lock_run_folder", functools.partial(lock_run_folder, seconds=0))
     config = dataclasses.replace(tiny_config(data={"data_dir": str(digits_root)}), num_devices=1)
-    with occupied(epath.Path(tmp_path)), pytest.raises(UserError, match="another process trains"):
+    with lock_run_folder(epath.Path(tmp_path)), pytest.raises(UserError, match="another process trains"):
         loop.train(config, tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"config.json", "samples"}

@@ -14,7 +14,7 @@ from inr_gan_jax.config.validate import ConfigError
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.models.build import build_discriminator, build_generator
 from inr_gan_jax.training.optimizers import build_optimizers
-from inr_gan_jax.training.phase_inputs import PhaseInputs, draw_inputs
+from inr_gan_jax.training.phase_inputs import PhaseInputs, sample_phase_inputs
 from inr_gan_jax.training.sharding import Shardings, shardings_of
 from inr_gan_jax.training.state import TrainState, init_state
 from inr_gan_jax.training.steps import TrainStep
@@ -124,10 +124,10 @@ def phases_of_a_step(num_devices: int) -> dict[str, Any]:
 
     def draw(images: Array) -> PhaseInputs:
         prepared = step.prepare({"image": images})
-        return draw_inputs(config, step.generator, step.losses.augmentation, prepared, jax.random.key(2))
+        return sample_phase_inputs(config, step.generator, step.losses.augmentation, prepared, jax.random.key(2))
 
     def phases(state: TrainState, inputs: PhaseInputs) -> dict[str, Any]:
-        inputs = step.losses.placed(inputs)
+        inputs = step.losses.constrain_inputs(inputs)
         after = [step.run_phase(phase, state, inputs)[0] for phase in step.intervals()]
         return {
             "gradients": [step.losses.gradients(phase, state, inputs)[0] for phase in step.intervals()],

@@ -13,10 +13,9 @@ from inr_gan_jax.checkpoint.manager import Checkpointer
 from inr_gan_jax.config.schema import Config
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.models.build import build_discriminator, build_generator
-from inr_gan_jax.training.microbatches import cut
-from inr_gan_jax.training.optimizers import build_optimizers, cleaned
-from inr_gan_jax.training.phase_inputs import PhaseInputs, draw_inputs
-from inr_gan_jax.training.phase_losses import Phase
+from inr_gan_jax.training.optimizers import build_optimizers, sanitize_gradients
+from inr_gan_jax.training.phase_inputs import PhaseInputs, sample_phase_inputs
+from inr_gan_jax.training.phase_losses import Phase, split_batch
 from inr_gan_jax.training.sharding import make_shardings
 from inr_gan_jax.training.state import TrainState, init_state
 from inr_gan_jax.training.steps import TrainStep
@@ -43,7 +42,7 @@ def batch_of(config: Config, num_devices: int = 1) -> dict:
 
 def inputs_of(step: TrainStep, state: TrainState, batch: dict) -> PhaseInputs:
     augmentation = step.losses.augmentation
-    return draw_inputs(
+    return sample_phase_inputs(
         step.config, step.generator, augmentation, step.prepare(batch, state.w_avg.dtype), state.step_key()
     )
 
@@ -207,7 +206,7 @@ def test_four_parts_of_eight_have_the_gradients_of_a_batch_of_32(x64: None) -> N
 
 def test_parts_of_a_batch_hold_whole_groups() -> None:
     # Groups of 3 in a batch of 12: sample m * 4 + n is member m of group n.
-    parts = cut({"index": jnp.arange(12)}, rounds=2, group_size=3)["index"]
+    parts = split_batch({"index": jnp.arange(12)}, rounds=2, group_size=3)["index"]
     assert parts.shape == (2, 6)
     for part in np.asarray(parts):
         groups = part.reshape(3, 2).T  # as the minibatch standard deviation groups it
@@ -251,7 +250,7 @@ def test_bfloat16_keeps_float32_parameters_and_nearly_the_gradients(model: str) 
 
 def test_gradients_that_are_not_finite_are_replaced_and_counted() -> None:
     gradients = {"a": jnp.array([1.0, jnp.nan, -jnp.inf]), "b": jnp.array([jnp.inf])}
-    clean, count = cleaned(gradients)
+    clean, count = sanitize_gradients(gradients)
     assert int(count) == 3
     np.testing.assert_array_equal(clean["a"], np.array([1.0, 0.0, -1e5], np.float32))
     np.testing.assert_array_equal(clean["b"], np.array([1e5], np.float32))
@@ -261,12 +260,12 @@ def test_mixed_styles_take_the_first_layers_from_one_code_and_the_rest_from_the_
     config = small_release_config(loss={"style_mixing_prob": 0.9})
     step, state = build(config)
     inputs = inputs_of(step, state, batch_of(config))
-    assert inputs.codes.num_first is not None
-    assert len({int(number) for number in inputs.codes.num_first}) == 1
-    mixing = inputs.replace(codes=inputs.codes.replace(num_first=jnp.full(8, 2)))
-    ws, w = jax.jit(step.losses.codes_of)(state.variables, mixing)
-    first = step.generator.batch_mapping(state.variables, inputs.codes.z)
-    second = step.generator.batch_mapping(state.variables, inputs.codes.mixing_z)
+    assert inputs.latents.num_first is not None
+    assert len({int(number) for number in inputs.latents.num_first}) == 1
+    mixing = inputs.replace(latents=inputs.latents.replace(num_first=jnp.full(8, 2)))
+    ws, w = jax.jit(step.losses.map_latents)(state.variables, mixing)
+    first = step.generator.batch_mapping(state.variables, inputs.latents.z)
+    second = step.generator.batch_mapping(state.variables, inputs.latents.mixing_z)
     assert_close(ws[:, :2], first[:, :2])
     assert_close(ws[:, 2:], second[:, 2:])
     assert_close(w, first[:, 0].mean(axis=0))
@@ -303,7 +302,7 @@ def test_average_has_the_stated_half_life() -> None:
         generator_params=jax.tree.map(jnp.ones_like, state.generator_params),
     )
     for _ in range(10):  # 80 images
-        moved = moved.replace(ema_params=step.averaged(moved))
+        moved = moved.replace(ema_params=step.ema_update(moved))
     for leaf in jax.tree.leaves(moved.ema_params):
         np.testing.assert_allclose(leaf, 0.5, rtol=1e-5)
 
@@ -312,7 +311,7 @@ def test_average_starts_as_a_copy_when_it_ramps_up() -> None:
     config = tiny_config(training={"ema_kimg": 5.0, "ema_rampup": 0.05})
     step, state = build(config)
     moved = state.replace(generator_params=jax.tree.map(lambda leaf: leaf + 1, state.generator_params))
-    jax.tree.map(np.testing.assert_allclose, step.averaged(moved), moved.generator_params)
+    jax.tree.map(np.testing.assert_allclose, step.ema_update(moved), moved.generator_params)
 
 
 @pytest.mark.parametrize(

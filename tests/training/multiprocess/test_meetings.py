@@ -27,8 +27,8 @@ def joined(process: Member) -> None:
 
 def test_results_of_the_first_and_of_all_reach_everyone() -> None:
     body = """
-print(group.from_first("count", lambda: {"who": index}), group.on_all("count", lambda: index * 10))
-print(group.from_first("count", lambda: float("nan")))
+print(group.broadcast_from_primary("count", lambda: {"who": index}), group.gather_from_all("count", lambda: index * 10))
+print(group.broadcast_from_primary("count", lambda: float("nan")))
 """
     for end in ended(meet(body)):
         assert (end.code, end.out) == (0, "joined\n{'who': 0} [0, 10]\nnan\n"), end
@@ -37,12 +37,16 @@ print(group.from_first("count", lambda: float("nan")))
 @pytest.mark.parametrize(
     ("body", "code", "words"),
     [
-        ('group.from_first("look", lambda: (_ for _ in ()).throw(UserError("wrong folder")))', 2, "wrong folder"),
+        (
+            'group.broadcast_from_primary("look", lambda: (_ for _ in ()).throw(UserError("wrong folder")))',
+            2,
+            "wrong folder",
+        ),
         (
             """
 def work():
     if index == 1: raise UserError("no such set")
-group.on_all("open", work)
+group.gather_from_all("open", work)
 """,
             2,
             "no such set",
@@ -50,7 +54,7 @@ group.on_all("open", work)
         (
             """
 if index == 1: raise MachineError("the disk is full")
-group.on_all("save", lambda: None)
+group.gather_from_all("save", lambda: None)
 """,
             3,
             "the disk is full",
@@ -100,7 +104,7 @@ with StopRequest(group) as stop:
         step += 1
         stop.note_progress()
         # What a step needs of the others: nobody is far ahead.
-        group.on_all("step", lambda: None)
+        group.gather_from_all("step", lambda: None)
         if step == 20: print("trains", flush=True)
     print("stopped at", step, stop.is_requested)
 """
@@ -134,7 +138,7 @@ def test_sigterm_before_the_first_step_ends_all_at_once() -> None:
 def test_a_process_that_does_not_come_is_named() -> None:
     body = """
 if index == 1: time.sleep(8)
-else: group.on_all("open the set", lambda: None, seconds=1)
+else: group.gather_from_all("open the set", lambda: None, seconds=1)
 """
     first, second = ended(meet(body))
     assert (first.code, second.code) == (3, 3)
@@ -152,9 +156,9 @@ def test_gate_holds_the_turn_that_is_agreed_upon() -> None:
 
 def test_a_process_on_its_own_needs_nobody() -> None:
     alone = Processes()
-    assert alone.is_first
-    assert alone.from_first("work", lambda: 1) == 1
-    assert alone.on_all("work", lambda: 2) == [2]
+    assert alone.is_primary
+    assert alone.broadcast_from_primary("work", lambda: 1) == 1
+    assert alone.gather_from_all("work", lambda: 2) == [2]
 
 
 @pytest.mark.parametrize(
@@ -187,7 +191,6 @@ def main(arguments):
 command_line.run(main)
 """
 NO_DEVICE = """
-from inr_gan_jax.cli import command as command_line
 from inr_gan_jax.distributed import devices as found_devices
 command_line.run(lambda arguments: print(found_devices.check_devices("tpu")))
 """
