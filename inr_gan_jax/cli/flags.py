@@ -21,7 +21,7 @@ from inr_gan_jax.inference.latents import (
     MAX_SEED,
     MAX_SEEDS,
     Truncation,
-    draw_modulations,
+    sample_modulations,
     parse_seeds,
     seeds_text,
 )
@@ -145,7 +145,7 @@ def measured_seeds() -> tuple[int, ...]:
 
 def modulations_of_seeds(loaded: LoadedGenerator, seeds: Sequence[int]) -> Modulation:
     """The images of some seeds, of the class and with the truncation that the flags choose."""
-    return draw_modulations(loaded, seeds, flags.FLAGS.class_index, chosen_truncation())
+    return sample_modulations(loaded, seeds, flags.FLAGS.class_index, chosen_truncation())
 
 
 def sampling_record(seeds: Sequence[int]) -> dict[str, Any]:

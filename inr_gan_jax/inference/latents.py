@@ -144,7 +144,7 @@ def modulations_of(loaded: LoadedGenerator, ws: Array) -> Modulation:
     return _modulation_program()(loaded.generator, loaded.variables, ws)
 
 
-def draw_modulations(
+def sample_modulations(
     loaded: LoadedGenerator,
     seeds: Sequence[int],
     class_index: int | None = None,

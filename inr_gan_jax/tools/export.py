@@ -34,7 +34,7 @@ from inr_gan_jax.cli.flags import (
 )
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.inference.inr_file import SUFFIX, save_inr
-from inr_gan_jax.inference.latents import Truncation, draw_modulations, take
+from inr_gan_jax.inference.latents import Truncation, sample_modulations, take
 from inr_gan_jax.inference.viewports import natural_rule
 from inr_gan_jax.ops.rules import DensifyRule
 
@@ -174,7 +174,7 @@ def main(arguments: Sequence[str]) -> None:
         save_generator(weights, loaded)
         record["weights"] = {"file": str(weights), "bytes": weights.stat().st_size}
     if inr:
-        modulations = draw_modulations(loaded, chosen_seeds(), flags.FLAGS.class_index, chosen_truncation())
+        modulations = sample_modulations(loaded, chosen_seeds(), flags.FLAGS.class_index, chosen_truncation())
         save_inr(inr, loaded, take(modulations, 0))
         record["inr"] = {"file": str(inr), "bytes": inr.stat().st_size}
     if stablehlo:

@@ -16,7 +16,7 @@ from inr_gan_jax.inference.inr_file import image_shapes
 from inr_gan_jax.inference.latent_paths import Route
 from inr_gan_jax.inference.latents import (
     Truncation,
-    draw_modulations,
+    sample_modulations,
     intermediate_codes,
     labels,
     latents,
@@ -108,7 +108,7 @@ class Images:
         return Route(points, choice.space)
 
     def _ends(self, choice: ImageChoice, seeds: list[int]) -> Modulation:
-        return draw_modulations(self._loaded, seeds, choice.class_index, Truncation(choice.psi))
+        return sample_modulations(self._loaded, seeds, choice.class_index, Truncation(choice.psi))
 
     def _codes(self, point: dict[str, Any], choice: ImageChoice) -> jax.Array:
         """[1, num_ws, w_dim], of a latent code and a label."""
