@@ -18,7 +18,7 @@ ALLOWED = {
     "remote_paths": {"errors"},
     "storage": set(),
     "config": {"errors"},
-    "cli": BASE | {"config", "remote_paths", "inference", "metrics", "models", "ops"},
+    "cli": BASE | {"sampling", "config", "remote_paths", "inference", "metrics", "models", "ops"},
     "ops": BASE,
     "distributed": BASE,
     "checkpoint": BASE | {"distributed", "storage"},
@@ -27,17 +27,19 @@ ALLOWED = {
     "metrics": BASE | {"ops"},
     "data": BASE | {"config", "remote_paths"},
     "models": BASE | {"ops"},
+    "sampling": BASE | {"models", "ops"},
     "training": BASE
-    | {"ops", "config", "augment", "losses", "metrics", "data", "models", "checkpoint"}
+    | {"sampling", "ops", "config", "augment", "losses", "metrics", "data", "models", "checkpoint"}
     | {"distributed", "storage", "remote_paths"},
     "planning": BASE | {"config", "data", "models", "storage", "remote_paths", "training"},
     "importers": BASE | {"config", "models", "checkpoint", "storage"},
-    "inference": BASE | {"config", "data", "ops", "models", "metrics", "checkpoint", "importers", "cli", "storage"},
-    "tools": BASE | {"cli", "config", "data", "inference", "metrics", "models", "ops", "importers"},
-    "viewer": BASE | {"cli", "ops", "models", "metrics", "inference"},
+    "inference": BASE
+    | {"sampling", "config", "data", "ops", "models", "metrics", "checkpoint", "importers", "cli", "storage"},
+    "tools": BASE | {"sampling", "cli", "config", "data", "inference", "metrics", "models", "ops", "importers"},
+    "viewer": BASE | {"sampling", "cli", "ops", "models", "metrics", "inference"},
     "main": {"cli", "config", "distributed", "errors", "planning", "remote_paths", "training"},
     "plan": {"cli", "config", "errors", "planning", "training"},
-    "evaluate": BASE | {"cli", "config", "data", "inference", "metrics", "training"},
+    "evaluate": BASE | {"cli", "config", "data", "inference", "metrics", "sampling"},
 }
 # Single files that may import more than their folder.
 EXTRA = {

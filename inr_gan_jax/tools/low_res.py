@@ -123,7 +123,7 @@ def seconds_of(
     """
     import jax
 
-    from inr_gan_jax.inference.pictures import count_of
+    from inr_gan_jax.sampling import count_of
 
     generator, count = loaded.generator, count_of(modulations)
 

@@ -8,7 +8,7 @@ import contextlib
 import dataclasses
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +27,11 @@ from inr_gan_jax.distributed.interruption import RunInterruptedError, StopReques
 from inr_gan_jax.distributed.processes import Processes
 from inr_gan_jax.errors import MachineError, UserError
 from inr_gan_jax.models.build import build_discriminator, build_generator
+from inr_gan_jax.sampling import Sampler
 from inr_gan_jax.training.closing_words import closing_words
-from inr_gan_jax.training.evaluation import Evaluation, check_metric, check_weights_named
+from inr_gan_jax.training.evaluation import Evaluation, check_metric, check_weights_named, sampler_of_run
 from inr_gan_jax.training.guard import Alarm, Guard, GuardRecord
-from inr_gan_jax.training.hooks import Sampler, Schedule, all_finite, local_copy, write_sample_grid
+from inr_gan_jax.training.hooks import Schedule, all_finite, local_copy, write_sample_grid
 from inr_gan_jax.training.metric_writers import make_writer, read_metrics
 from inr_gan_jax.training.optimizers import build_optimizers
 from inr_gan_jax.training.perceptual import load_perceptual
@@ -72,7 +73,7 @@ class _Parts:
     iterator: grain.DatasetIterator
     train_step: TrainStep
     features: Any
-    sampler: Sampler
+    sampler: Callable[[Variables], Sampler]
     has_metric: bool
     evaluation: Evaluation | None
     checkpoints: Checkpointer
@@ -244,9 +245,8 @@ class _Run:
         variables = local_copy(self.state.ema_variables, self._parts.shardings.replicated)
         if self._processes.is_first:
             with contextlib.suppress(FloatingPointError, RunInterruptedError):
-                write_sample_grid(
-                    variables, self._step, self._parts.sampler, self._config, self._parts.workdir, self._writer
-                )
+                sampler, check = self._parts.sampler(variables), self._parts.stop.check
+                write_sample_grid(sampler, self._step, self._config, self._parts.workdir, self._writer, check)
 
     def _cost(self, value: float) -> float:
         """A number of which less is better, for any metric."""
@@ -397,8 +397,8 @@ def _open_parts(
         shardings,
         distance,
     )
-    sampler = Sampler(build_generator(config), config, stop.check)
-    evaluation = _open_evaluation(config, dataset, sampler, processes)
+    num_local = len(shardings.mesh.local_devices)
+    evaluation = _open_evaluation(config, dataset, num_local, stop, processes)
 
     def prepare() -> None:
         make_run_folder(workdir, config)
@@ -422,7 +422,7 @@ def _open_parts(
         iterator=iterator,
         train_step=train_step,
         features=jax.device_put(features, shardings.replicated),
-        sampler=sampler,
+        sampler=sampler_of_run(config, num_local),
         has_metric=config.evaluation.metric != "none",
         evaluation=evaluation,
         checkpoints=checkpoints,
@@ -431,12 +431,14 @@ def _open_parts(
     )
 
 
-def _open_evaluation(config: Config, dataset: Dataset, sampler: Sampler, processes: Processes) -> Evaluation | None:
-    """The evaluation of a run with a metric, in the first process; None elsewhere."""
+def _open_evaluation(
+    config: Config, dataset: Dataset, num_devices: int, stop: StopRequest, processes: Processes
+) -> Evaluation | None:
+    """The evaluation of a run with a metric, in the first process and on its devices; None elsewhere."""
     opened: list[Evaluation] = []
 
     def open_it() -> None:
-        opened.append(Evaluation(config, dataset, sampler))
+        opened.append(Evaluation(config, dataset, num_devices, stop.check))
 
     if config.evaluation.metric != "none":
         processes.from_first("prepare the evaluation", open_it, seconds=None)

@@ -1,24 +1,23 @@
 """training.png: the metric of a run against images shown."""
 
 import io
+from collections.abc import Mapping
 from typing import Any
 
 from etils import epath
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from inr_gan_jax.metrics.pixel_fd import PixelFloors
-from inr_gan_jax.metrics.run_metric import Floors
 from inr_gan_jax.training.metric_writers import read_metrics
 
 
-def write_training_plot(workdir: epath.Path, metric: str, floors: PixelFloors | Floors | None) -> epath.Path | None:
+def write_training_plot(workdir: epath.Path, metric: str, floors: Mapping[str, float]) -> epath.Path | None:
     """Plots a metric of `metrics.jsonl`.
 
     Args:
         workdir: run folder.
         metric: name in the file.
-        floors: drawn as lines, where there are any.
+        floors: see `Evaluation.floors`; plotted as lines, where there are any.
 
     Returns:
         Path of the picture, or None when the metric was never computed.
@@ -34,7 +33,7 @@ def write_training_plot(workdir: epath.Path, metric: str, floors: PixelFloors | 
     if min(values) > 0:
         axes.set_yscale("log")
     for name, linestyle in (("halves", "--"), ("resampled", ":")) if floors else ():
-        floor = getattr(floors, name)
+        floor = floors[name]
         words = "two halves of the real set" if name == "halves" else "real images resampled"
         axes.axhline(floor, linestyle=linestyle, color="0.4", label=f"{words} ({floor:.3f})")
     axes.annotate(f"{values[-1]:.3f}", (kimg[-1], values[-1]), textcoords="offset points", xytext=(-4, 8), ha="right")

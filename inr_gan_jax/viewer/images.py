@@ -15,17 +15,17 @@ from inr_gan_jax.inference.baked_weights import own_weights, plain_generator
 from inr_gan_jax.inference.inr_file import image_shapes
 from inr_gan_jax.inference.latent_paths import Route
 from inr_gan_jax.inference.latents import (
-    Truncation,
-    sample_modulations,
     intermediate_codes,
     labels,
     latents,
     modulations_of,
+    sample_modulations,
     take,
 )
 from inr_gan_jax.inference.loading import LoadedGenerator
 from inr_gan_jax.inference.pictures import render
 from inr_gan_jax.models.generator import Modulation
+from inr_gan_jax.sampling import Truncation
 from inr_gan_jax.tools.style_mix import mix
 from inr_gan_jax.viewer.kept import Kept, bytes_of
 from inr_gan_jax.viewer.scene import ImageChoice

@@ -8,15 +8,15 @@ import pytest
 
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.inference.latents import (
-    Truncation,
-    sample_modulations,
     intermediate_codes,
     labels,
     latents,
     parse_seeds,
+    sample_modulations,
     seeds_text,
     take,
 )
+from inr_gan_jax.sampling import Truncation
 from tests.closeness import assert_close
 from tests.inference.tools import small_generator
 

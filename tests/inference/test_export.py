@@ -12,7 +12,7 @@ import pytest
 
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.inference.inr_file import load_inr, save_inr
-from inr_gan_jax.inference.latents import sample_modulations, latents
+from inr_gan_jax.inference.latents import latents, sample_modulations
 from inr_gan_jax.inference.loading import LoadedGenerator, load_generator
 from inr_gan_jax.inference.pictures import render, render_all
 from inr_gan_jax.ops.viewport import Viewport

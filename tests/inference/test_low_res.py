@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from inr_gan_jax.errors import UserError
-from inr_gan_jax.inference.latents import Truncation, sample_modulations, take
+from inr_gan_jax.inference.latents import sample_modulations, take
 from inr_gan_jax.inference.loading import load_generator
 from inr_gan_jax.inference.pictures import render, render_all
 from inr_gan_jax.metrics.settings import MetricSettings
 from inr_gan_jax.ops.viewport import Viewport
+from inr_gan_jax.sampling import Truncation
 from inr_gan_jax.tools import low_res
 from inr_gan_jax.tools.low_res import (
     coarse_view,

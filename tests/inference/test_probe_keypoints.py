@@ -9,7 +9,7 @@ import pytest
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.inference.code_file import Codes, save_codes
 from inr_gan_jax.inference.landmarks import Keypoints
-from inr_gan_jax.inference.latents import sample_modulations, intermediate_codes, latents, modulations_of
+from inr_gan_jax.inference.latents import intermediate_codes, latents, modulations_of, sample_modulations
 from inr_gan_jax.inference.loading import load_generator
 from inr_gan_jax.inference.pictures import render_bytes
 from inr_gan_jax.inference.probe_plots import landmark_sheet

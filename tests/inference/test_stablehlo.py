@@ -5,11 +5,12 @@ import numpy as np
 import pytest
 
 from inr_gan_jax.errors import UserError
-from inr_gan_jax.inference.latents import Truncation, sample_modulations, labels, latents
+from inr_gan_jax.inference.latents import labels, latents, sample_modulations
 from inr_gan_jax.inference.loading import LoadedGenerator, load_generator
 from inr_gan_jax.inference.pictures import render_all
 from inr_gan_jax.inference.stablehlo import PLATFORMS, export_generator, lattices_of
 from inr_gan_jax.ops.viewport import Viewport
+from inr_gan_jax.sampling import Truncation
 from tests.closeness import assert_close
 from tests.golden.official_pickles import official_pickle
 from tests.inference.tools import loaded_paper, loaded_release

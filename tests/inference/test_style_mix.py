@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from inr_gan_jax.errors import UserError
-from inr_gan_jax.inference.latents import sample_modulations, intermediate_codes, latents, modulations_of, take
+from inr_gan_jax.inference.latents import intermediate_codes, latents, modulations_of, sample_modulations, take
 from inr_gan_jax.inference.loading import LoadedGenerator
 from inr_gan_jax.inference.pictures import render_bytes
 from inr_gan_jax.tools import style_mix

@@ -6,7 +6,7 @@ import pytest
 from inr_gan_jax.cli import flags as options
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.inference import set_distance
-from inr_gan_jax.inference.latents import Truncation, sample_modulations, take
+from inr_gan_jax.inference.latents import sample_modulations, take
 from inr_gan_jax.inference.loading import load_generator
 from inr_gan_jax.inference.pictures import render, render_all
 from inr_gan_jax.inference.resampling import resize
@@ -14,6 +14,7 @@ from inr_gan_jax.inference.set_distance import SetDistance
 from inr_gan_jax.inference.upscaling import edge_sharpness, measure_upscalers, upscalers
 from inr_gan_jax.metrics.protocols import parse_protocol
 from inr_gan_jax.metrics.real_images import RealImages
+from inr_gan_jax.sampling import Truncation
 from inr_gan_jax.tools import super_resolve
 from inr_gan_jax.tools.super_resolve import comparison_sheet, dense_size, super_resolved
 from tests.closeness import assert_close

@@ -8,8 +8,9 @@ import pytest
 
 from inr_gan_jax.inference.inr_file import load_inr, save_inr
 from inr_gan_jax.inference.latent_paths import SPACES, Space
-from inr_gan_jax.inference.latents import Truncation, sample_modulations, take
+from inr_gan_jax.inference.latents import sample_modulations, take
 from inr_gan_jax.inference.pictures import render
+from inr_gan_jax.sampling import Truncation
 from inr_gan_jax.tools.interpolate import Interpolation
 from inr_gan_jax.tools.style_mix import mix
 from inr_gan_jax.viewer.images import Images
