@@ -53,6 +53,24 @@ EXTRA = {
     "importers/torch_inr_gan.py": {"cli"},
 }
 
+# Every file that compiles with `jax.jit`, and what. Images of latent codes are compiled by the sampler; besides it, a
+# generator is compiled only in these.
+COMPILES_A_GENERATOR = {
+    "sampling.py": "the programs of all images",
+    "training/loop.py": "the training step",
+    "training/steps.py": "the phases of that step",
+    "planning/compiled_plan.py": "the training step, for machines that need not be there",
+    "viewer/programs.py": "tiles, compiled ahead of time in threads of their own",
+    "inference/stablehlo.py": "an exported program",
+    "inference/projection.py": "the steps of a search, with gradients",
+    "metrics/path_measure.py": "callables of a generator and LPIPS as one program",
+}
+COMPILES_NO_GENERATOR = {
+    "inference/baked_weights.py": "arithmetic on weights",
+    "metrics/feature_extraction.py": "feature networks",
+    "training/hooks.py": "checks and copies of a state",
+}
+
 
 def part_of(path: Path) -> str:
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
@@ -80,6 +98,23 @@ def test_imports_go_one_way(path: Path) -> None:
         return
     allowed = ALLOWED[part] | {part} | EXTRA.get(str(path.relative_to(PACKAGE)), set())
     assert imported_parts(path) <= allowed
+
+
+def jitted(path: Path) -> bool:
+    """Whether a file names `jax.jit`, however it is applied."""
+    return any(
+        isinstance(node, ast.Attribute) and node.attr in ("jit", "pmap")
+        for node in ast.walk(ast.parse(path.read_text()))
+    )
+
+
+def test_only_the_sampler_and_few_others_compile_a_generator() -> None:
+    files = {str(path.relative_to(PACKAGE)) for path in PACKAGE.rglob("*.py") if jitted(path)}
+    assert files <= COMPILES_A_GENERATOR.keys() | COMPILES_NO_GENERATOR.keys()
+    for name in files & COMPILES_NO_GENERATOR.keys():
+        nodes = ast.walk(ast.parse((PACKAGE / name).read_text()))
+        methods = {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+        assert not methods & {"batch_mapping", "batch_synthesis", "render", "render_grids"}, name
 
 
 def test_configs_import_nothing_of_ours() -> None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +12,7 @@ import pytest
 from inr_gan_jax import sampling
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.inference.latents import latents, sample_modulations, sampler_of
+from inr_gan_jax.inference.pictures import render_each
 from inr_gan_jax.metrics.devices import batch_devices
 from inr_gan_jax.ops.viewport import Viewport
 from inr_gan_jax.sampling import Sampler, Truncation, keys_of_indices, keys_of_seeds
@@ -147,3 +149,18 @@ def test_images_in_strips_on_several_devices_join_to_the_whole(monkeypatch: pyte
     strips = np.concatenate(list(on_devices(sampler_of(loaded), 2).render_bytes(modulations, view)))
     assert strips.shape == (3, 21, 18, 1)
     assert np.abs(strips.astype(int) - whole).max() <= 1
+
+
+def test_small_images_are_rendered_many_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = loaded_paper()
+    calls: list[int] = []
+    render = sampling._render
+
+    def counted(*arguments: Any) -> jax.Array:
+        calls.append(1)
+        return render(*arguments)
+
+    modulations = sample_modulations(loaded, range(256))
+    monkeypatch.setattr(sampling, "_render", counted)
+    images = list(render_each(loaded, modulations, loaded.generator.native_viewport))
+    assert (len(images), len(calls)) == (256, 1)
