@@ -13,13 +13,13 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-import jax
 import numpy as np
 from absl import flags
 
 from benchmarks.recording import Row, define_output_flag, table, write_record
 from inr_gan_jax.cli.command import run
 from inr_gan_jax.inference.loading import load_generator
+from inr_gan_jax.sampling import Sampler
 
 _NUM_NEIGHBOURS = 5
 _LEVELS = 16
@@ -57,11 +57,8 @@ def entropy(classes: np.ndarray) -> float:
 def measure(folder: pathlib.Path, classifier: DigitClassifier, count: int) -> Row:
     """The shares of the classes among `count` images of a run, seeds of its own, and their entropy."""
     loaded = load_generator(folder)
-    draw = jax.jit(lambda z: loaded.generator.images(loaded.variables, z))
-    drawn = []
-    for key in jax.random.split(jax.random.key(0), math.ceil(count / _AT_A_TIME)):
-        drawn.append(np.asarray(draw(loaded.generator.latents(key, _AT_A_TIME))))
-    found = classifier.classes(np.concatenate(drawn)[:count])
+    batches = Sampler(loaded.generator, loaded.variables, batch_size=_AT_A_TIME).batches(0, count)
+    found = np.concatenate([classifier.classes(np.asarray(batch)) for batch in batches])
     shares = np.bincount(found, minlength=10) / count
     return {
         "kimg": loaded.kimg,

@@ -19,7 +19,7 @@ from absl import flags
 
 from inr_gan_jax.cli.command import define_config_flag, run
 from inr_gan_jax.config.parse import parse_config
-from inr_gan_jax.inference.latents import draw_modulations, take
+from inr_gan_jax.inference.latents import sample_modulations, take
 from inr_gan_jax.inference.loading import LoadedGenerator
 from inr_gan_jax.models.build import build_generator
 from inr_gan_jax.ops.viewport import Viewport
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str]) -> None:
     generator = build_generator(config)
     variables = jax.jit(generator.init)(jax.random.key(0))
     loaded = LoadedGenerator(generator, variables, jnp.zeros(generator.w_dim), config, 0.0, config.name)
-    modulations = draw_modulations(loaded, range(flags.FLAGS.batch_size))
+    modulations = sample_modulations(loaded, range(flags.FLAGS.batch_size))
     views = {"1": generator.native_viewport}
     views |= {str(part): coarse_view(loaded, part, antialias=True) for part in _PARTS}
     seconds = seconds_of(loaded, modulations, views, flags.FLAGS.turns)

@@ -10,7 +10,7 @@ Results are printed and appended to metrics.jsonl of the run, or to <file>.metri
 from __future__ import annotations
 
 import dataclasses
-import itertools
+import functools
 import json
 import math
 import time
@@ -18,23 +18,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from absl import flags
 
 from inr_gan_jax.cli.checked_flags import define_integer
 from inr_gan_jax.cli.command import run
-from inr_gan_jax.cli.flags import define_truncation_flags
-from inr_gan_jax.config.schema import DataConfig
+from inr_gan_jax.cli.flags import chosen_truncation, define_truncation_flags
 from inr_gan_jax.errors import UserError
-from inr_gan_jax.inference.latents import MAX_SEED, Truncation
+from inr_gan_jax.inference.latents import MAX_SEED
 from inr_gan_jax.metrics.networks.options import LPIPS_HEADS, WEIGHTS_OPTIONS
-from inr_gan_jax.metrics.protocols import EXAMPLES, PIXEL_FD, Protocol, parse_protocol
+from inr_gan_jax.metrics.protocols import EXAMPLES, Protocol, parse_protocol
 from inr_gan_jax.metrics.real_images import RealImages
 from inr_gan_jax.metrics.settings import DEFAULT_CACHE, MetricResult, MetricSettings
 
 if TYPE_CHECKING:
-    from inr_gan_jax.data.read.dataset import Dataset
     from inr_gan_jax.inference.loading import LoadedGenerator
+    from inr_gan_jax.sampling import Truncation
 
 _OPTIONS = (*WEIGHTS_OPTIONS.values(), LPIPS_HEADS)
 # Key of the section `data` -> flag.
@@ -48,9 +46,10 @@ class Request:
     Attributes:
         checkpoint: run folder, or official network pickle.
         metrics: names of protocols.
-        settings: weights, batch size, cache.
-        truncation: of sampled images.
-        seed: of the latent codes.
+        settings: weights, devices, cache; `batch_size` below replaces its batch size.
+        batch_size: images at a time over all devices; None for that of the run, which gives its values to the bit.
+        truncation: of sampled images; None for none.
+        seed: of the images; None for that of the run.
         data: keys of the section `data` that differ from those of the run.
         output: file to append to; None: metrics.jsonl of the run, or a file of that ending beside a pickle.
     """
@@ -58,8 +57,9 @@ class Request:
     checkpoint: Path
     metrics: Sequence[str]
     settings: MetricSettings
-    truncation: Truncation = dataclasses.field(default_factory=Truncation)
-    seed: int = 0
+    batch_size: int | None = None
+    truncation: Truncation | None = None
+    seed: int | None = None
     data: Mapping[str, str] = dataclasses.field(default_factory=dict)
     output: Path | None = None
 
@@ -74,71 +74,52 @@ def evaluate(request: Request) -> Iterator[MetricResult]:
     import jax
 
     from inr_gan_jax.data.read.dataset import open_dataset
-    from inr_gan_jax.data.read.images import read_labels
+    from inr_gan_jax.data.read.images import read_images, read_labels
     from inr_gan_jax.inference.loading import load_generator
     from inr_gan_jax.inference.metric_callables import generated_by
     from inr_gan_jax.metrics.devices import batch_devices
     from inr_gan_jax.metrics.registry import MetricSuite
+    from inr_gan_jax.sampling import Sampler, Truncation
 
-    protocols = [parse_protocol(name) for name in request.metrics]
+    for name in request.metrics:
+        parse_protocol(name)
     loaded = load_generator(request.checkpoint)
     if loaded.config is None:
         raise UserError(
             f"{request.checkpoint} does not say what it was trained on; evaluate the run folder or the official pickle"
         )
-    if loaded.config.compilation_cache_dir:
-        cache = str(Path(loaded.config.compilation_cache_dir).expanduser())
-        jax.config.update("jax_compilation_cache_dir", cache)
+    run = loaded.config
+    protocols = [parse_protocol(name, run.evaluation.num_samples) for name in request.metrics]
+    if run.compilation_cache_dir:
+        jax.config.update("jax_compilation_cache_dir", str(Path(run.compilation_cache_dir).expanduser()))
     output = request.output or output_path(request.checkpoint)
     if not output.absolute().parent.is_dir():
         raise UserError(f"{output} cannot be written (no folder {output.parent})")
-    config = dataclasses.replace(loaded.config.data, **request.data)
+    settings = dataclasses.replace(request.settings, batch_size=request.batch_size or run.evaluation.batch_size)
+    config = dataclasses.replace(run.data, **request.data)
     dataset = open_dataset(config) if _needs_data(protocols, loaded) else None
-    others = [protocol for protocol in protocols if protocol.kind != "pixel_frechet"]
-    suite = MetricSuite(others, real_images(dataset, config) if dataset else None, request.settings)
-    if len(others) < len(protocols) and request.truncation.psi != 1:
-        raise UserError(f"{PIXEL_FD} is measured without truncation, but truncation_psi is {request.truncation.psi:g}")
-    labels = read_labels(dataset) if dataset is not None and loaded.generator.c_dim else None
-    devices = batch_devices(request.settings.num_devices)
-    generated = generated_by(loaded, devices, request.truncation, labels)
+    real = None
+    if dataset is not None:
+        read = functools.partial(read_images, dataset, config)
+        real = RealImages(f"{config.name}, {config.split}", len(dataset), read)
+    suite = MetricSuite(protocols, real, settings)
+    sampler = Sampler(
+        loaded.generator,
+        loaded.variables,
+        loaded.w_avg,
+        request.truncation or Truncation(),
+        batch_devices(settings.num_devices).mesh,
+        settings.batch_size,
+        read_labels(dataset) if dataset is not None and loaded.generator.c_dim else None,
+        loaded.source,
+    )
+    seed = run.seed if request.seed is None else request.seed
     try:
-        by_pixels = [_pixel_distance(request, loaded, dataset)] if dataset and len(others) < len(protocols) else []
-        for result in itertools.chain(by_pixels, suite.each(generated, request.seed)):
+        for result in suite.each(generated_by(sampler, loaded.kimg), seed):
             append_line(output, jsonl_line(result, loaded))
             yield result
     except FloatingPointError as error:
         raise UserError(f"{request.checkpoint} cannot be evaluated: {error}") from error
-
-
-def _pixel_distance(request: Request, loaded: LoadedGenerator, dataset: Dataset) -> MetricResult:
-    """pixel_fd as training measures it: of the images that it draws, by the seed and the batch size of the run."""
-    from inr_gan_jax.training.evaluation import Evaluation
-    from inr_gan_jax.training.hooks import Sampler
-
-    assert loaded.config is not None, "checked by the caller"
-    seed = request.seed or loaded.config.seed
-    settings = dataclasses.replace(loaded.config.evaluation, metric=PIXEL_FD)
-    data = dataclasses.replace(loaded.config.data, **request.data)
-    config = dataclasses.replace(loaded.config, seed=seed, evaluation=settings, data=data)
-    started = time.perf_counter()
-    evaluation = Evaluation(config, dataset, Sampler(loaded.generator, config))
-    values = {name.removeprefix("metric/"): value for name, value in evaluation(loaded.variables).items()}
-    protocol = dataclasses.replace(parse_protocol(PIXEL_FD), num_generated=settings.num_samples)
-    record = {"protocol": protocol.record(), "seed": seed, "batch_size": settings.batch_size, "truncation_psi": 1.0}
-    record |= {"real": {"name": f"{data.name}, {data.split}", "count": len(dataset)}, "kimg": loaded.kimg}
-    record["seconds"] = time.perf_counter() - started
-    assert evaluation.floors is not None, "of every distance by pixels"
-    return MetricResult(protocol, values, dataclasses.asdict(evaluation.floors), record)
-
-
-def real_images(dataset: Dataset, config: DataConfig) -> RealImages:
-    """A prepared split as the metrics see it, at the size of the run."""
-    from inr_gan_jax.data.read.images import read_images
-
-    def read(indices: np.ndarray) -> np.ndarray:
-        return read_images(dataset, config, indices)
-
-    return RealImages(f"{config.name}, {config.split}", len(dataset), read)
 
 
 def report_lines(result: MetricResult) -> list[str]:
@@ -155,7 +136,7 @@ def jsonl_line(result: MetricResult, loaded: LoadedGenerator) -> dict[str, Any]:
     psi = result.record["truncation_psi"]
     suffix = "" if psi == 1 or result.protocol.kind == "path_length" else f"_psi{psi:g}"
     values = {f"evaluation/{name}{suffix}": value for name, value in result.values.items() if math.isfinite(value)}
-    assert loaded.config is not None, "refused before anything was drawn"
+    assert loaded.config is not None, "refused before anything is sampled"
     step = round(loaded.kimg * 1000 / loaded.config.training.batch_size)
     return {"step": step, "kimg": loaded.kimg, "unix_time": time.time(), **values, "record": dict(result.record)}
 
@@ -190,7 +171,6 @@ def main(arguments: Sequence[str]) -> None:
     names = {option.flag: option.flag.removesuffix("_weights") for option in _OPTIONS}
     settings = MetricSettings(
         weights={name: values[flag] for flag, name in names.items() if values[flag]},
-        batch_size=values["batch_size"],
         num_devices=values["num_devices"],
         cache_dir=Path(values["metrics_cache_dir"]) if values["metrics_cache_dir"] else None,
         path_precision=values["path_precision"],
@@ -199,7 +179,8 @@ def main(arguments: Sequence[str]) -> None:
         checkpoint=Path(values["checkpoint"]).expanduser(),
         metrics=[name.strip() for name in values["metrics"]],
         settings=settings,
-        truncation=Truncation(values["truncation_psi"], values["truncation_cutoff"]),
+        batch_size=values["batch_size"],
+        truncation=chosen_truncation(),
         seed=values["seed"],
         data={key: values[flag] for key, flag in _DATA_FLAGS.items() if values[flag]},
         output=Path(values["output"]).expanduser() if values["output"] else None,
@@ -215,8 +196,8 @@ def define_flags() -> None:
     flags.DEFINE_alias("workdir", "checkpoint")
     flags.DEFINE_list("metrics", None, f"Names of protocols, such as {', '.join(EXAMPLES)}.", required=True)
     define_truncation_flags()
-    define_integer("seed", 0, "Seed of the latent codes.", 0, MAX_SEED)
-    define_integer("batch_size", 64, "Images at a time over all devices.", 1, 2**20)
+    define_integer("seed", None, "Seed of the images; that of the run by default.", 0, MAX_SEED)
+    define_integer("batch_size", None, "Images at a time over all devices; as in the run by default.", 1, 2**20)
     define_integer("num_devices", 0, "Devices that share a batch; 0: all.", 0, 2**20)
     flags.DEFINE_string("data_name", None, "Real images; the set of the run by default.")
     flags.DEFINE_string("data_split", None, "Split of the real images; that of the run by default.")

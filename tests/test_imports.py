@@ -20,7 +20,7 @@ ALLOWED = {
     "progress": set(),
     "setting": set(),
     "config": {"errors", "setting"},
-    "cli": BASE | {"progress", "config", "remote_paths", "inference", "metrics", "models", "ops"},
+    "cli": BASE | {"progress", "sampling", "config", "remote_paths", "inference", "metrics", "models", "ops"},
     "ops": BASE,
     "distributed": BASE,
     "checkpoint": BASE | {"distributed", "storage"},
@@ -29,18 +29,32 @@ ALLOWED = {
     "metrics": BASE | {"progress", "ops"},
     "data": BASE | {"progress", "config", "remote_paths"},
     "models": BASE | {"ops"},
+    "sampling": BASE | {"models", "ops"},
     "training": BASE
-    | {"progress", "ops", "config", "augment", "losses", "metrics", "data", "models", "checkpoint"}
+    | {"progress", "sampling", "ops", "config", "augment", "losses", "metrics", "data", "models", "checkpoint"}
     | {"distributed", "storage", "remote_paths"},
     "planning": BASE | {"config", "data", "models", "storage", "remote_paths", "training"},
     "importers": BASE | {"config", "models", "checkpoint", "storage"},
     "inference": BASE
-    | {"progress", "config", "data", "ops", "models", "metrics", "checkpoint", "importers", "cli", "storage"},
-    "tools": BASE | {"progress", "cli", "config", "data", "inference", "metrics", "models", "ops", "importers"},
-    "viewer": BASE | {"progress", "cli", "ops", "models", "metrics", "inference"},
+    | {
+        "progress",
+        "sampling",
+        "config",
+        "data",
+        "ops",
+        "models",
+        "metrics",
+        "checkpoint",
+        "importers",
+        "cli",
+        "storage",
+    },
+    "tools": BASE
+    | {"progress", "sampling", "cli", "config", "data", "inference", "metrics", "models", "ops", "importers"},
+    "viewer": BASE | {"progress", "sampling", "cli", "ops", "models", "metrics", "inference"},
     "main": {"cli", "config", "distributed", "errors", "planning", "remote_paths", "training"},
     "plan": {"cli", "config", "errors", "planning", "training"},
-    "evaluate": BASE | {"cli", "config", "data", "inference", "metrics", "training"},
+    "evaluate": BASE | {"cli", "config", "data", "inference", "metrics", "sampling"},
 }
 # Single files that may import more than their folder.
 EXTRA = {
@@ -59,6 +73,24 @@ EXTRA = {
     "data/prepare/__main__.py": {"cli"},
     "data/inspect.py": {"cli", "ops"},
     "importers/torch_inr_gan.py": {"cli"},
+}
+
+# Every file that compiles with `jax.jit`, and what. Images of latent codes are compiled by the sampler; besides it, a
+# generator is compiled only in these.
+COMPILES_A_GENERATOR = {
+    "sampling.py": "the programs of all images",
+    "training/loop.py": "the training step",
+    "training/steps.py": "the phases of that step",
+    "planning/compiled_plan.py": "the training step, for machines that need not be there",
+    "viewer/programs.py": "tiles, compiled ahead of time in threads of their own",
+    "inference/stablehlo.py": "an exported program",
+    "inference/projection.py": "the steps of a search, with gradients",
+    "metrics/path_measure.py": "callables of a generator and LPIPS as one program",
+}
+COMPILES_NO_GENERATOR = {
+    "inference/baked_weights.py": "arithmetic on weights",
+    "metrics/feature_extraction.py": "feature networks",
+    "training/hooks.py": "checks and copies of a state",
 }
 
 
@@ -88,6 +120,23 @@ def test_imports_go_one_way(path: Path) -> None:
         return
     allowed = ALLOWED[part] | {part} | EXTRA.get(str(path.relative_to(PACKAGE)), set())
     assert imported_parts(path) <= allowed
+
+
+def jitted(path: Path) -> bool:
+    """Whether a file names `jax.jit`, however it is applied."""
+    return any(
+        isinstance(node, ast.Attribute) and node.attr in ("jit", "pmap")
+        for node in ast.walk(ast.parse(path.read_text()))
+    )
+
+
+def test_only_the_sampler_and_few_others_compile_a_generator() -> None:
+    files = {str(path.relative_to(PACKAGE)) for path in PACKAGE.rglob("*.py") if jitted(path)}
+    assert files <= COMPILES_A_GENERATOR.keys() | COMPILES_NO_GENERATOR.keys()
+    for name in files & COMPILES_NO_GENERATOR.keys():
+        nodes = ast.walk(ast.parse((PACKAGE / name).read_text()))
+        methods = {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+        assert not methods & {"batch_mapping", "batch_synthesis", "render", "render_grids"}, name
 
 
 def test_configs_import_the_schema_only() -> None:

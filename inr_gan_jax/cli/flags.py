@@ -20,9 +20,8 @@ from inr_gan_jax.inference.latents import (
     MAX_PSI,
     MAX_SEED,
     MAX_SEEDS,
-    Truncation,
-    draw_modulations,
     parse_seeds,
+    sample_modulations,
     seeds_text,
 )
 from inr_gan_jax.progress import Progress
@@ -30,6 +29,7 @@ from inr_gan_jax.progress import Progress
 if TYPE_CHECKING:
     from inr_gan_jax.inference.loading import LoadedGenerator
     from inr_gan_jax.models.generator import Modulation
+    from inr_gan_jax.sampling import Truncation
 
 # So that --help of a command lists the flags that it has from here.
 flags.disclaim_key_flags()
@@ -41,8 +41,6 @@ MAX_SIDE = 2**20
 MIN_FACTOR = 1 / MAX_SIDE
 # More than any data set has, and more codes than any network.
 _MAX_CLASSES, _MAX_CODES = 10**6, 1000
-# Pixels drawn at a time; a network 512 wide then holds 128 MiB a layer.
-STRIP_PIXELS = 2**16
 RECORD_FILE = "record.json"
 # As training calls its run folder.
 _CHECKPOINT_ALIAS = "workdir"
@@ -145,7 +143,7 @@ def measured_seeds() -> tuple[int, ...]:
 
 def modulations_of_seeds(loaded: LoadedGenerator, seeds: Sequence[int]) -> Modulation:
     """The images of some seeds, of the class and with the truncation that the flags choose."""
-    return draw_modulations(loaded, seeds, flags.FLAGS.class_index, chosen_truncation())
+    return sample_modulations(loaded, seeds, flags.FLAGS.class_index, chosen_truncation())
 
 
 def sampling_record(seeds: Sequence[int]) -> dict[str, Any]:
@@ -162,6 +160,8 @@ def sampling_record(seeds: Sequence[int]) -> dict[str, Any]:
 
 def chosen_truncation() -> Truncation:
     """What --truncation_psi and --truncation_cutoff say."""
+    from inr_gan_jax.sampling import Truncation
+
     return Truncation(flags.FLAGS.truncation_psi, flags.FLAGS.truncation_cutoff)
 
 

@@ -1,11 +1,9 @@
-"""Which images: seeds, labels and truncation, as latent codes and as modulations."""
+"""Seeds and labels of a loaded generator, as latent codes and as modulations. Importing this loads no JAX."""
 
 from __future__ import annotations
 
-import dataclasses
-import functools
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,27 +11,15 @@ import numpy as np
 from inr_gan_jax.errors import UserError
 
 if TYPE_CHECKING:
-    from inr_gan_jax.array_types import Array, Variables
+    from inr_gan_jax.array_types import Array
     from inr_gan_jax.inference.loading import LoadedGenerator
-    from inr_gan_jax.models.generator import Generator, Modulation
+    from inr_gan_jax.models.generator import Modulation
+    from inr_gan_jax.sampling import Sampler, Truncation
 
 MAX_SEED = 2**32 - 1
 MAX_SEEDS = 10**6
 # Beyond it, either way, pictures are far from anything that was trained.
 MAX_PSI = 2.0
-
-
-@dataclasses.dataclass(frozen=True)
-class Truncation:
-    """How far intermediate codes are drawn towards their mean.
-
-    Attributes:
-        psi: 1 leaves them, 0 gives the mean.
-        cutoff: how many of the codes, from the first on; None for all.
-    """
-
-    psi: float = 1.0
-    cutoff: int | None = None
 
 
 def parse_seeds(text: str, name: str = "seeds") -> tuple[int, ...]:
@@ -68,16 +54,33 @@ def seeds_text(seeds: Sequence[int]) -> str:
     return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in ranges)
 
 
+def sampler_of(loaded: LoadedGenerator, truncation: Truncation | None = None) -> Sampler:
+    """The sampler of a loaded generator, on the default device.
+
+    Raises:
+        UserError: if truncation is asked for and the file holds no mean of w.
+    """
+    from inr_gan_jax import sampling
+
+    return sampling.Sampler(
+        loaded.generator,
+        loaded.variables,
+        loaded.w_avg,
+        truncation or sampling.Truncation(),
+        source=loaded.source,
+    )
+
+
 def latents(loaded: LoadedGenerator, seeds: Sequence[int]) -> Array:
-    """Draws a standard normal latent code for each seed: [len(seeds), z_dim].
+    """Samples a standard normal latent code for each seed: [len(seeds), z_dim].
 
     A seed gives the same code whatever its neighbours are.
     """
-    import jax
     import jax.numpy as jnp
 
-    keys = jax.vmap(jax.random.key)(jnp.asarray(np.asarray(seeds, np.uint32)))
-    return jax.vmap(lambda key: jax.random.normal(key, (loaded.generator.z_dim,)))(keys)
+    from inr_gan_jax.sampling import keys_of_seeds, latents_of_keys
+
+    return latents_of_keys(keys_of_seeds(jnp.asarray(np.asarray(seeds, np.uint32))), loaded.generator.z_dim)
 
 
 def labels(loaded: LoadedGenerator, count: int, class_index: int | None = None) -> Array | None:
@@ -86,39 +89,14 @@ def labels(loaded: LoadedGenerator, count: int, class_index: int | None = None) 
     Raises:
         UserError: if there is no such class.
     """
-    import jax
-    import jax.numpy as jnp
+    from inr_gan_jax.sampling import class_labels
 
     c_dim = loaded.generator.c_dim
-    if not c_dim:
-        if class_index is not None:
-            raise UserError(f"class {class_index} was asked for, but {loaded.source} has no classes")
-        return None
+    if class_index is not None and not c_dim:
+        raise UserError(f"class {class_index} was asked for, but {loaded.source} has no classes")
     if class_index is not None and not 0 <= class_index < c_dim:
         raise UserError(f"class is {class_index}, but {loaded.source} has the classes 0 to {c_dim - 1}")
-    indices = jnp.arange(count) % c_dim if class_index is None else jnp.full(count, class_index)
-    return jax.nn.one_hot(indices, c_dim)
-
-
-# Made once, so that a second call of equal shapes compiles nothing.
-@functools.cache
-def _mapping_program() -> Callable[[Generator, Variables, Array, Array | None], Array]:
-    import jax
-
-    def mapped(generator: Generator, variables: Variables, z: Array, c: Array | None) -> Array:
-        return generator.batch_mapping(variables, z, c)
-
-    return jax.jit(mapped, static_argnums=0)
-
-
-@functools.cache
-def _modulation_program() -> Callable[[Generator, Variables, Array], Modulation]:
-    import jax
-
-    def modulated(generator: Generator, variables: Variables, ws: Array) -> Modulation:
-        return jax.vmap(lambda codes: generator.modulation(variables, codes))(ws)
-
-    return jax.jit(modulated, static_argnums=0)
+    return class_labels(c_dim, count, class_index)
 
 
 def intermediate_codes(
@@ -127,30 +105,23 @@ def intermediate_codes(
     """Maps z [count, z_dim] and labels [count, c_dim] to ws [count, num_ws, w_dim], truncated.
 
     Raises:
-        UserError: if truncation is asked for and the file holds no mean of the codes.
+        UserError: if truncation is asked for and the file holds no mean of w.
     """
-    from inr_gan_jax.models.mapping import truncate
-
-    ws = _mapping_program()(loaded.generator, loaded.variables, z, c)
-    if truncation is None or truncation.psi == 1:
-        return ws
-    if loaded.w_avg is None:
-        raise UserError(f"{loaded.source} holds no mean of w, so truncation_psi must be 1")
-    return truncate(ws, loaded.w_avg, truncation.psi, truncation.cutoff)
+    return sampler_of(loaded, truncation).codes(z, c)
 
 
 def modulations_of(loaded: LoadedGenerator, ws: Array) -> Modulation:
     """Maps ws [count, num_ws, w_dim] to images as INRs: a modulation whose arrays have a leading axis [count]."""
-    return _modulation_program()(loaded.generator, loaded.variables, ws)
+    return sampler_of(loaded).modulations(ws)
 
 
-def draw_modulations(
+def sample_modulations(
     loaded: LoadedGenerator,
     seeds: Sequence[int],
     class_index: int | None = None,
     truncation: Truncation | None = None,
 ) -> Modulation:
-    """Draws an image for each seed, as INRs: a modulation whose arrays have a leading axis [len(seeds)].
+    """Samples an image for each seed, as INRs: a modulation whose arrays have a leading axis [len(seeds)].
 
     Args:
         loaded: the generator.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import itertools
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,7 +21,7 @@ from inr_gan_jax.metrics.settings import Generated, MetricSettings
 from inr_gan_jax.ops.image_grid import to_uint8
 
 if TYPE_CHECKING:
-    from inr_gan_jax.array_types import Array, PRNGKey
+    from inr_gan_jax.array_types import Array
     from inr_gan_jax.metrics.feature_extraction import SampleImages
     from inr_gan_jax.metrics.registry import MetricSuite
 
@@ -65,7 +65,7 @@ class SetDistance:
         if self.measure == PIXEL_FD:
             ours, theirs = (FeatureStats.of(pixel_features(each)) for each in (clipped, np.clip(self.reference, -1, 1)))
             return frechet_distance(ours, theirs)
-        return self._suite(len(images))(Generated(_one_after_the_other(clipped)))[0].value
+        return self._suite(len(images))(Generated(_in_batches(clipped, self.settings.batch_size)))[0].value
 
     def _suite(self, count: int) -> MetricSuite:
         """The metric for so many images; it keeps what it has computed of the reference."""
@@ -96,14 +96,12 @@ def chosen_settings() -> MetricSettings:
     return MetricSettings(weights={name: path for name, path in given.items() if path})
 
 
-def _one_after_the_other(images: np.ndarray) -> SampleImages:
-    """A set as the metrics draw from it: batch after batch, starting again at its end."""
+def _in_batches(images: np.ndarray, size: int) -> SampleImages:
+    """A set as the metrics sample from it, in batches of at most `size`."""
     import jax.numpy as jnp
 
-    places = itertools.cycle(range(len(images)))
+    def sample(seed: int, count: int) -> Iterator[Array]:
+        del seed
+        return (jnp.asarray(images[start : start + size]) for start in range(0, count, size))
 
-    def draw(key: PRNGKey, count: int) -> Array:
-        del key
-        return jnp.asarray(images[list(itertools.islice(places, count))])
-
-    return draw
+    return sample

@@ -23,7 +23,6 @@ from jax import export
 
 from inr_gan_jax.array_types import Array
 from inr_gan_jax.errors import UserError
-from inr_gan_jax.inference.latents import Truncation
 from inr_gan_jax.inference.loading import LoadedGenerator
 from inr_gan_jax.inference.viewports import natural_rule
 from inr_gan_jax.models.generator import Grids
@@ -33,6 +32,7 @@ from inr_gan_jax.models.release.network import ReleaseNetwork
 from inr_gan_jax.ops.rules import DensifyRule
 from inr_gan_jax.ops.table_lookup import AxisCells
 from inr_gan_jax.ops.viewport import BlockGrid, Viewport
+from inr_gan_jax.sampling import Truncation
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 # In cells of a table: float32 positions of lattice lines lie up to so far before them.

@@ -7,7 +7,7 @@ import numpy as np
 
 from inr_gan_jax.inference.latents import take
 from inr_gan_jax.inference.loading import LoadedGenerator
-from inr_gan_jax.inference.pictures import count_of, render, render_all
+from inr_gan_jax.inference.pictures import render, render_all
 from inr_gan_jax.inference.resampling import Filter, resize, resize_all
 from inr_gan_jax.inference.set_distance import SetDistance
 from inr_gan_jax.inference.viewports import framed
@@ -15,6 +15,7 @@ from inr_gan_jax.models.generator import Modulation
 from inr_gan_jax.ops.rules import DensifyRule
 from inr_gan_jax.ops.table_lookup import TableRule
 from inr_gan_jax.progress import Progress
+from inr_gan_jax.sampling import count_of
 
 # From a modulation and its trained picture to the dense one.
 Upscaler = Callable[[Modulation, np.ndarray], np.ndarray]

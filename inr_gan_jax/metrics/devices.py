@@ -21,6 +21,12 @@ class BatchDevices:
     batch: NamedSharding
 
     @property
+    def mesh(self) -> Mesh:
+        """The devices, along one axis."""
+        assert isinstance(self.batch.mesh, Mesh), "built from devices"
+        return self.batch.mesh
+
+    @property
     def count(self) -> int:
         """Number of devices."""
         return self.batch.mesh.size

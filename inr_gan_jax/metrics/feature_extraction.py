@@ -6,13 +6,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from inr_gan_jax.array_types import Array, Params, PRNGKey
+from inr_gan_jax.array_types import Array, Params
 from inr_gan_jax.metrics.devices import BatchDevices
 from inr_gan_jax.metrics.networks.registry import FeatureNetwork
 from inr_gan_jax.progress import Progress
 
-# From a random key and a number to images [number, height, width, channels], about [-1, 1].
-SampleImages = Callable[[PRNGKey, int], Array]
+# From a seed and a number to so many images in batches [batch, height, width, channels], about [-1, 1], on the devices.
+SampleImages = Callable[[int, int], Iterator[Array]]
 
 _Submitted = tuple[int, dict[str, Array]]
 
@@ -82,26 +82,16 @@ def _fetched(submitted: _Submitted) -> dict[str, np.ndarray]:
     return {name: np.asarray(array)[:count] for name, array in outputs.items()}
 
 
-def generated_batches(sample_images: SampleImages, key: PRNGKey, count: int, batch_size: int) -> Iterator[np.ndarray]:
-    """Draws images, always `batch_size` at a time so that one program is compiled, and cuts the last batch.
-
-    Args:
-        sample_images: draws them.
-        key: batch i is drawn with fold_in(key, i).
-        count: images in all.
-        batch_size: images at a time.
-
-    Yields:
-        [batch, height, width, channels], uint8.
+def finite(batches: Iterable[Array]) -> Iterator[Array]:
+    """Yields batches of images as they are.
 
     Raises:
         FloatingPointError: if they hold numbers that are not finite, which would pass for black as bytes.
     """
-    for index, start in enumerate(range(0, count, batch_size)):
-        images = sample_images(jax.random.fold_in(key, index), batch_size)
+    for images in batches:
         if not bool(_all_finite(images)):
             raise FloatingPointError("generated images hold numbers that are not finite")
-        yield np.asarray(quantised(images))[: count - start]
+        yield images
 
 
 @jax.jit

@@ -13,7 +13,7 @@ from inr_gan_jax.array_types import Array
 from inr_gan_jax.metrics.devices import BatchDevices
 from inr_gan_jax.metrics.networks import lpips
 from inr_gan_jax.metrics.networks.options import LPIPS_HEADS, WEIGHTS_OPTIONS
-from inr_gan_jax.metrics.ppl import PathDraws, PathGenerator, draw_paths, path_distances, path_length
+from inr_gan_jax.metrics.ppl import PathDraws, PathGenerator, path_distances, path_length, sample_paths
 from inr_gan_jax.metrics.protocols import PathProtocol
 from inr_gan_jax.metrics.settings import MetricSettings
 from inr_gan_jax.progress import Progress
@@ -43,13 +43,14 @@ class PathMeasure:
     def __call__(
         self, path: PathProtocol, count: int, generator: PathGenerator, seed: int, devices: BatchDevices
     ) -> float:
-        """Computes the length over `count` paths; batch i is drawn with fold_in(key(seed), i)."""
+        """Computes the length over `count` paths; path i is sampled with fold_in(key(seed), i)."""
         key, batch, distances = jax.random.key(seed), self._batch_size, []
         with self._types(), Progress("paths", count) as progress:
             compute = self._program(path, generator, devices)
-            for index, start in enumerate(range(0, count, batch)):
+            for start in range(0, count, batch):
                 size = min(batch, count - start)
-                draws = draw_paths(path, generator, jax.random.fold_in(key, index), batch)
+                keys = jax.vmap(lambda index: jax.random.fold_in(key, index))(jnp.arange(start, start + batch))
+                draws = sample_paths(path, generator, keys)
                 distances.append(np.asarray(compute(_spread(draws, devices)))[:size])
                 progress.add(size)
         return path_length(np.concatenate(distances))
@@ -87,6 +88,4 @@ def _spread(draws: PathDraws, devices: BatchDevices) -> PathDraws:
     def fill(leaf: Array) -> Array:
         return jax.device_put(jnp.concatenate([leaf, jnp.repeat(leaf[-1:], missing, axis=0)]), devices.batch)
 
-    key = jax.device_put(draws.noise_key, devices.replicated)
-    c = None if draws.c is None else fill(draws.c)
-    return PathDraws(fill(draws.z0), fill(draws.z1), fill(draws.t), c, key)
+    return jax.tree.map(fill, draws)

@@ -1,13 +1,14 @@
 """pixel_fd: Frechet distance of raw pixels, for pictures small enough that their pixels are features."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Iterable
 
 import numpy as np
 
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.metrics.feature_stats import FeatureStats, Moments
 from inr_gan_jax.metrics.frechet import covariance_factor
+from inr_gan_jax.ops.image_grid import to_uint8
 from inr_gan_jax.progress import Progress
 
 # A covariance of this many numbers an image still fits and means something.
@@ -20,8 +21,6 @@ _ROWS_AT_ONCE = 4096
 # The floors are a property of the real set, so their draws do not follow the seed of a run.
 _FLOOR_SEED = 0
 _NUM_FLOOR_DRAWS = 5
-
-SampleImages = Callable[[int], np.ndarray]
 
 
 def pixel_features(images: np.ndarray) -> np.ndarray:
@@ -64,18 +63,22 @@ class PixelFD:
         self.num_samples = num_samples
         self._floors: PixelFloors | None = None
 
-    def describe(self, value: float) -> str:
-        """One sentence that puts a value beside its floors."""
-        floors, count = self.floors(), self.num_samples
-        return (
-            f"pixel Fréchet distance {value:.4f} ({count} generated images against all real ones, in [0, 1]); floors: "
-            f"{floors.resampled:.4f} for {count} real images drawn with replacement, {floors.halves:.4f} between two "
-            "random halves of the real images"
-        )
+    def __call__(self, batches: Iterable[np.ndarray]) -> tuple[float, float]:
+        """Computes the distance of generated images to the real set.
 
-    def __call__(self, sample_images: SampleImages) -> float:
-        """Computes the distance of `sample_images(num_samples)`, images in [-1, 1], to the real set."""
-        return _distance(_moments(sample_images(self.num_samples)).stats(), self._stats, self._factor)
+        Args:
+            batches: of images [batch, height, width, channels], in [-1, 1].
+
+        Returns:
+            The distance of the images as they are, and as other programs see them: clipped and rounded to bytes.
+        """
+        num_features = int(np.prod(self._images.shape[1:]))
+        exact, stored = Moments(num_features), Moments(num_features)
+        for images in batches:
+            exact.add(pixel_features(images))
+            stored.add(to_uint8(images).reshape(len(images), -1) / 255)
+        distances = (_distance(moments.stats(), self._stats, self._factor) for moments in (exact, stored))
+        return next(distances), next(distances)
 
     def floors(self) -> PixelFloors:
         """Computes how near to each other real images are by the same measure."""

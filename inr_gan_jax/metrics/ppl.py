@@ -29,16 +29,16 @@ class PathGenerator:
         variables: what the functions get as their first argument; a program that closed over them would carry them as
             constants.
         mapping: from variables, z [batch, z_dim] and labels to intermediate codes [batch, ...], without truncation.
-        synthesise: from variables, intermediate codes and a key to images [batch, height, width, channels] in [-1, 1];
-            the same key draws the same noise.
-        draw_labels: from a key and a number to labels [number, c_dim], or None.
+        synthesise: from variables, intermediate codes and keys [batch] to images [batch, height, width, channels] in
+            [-1, 1]; the same key gives the same noise.
+        sample_labels: from keys [number] to labels [number, c_dim], or None.
     """
 
     z_dim: int
     variables: Any
     mapping: Callable[[Any, Array, Array | None], Array]
     synthesise: Callable[[Any, Array, PRNGKey], Array]
-    draw_labels: Callable[[PRNGKey, int], Array | None]
+    sample_labels: Callable[[PRNGKey], Array | None]
 
 
 class PathDraws(flax.struct.PyTreeNode):
@@ -48,22 +48,22 @@ class PathDraws(flax.struct.PyTreeNode):
         z0, z1: [batch, z_dim], standard normal, the ends of the paths.
         t: [batch] in [0, 1), the places on them.
         c: labels, one a path, or None.
-        noise_key: of the noise, the same for both pictures of a step.
+        noise_keys: [batch], of the noise, the same for both images of a step.
     """
 
     z0: Array
     z1: Array
     t: Array
     c: Array | None
-    noise_key: PRNGKey
+    noise_keys: PRNGKey
 
 
-def draw_paths(protocol: PathProtocol, generator: PathGenerator, key: PRNGKey, count: int) -> PathDraws:
-    """Draws the random numbers of `count` paths."""
-    latent_key, place_key, label_key, noise_key = jax.random.split(key, 4)
-    z0, z1 = jnp.split(jax.random.normal(latent_key, (2 * count, generator.z_dim)), 2)
-    t = jax.random.uniform(place_key, (count,)) if protocol.sampling == "full" else jnp.zeros(count)
-    return PathDraws(z0, z1, t, generator.draw_labels(label_key, count), noise_key)
+def sample_paths(protocol: PathProtocol, generator: PathGenerator, keys: PRNGKey) -> PathDraws:
+    """Samples the random numbers of paths, each from the key [count] of its own."""
+    latent_keys, place_keys, label_keys, noise_keys = jax.vmap(lambda key: jax.random.split(key, 4), out_axes=1)(keys)
+    z = jax.vmap(lambda key: jax.random.normal(key, (2, generator.z_dim)))(latent_keys)
+    t = jax.vmap(jax.random.uniform)(place_keys) if protocol.sampling == "full" else jnp.zeros(len(keys))
+    return PathDraws(z[:, 0], z[:, 1], t, generator.sample_labels(label_keys), noise_keys)
 
 
 def path_distances(
@@ -91,7 +91,7 @@ def path_distances(
         codes = [w0 + (w1 - w0) * _like(t, w0) for t in places]
     else:
         codes = [generator.mapping(variables, slerp(draws.z0, draws.z1, t), draws.c) for t in places]
-    images = (generator.synthesise(variables, w, draws.noise_key) for w in codes)
+    images = (generator.synthesise(variables, w, draws.noise_keys) for w in codes)
     first, second = (compared_images(batch, protocol.crops) for batch in images)
     return distance(first, second) / protocol.epsilon**2
 

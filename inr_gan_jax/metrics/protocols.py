@@ -166,14 +166,18 @@ EXAMPLES = (
 )
 
 
-def parse_protocol(name: str) -> Protocol:
+def parse_protocol(name: str, num_samples: int = 0) -> Protocol:
     """Looks a protocol up by name.
+
+    Args:
+        name: of the protocol.
+        num_samples: generated images of protocols whose name holds no number.
 
     Raises:
         UserError: for an unknown name, with the nearest ones; for a number of images or neighbours that is too small.
     """
     if name == PIXEL_FD:
-        return Protocol(name, "pixel_frechet", None, 0)
+        return Protocol(name, "pixel_frechet", None, num_samples)
     if name in _PATH_LENGTHS:
         return Protocol(name, "path_length", None, _PATHS, path=_PATH_LENGTHS[name])
     for pattern, build in _COUNTED.items():

@@ -1,27 +1,29 @@
 """Computes metrics by name, from callables and real images, with a record of everything that a value depends on."""
 
+import dataclasses
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import jax
 import numpy as np
 
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.metrics.devices import BatchDevices, batch_devices
-from inr_gan_jax.metrics.feature_extraction import FeatureExtractor, collect, generated_batches
+from inr_gan_jax.metrics.feature_extraction import FeatureExtractor, collect, finite, quantised
 from inr_gan_jax.metrics.feature_stats import Moments
 from inr_gan_jax.metrics.frechet import frechet_distance
 from inr_gan_jax.metrics.inception_score import inception_score
 from inr_gan_jax.metrics.kid import subset_kernel_distance
 from inr_gan_jax.metrics.networks.registry import FeatureNetwork, load_feature_network
 from inr_gan_jax.metrics.path_measure import PathMeasure
+from inr_gan_jax.metrics.pixel_fd import PixelFD, check_size
 from inr_gan_jax.metrics.precision_recall import precision_recall
 from inr_gan_jax.metrics.protocols import Kind, Protocol
 from inr_gan_jax.metrics.real_images import RealImages
 from inr_gan_jax.metrics.real_statistics import FrechetReference, RealStatistics
 from inr_gan_jax.metrics.settings import Generated, MetricResult, MetricSettings
 
+_READ_AT_ONCE = 1024
 _SCORED_OUTPUT = "logits_unbiased"
 _WITHOUT_REAL: tuple[Kind, ...] = ("path_length", "inception_score")
 _BY_FEATURES: tuple[Kind, ...] = ("kernel", "precision_recall")
@@ -42,9 +44,6 @@ class MetricSuite:
     """
 
     def __init__(self, protocols: Sequence[Protocol], real: RealImages | None, settings: MetricSettings) -> None:
-        by_pixels = [protocol.name for protocol in protocols if protocol.kind == "pixel_frechet"]
-        if by_pixels:
-            raise UserError(f"{by_pixels[0]} is measured on a run, python -m inr_gan_jax.evaluate computes it")
         needs_real = [protocol.name for protocol in protocols if protocol.kind not in _WITHOUT_REAL]
         if real is None and needs_real:
             raise UserError(f"{needs_real[0]} needs real images, and no data set is given")
@@ -61,6 +60,7 @@ class MetricSuite:
                 self._networks[name] = load_feature_network(name, settings.weights.get(name))
         has_paths = any(protocol.kind == "path_length" for protocol in protocols)
         self._paths = PathMeasure(settings) if has_paths else None
+        self._by_pixels: PixelFD | None = None
         self._devices: BatchDevices | None = None
         self._extractors: dict[str, FeatureExtractor] = {}
         self._statistics: dict[str, RealStatistics] = {}
@@ -88,7 +88,17 @@ class MetricSuite:
                 yield from self._compared(protocols, generated, seed)
                 continue
             for protocol in protocols:
-                yield self._path_length(protocol, generated, seed)
+                measure = self._pixel_distance if protocol.kind == "pixel_frechet" else self._path_length
+                yield measure(protocol, generated, seed)
+
+    def floors(self, protocol: Protocol) -> dict[str, float]:
+        """The distances between real images and real images by a protocol; empty for measures without."""
+        if protocol.kind == "pixel_frechet":
+            return dataclasses.asdict(self.pixel_distance(protocol).floors())
+        if protocol.kind != "frechet":
+            return {}
+        reference = self.frechet_reference(protocol)
+        return {"resampled": reference.floor_resampled, "halves": reference.floor_halves}
 
     def frechet_reference(self, protocol: Protocol) -> FrechetReference:
         """Real moments and floors of a Frechet protocol."""
@@ -101,7 +111,8 @@ class MetricSuite:
         keep = [extractor.network.features] if kinds.intersection(_BY_FEATURES) else []
         keep += [_SCORED_OUTPUT] if "inception_score" in kinds else []
         moments = Moments(extractor.network.num_features)
-        images = generated_batches(generated.sample_images, jax.random.key(seed), count, self._settings.batch_size)
+        batches = finite(generated.sample_images(seed, count))
+        images = (np.asarray(quantised(batch)) for batch in batches)
         started = time.perf_counter()
         each = moments.add if "frechet" in kinds else None
         kept = collect(extractor, images, count, each, keep, label=f"generated images, {extractor.network.name}")
@@ -127,7 +138,7 @@ class MetricSuite:
             assert protocol.ddof is not None, "of every Frechet protocol"
             reference = self.frechet_reference(protocol)
             value = frechet_distance(moments.stats(protocol.ddof), reference.stats)
-            return (value,), {"resampled": reference.floor_resampled, "halves": reference.floor_halves}, {}
+            return (value,), self.floors(protocol), {}
         ours = kept[self._extractor(protocol).network.features]
         real = self._real_statistics(protocol).features(protocol)
         if protocol.kind == "kernel":
@@ -149,6 +160,28 @@ class MetricSuite:
         value = self._paths(protocol.path, protocol.num_generated, generated.paths, seed, self._batch_devices())
         record = self._record(protocol, generated, seed) | {"seconds": time.perf_counter() - started}
         return MetricResult(protocol, {protocol.name: value}, {}, record)
+
+    def pixel_distance(self, protocol: Protocol) -> PixelFD:
+        """The distance by pixels to the real set, whose images are read once.
+
+        Raises:
+            UserError: for a set that is too small or too large for it.
+        """
+        assert self._real is not None, "checked by the constructor"
+        if self._by_pixels is None:
+            real = self._real
+            check_size(real.count, real.read(np.arange(1)).size)
+            images = np.concatenate([batch.astype(np.float32) / 127.5 - 1 for batch in real.batches(_READ_AT_ONCE)])
+            self._by_pixels = PixelFD(images, protocol.num_generated)
+        return self._by_pixels
+
+    def _pixel_distance(self, protocol: Protocol, generated: Generated, seed: int) -> MetricResult:
+        started = time.perf_counter()
+        distance, count = self.pixel_distance(protocol), protocol.num_generated
+        values = distance(np.asarray(batch) for batch in finite(generated.sample_images(seed, count)))
+        record = self._record(protocol, generated, seed) | {"seconds": time.perf_counter() - started}
+        names = zip(protocol.value_names, values, strict=True)
+        return MetricResult(protocol, dict(names), self.floors(protocol), record)
 
     def _batch_devices(self) -> BatchDevices:
         if self._devices is None:
@@ -177,18 +210,19 @@ class MetricSuite:
         """Everything that a value depends on."""
         record: dict[str, Any] = {"protocol": protocol.record(), "seed": seed, **generated.record}
         record["batch_size"] = self._settings.batch_size
+        if self._real is not None and protocol.kind not in _WITHOUT_REAL:
+            real = self._real.limited(protocol.max_real)
+            record["real"] = {"name": real.name, "count": real.count, "fingerprint": self._real.fingerprint}
+        if protocol.kind == "pixel_frechet":
+            return record
         if protocol.network is None:
             assert self._paths is not None, "made with the protocols"
             return record | {"weights": self._paths.sha256, "precision": self._paths.precision}
         network = self._networks[protocol.network]
-        record |= {
+        return record | {
             "network": network.name,
             "weights": {network.name: network.sha256},
             "resize": network.resize,
             "precision": "features float32, products in full precision; statistics float64",
             "quantisation": "trunc(clip(127.5 x + 128, 0, 255))",
         }
-        if self._real is not None and protocol.kind not in _WITHOUT_REAL:
-            real = self._real.limited(protocol.max_real)
-            record["real"] = {"name": real.name, "count": real.count, "fingerprint": self._real.fingerprint}
-        return record

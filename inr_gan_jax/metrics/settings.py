@@ -23,7 +23,7 @@ class MetricSettings:
     Attributes:
         weights: name of a feature network, or `lpips_vgg_heads`, to the path of its file; those that are not named are
             looked up in the environment.
-        batch_size: images at a time over all devices; another one draws other latent codes for the same seed.
+        batch_size: images at a time over all devices; another one changes values by rounding only.
         num_devices: devices that share a batch, 0 for all; any number gives the same values.
         cache_dir: where statistics of real images are kept; None: nowhere.
         path_precision: of path lengths; float32 errs by 0.4 % in the mean.
@@ -41,7 +41,7 @@ class Generated:
     """A generator as the metrics see it.
 
     Attributes:
-        sample_images: draws images.
+        sample_images: samples images, in batches that are no larger than `MetricSettings.batch_size`.
         paths: what path lengths need; None where none are asked for.
         record: what the values depend on besides the protocol, such as the truncation; goes into every record.
     """

@@ -34,7 +34,7 @@ from inr_gan_jax.cli.flags import (
 )
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.inference.inr_file import SUFFIX, save_inr
-from inr_gan_jax.inference.latents import Truncation, draw_modulations, take
+from inr_gan_jax.inference.latents import sample_modulations, take
 from inr_gan_jax.inference.viewports import natural_rule
 from inr_gan_jax.ops.rules import DensifyRule
 
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from jax import export
 
     from inr_gan_jax.inference.loading import LoadedGenerator
+    from inr_gan_jax.sampling import Truncation
 
 _WEIGHTS_SUFFIXES = (".safetensors", ".npz")
 _NEEDS_FLATBUFFERS = (
@@ -98,13 +99,15 @@ def save_stablehlo(
         UserError: if the files cannot be written, the package for it is missing, or the wish does not fit the network.
     """
     from inr_gan_jax.inference.stablehlo import export_generator
+    from inr_gan_jax.sampling import Truncation
 
+    truncation = truncation or Truncation()
     exported = export_generator(loaded, rule, truncation)
     try:
         serialised = bytes(exported.serialize())
     except ImportError as error:
         raise UserError(_NEEDS_FLATBUFFERS) from error
-    description = describe(exported, loaded, rule, truncation or Truncation())
+    description = describe(exported, loaded, rule, truncation)
     description |= {"bytes": len(serialised), "sha256": hashlib.sha256(serialised).hexdigest()}
     try:
         path.write_bytes(serialised)
@@ -174,7 +177,7 @@ def main(arguments: Sequence[str]) -> None:
         save_generator(weights, loaded)
         record["weights"] = {"file": str(weights), "bytes": weights.stat().st_size}
     if inr:
-        modulations = draw_modulations(loaded, chosen_seeds(), flags.FLAGS.class_index, chosen_truncation())
+        modulations = sample_modulations(loaded, chosen_seeds(), flags.FLAGS.class_index, chosen_truncation())
         save_inr(inr, loaded, take(modulations, 0))
         record["inr"] = {"file": str(inr), "bytes": inr.stat().st_size}
     if stablehlo:

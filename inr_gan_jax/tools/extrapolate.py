@@ -91,7 +91,8 @@ def zoom_out_sheet(
 def main(arguments: Sequence[str]) -> None:
     """Entry point."""
     del arguments
-    from inr_gan_jax.inference.pictures import count_of, render_each
+    from inr_gan_jax.inference.pictures import render_each
+    from inr_gan_jax.sampling import count_of
 
     values = flags.FLAGS
     seeds = options.chosen_seeds()

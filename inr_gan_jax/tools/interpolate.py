@@ -34,7 +34,7 @@ from inr_gan_jax.cli.flags import (
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.inference import animation
 from inr_gan_jax.inference.latent_paths import SPACES, Route, Space
-from inr_gan_jax.inference.latents import Truncation, intermediate_codes, labels, latents, modulations_of, take
+from inr_gan_jax.inference.latents import intermediate_codes, labels, latents, modulations_of, take
 from inr_gan_jax.inference.sheets import labelled_sheet
 from inr_gan_jax.inference.viewports import chosen_viewport, define_size_flags
 from inr_gan_jax.ops.image_grid import magnify, to_uint8
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from inr_gan_jax.inference.loading import LoadedGenerator
     from inr_gan_jax.models.generator import Modulation
     from inr_gan_jax.ops.viewport import Viewport
+    from inr_gan_jax.sampling import Truncation
 
 _SHOWN_SIDE = 128
 _MAX_FRAMES = 100_000

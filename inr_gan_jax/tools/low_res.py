@@ -23,7 +23,7 @@ from inr_gan_jax.cli import flags as options
 from inr_gan_jax.cli.checked_flags import define_integer, define_text
 from inr_gan_jax.cli.command import run
 from inr_gan_jax.errors import UserError
-from inr_gan_jax.inference.latents import take
+from inr_gan_jax.inference.latents import sampler_of, take
 from inr_gan_jax.inference.resampling import resize_all
 from inr_gan_jax.inference.set_distance import SetDistance, chosen_settings, define_measure_flags
 from inr_gan_jax.inference.sheets import labelled_sheet, magnification, table_text
@@ -33,9 +33,8 @@ from inr_gan_jax.ops.image_grid import magnify, to_uint8
 from inr_gan_jax.ops.rules import DensifyRule
 
 if TYPE_CHECKING:
-    from inr_gan_jax.array_types import Array, Variables
     from inr_gan_jax.inference.loading import LoadedGenerator
-    from inr_gan_jax.models.generator import Grids, Modulation
+    from inr_gan_jax.models.generator import Modulation
     from inr_gan_jax.ops.viewport import Viewport
 
 
@@ -123,20 +122,15 @@ def seconds_of(
     """
     import jax
 
-    from inr_gan_jax.inference.pictures import count_of
+    from inr_gan_jax.sampling import count_of
 
-    generator, count = loaded.generator, count_of(modulations)
-
-    @jax.jit
-    def draw(variables: Variables, modulations: Modulation, grids: Grids) -> Array:
-        return jax.vmap(lambda one: generator.render_grids(variables, one, grids))(modulations)
-
-    grids = {name: generator.grids(view) for name, view in views.items()}
+    sampler, count = sampler_of(loaded), count_of(modulations)
+    grids = {name: loaded.generator.grids(view) for name, view in views.items()}
     seconds: dict[str, list[float]] = {name: [] for name in views}
     for turn in range(turns + 1):
         for name, lattices in grids.items():
             started = time.perf_counter()
-            jax.block_until_ready(draw(loaded.variables, modulations, lattices))
+            jax.block_until_ready(sampler.render_on(modulations, lattices))
             if turn:  # the first compiles
                 seconds[name].append(time.perf_counter() - started)
     return {name: statistics.median(each) / count for name, each in seconds.items()}

@@ -153,8 +153,9 @@ def probe_all(subjects: Subjects, settings: ProbeSettings) -> dict[str, Probe]:
 
 
 def _pictures(loaded: LoadedGenerator, modulations: Modulation, side: int | None) -> np.ndarray:
-    from inr_gan_jax.inference.pictures import count_of, render_each
+    from inr_gan_jax.inference.pictures import render_each
     from inr_gan_jax.inference.views import viewport_of_side
+    from inr_gan_jax.sampling import count_of
 
     view = viewport_of_side(loaded, side if loaded.generator.is_continuous else None)
     assert count_of(modulations), "there are images"

@@ -47,7 +47,7 @@ def samples(loaded: LoadedGenerator, modulations: Modulation, viewport: Viewport
 
     Args:
         loaded: the generator.
-        modulations: see `codes.draw_modulations`.
+        modulations: see `codes.sample_modulations`.
         viewport: where to sample; None for the trained picture.
     """
     from inr_gan_jax.inference.pictures import render_each

@@ -41,7 +41,7 @@ from inr_gan_jax.cli.flags import (
     save_record,
 )
 from inr_gan_jax.errors import UserError
-from inr_gan_jax.inference.latents import draw_modulations, parse_seeds
+from inr_gan_jax.inference.latents import parse_seeds, sample_modulations
 from inr_gan_jax.inference.sheets import labelled_sheet, magnification
 from inr_gan_jax.ops.image_grid import magnify
 
@@ -100,7 +100,7 @@ def mix(generator: Generator, rows: Modulation, columns: Modulation, layers: Col
     import jax
     import jax.numpy as jnp
 
-    from inr_gan_jax.inference.pictures import count_of
+    from inr_gan_jax.sampling import count_of
 
     num_rows, num_columns = count_of(rows), count_of(columns)
 
@@ -213,7 +213,7 @@ def main(arguments: Sequence[str]) -> None:
     layers = parse_layers(values["col_styles"], loaded.generator)
     folder = output_folder(values["output"])
     drawn_by = (values["class_index"], chosen_truncation())
-    rows, columns = (draw_modulations(loaded, seeds, *drawn_by) for seeds in (row_seeds, column_seeds))
+    rows, columns = (sample_modulations(loaded, seeds, *drawn_by) for seeds in (row_seeds, column_seeds))
     cells = mixing_sheet(loaded, rows, columns, layers, side)
     sheet = labelled_sheet(cells, ["", *map(str, column_seeds)], ["", *map(str, row_seeds)])
     save_picture(folder / PICTURE_FILE, sheet)

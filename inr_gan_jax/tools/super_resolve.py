@@ -78,8 +78,8 @@ def comparison_sheet(
 def main(arguments: Sequence[str]) -> None:
     """Entry point."""
     del arguments
-    from inr_gan_jax.inference.pictures import count_of
     from inr_gan_jax.inference.upscaling import measure_upscalers, upscalers
+    from inr_gan_jax.sampling import count_of
 
     values = flags.FLAGS
     seeds, measured = options.chosen_seeds(), options.measured_seeds()

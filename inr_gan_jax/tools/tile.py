@@ -27,7 +27,6 @@ from inr_gan_jax.cli.checked_flags import define_integer
 from inr_gan_jax.cli.command import run
 from inr_gan_jax.cli.flags import (
     MAX_SIDE,
-    STRIP_PIXELS,
     chosen_seeds,
     chosen_truncation,
     define_checkpoint_flag,
@@ -40,7 +39,7 @@ from inr_gan_jax.cli.flags import (
 from inr_gan_jax.cli.viewport_flags import chosen_viewport, define_viewport_flags
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.inference.inr_file import SUFFIX, load_inr
-from inr_gan_jax.inference.latents import draw_modulations, take
+from inr_gan_jax.inference.latents import sample_modulations, take
 from inr_gan_jax.inference.pyramid import FORMATS, PyramidOptions, build_pyramid, check_available, finished_files
 from inr_gan_jax.inference.raw_picture import RawPicture
 from inr_gan_jax.ops.image_grid import to_uint8
@@ -52,6 +51,8 @@ if TYPE_CHECKING:
     from inr_gan_jax.ops.viewport import Viewport
 
 _NAME = "picture"
+# Pixels of a piece; a network 512 wide then holds 128 MiB per layer.
+PIECE_PIXELS = 2**16
 # A pyramid without compression: 1 + 1/4 + 1/16 + ... of the picture.
 _PYRAMID_SHARE = 4 / 3
 
@@ -71,7 +72,7 @@ class Piece:
     viewport: Viewport
 
 
-def pieces_of(viewport: Viewport, pixels: int = STRIP_PIXELS) -> list[Piece]:
+def pieces_of(viewport: Viewport, pixels: int = PIECE_PIXELS) -> list[Piece]:
     """Cuts a viewport into pieces of one shape, row by row, each of about `pixels`.
 
     Strips of full width where a row has no more pixels than that, parts of one row otherwise.
@@ -127,7 +128,7 @@ def tile(
     viewport: Viewport,
     folder: Path,
     options: PyramidOptions | None = None,
-    pixels: int = STRIP_PIXELS,
+    pixels: int = PIECE_PIXELS,
 ) -> Path:
     """Draws a picture of any size in constant memory.
 
@@ -218,7 +219,7 @@ def _chosen_image() -> tuple[LoadedGenerator, Modulation]:
     if len(seeds) != 1:
         raise UserError(f"--seeds has {len(seeds)} images, expected one; draw them one after the other")
     loaded = load_checkpoint()
-    return loaded, take(draw_modulations(loaded, seeds, flags.FLAGS.class_index, chosen_truncation()), 0)
+    return loaded, take(sample_modulations(loaded, seeds, flags.FLAGS.class_index, chosen_truncation()), 0)
 
 
 def define_flags() -> None:

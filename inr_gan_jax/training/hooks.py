@@ -11,59 +11,17 @@ from etils import epath
 from jax.sharding import NamedSharding
 from PIL import Image
 
-from inr_gan_jax.array_types import Array, PRNGKey, Variables
+from inr_gan_jax.array_types import Array, Variables
 from inr_gan_jax.config.schema import Config
-from inr_gan_jax.models.generator import Generator
+from inr_gan_jax.metrics.feature_extraction import finite
 from inr_gan_jax.ops.image_grid import magnify, tile, to_uint8
+from inr_gan_jax.sampling import Sampler, class_labels, keys_of_indices
 from inr_gan_jax.training.metric_writers import MetricWriter
 from inr_gan_jax.training.run_folder import SAMPLES
 from inr_gan_jax.training.state import TrainState
 
-# A stream of random numbers that no training step folds in.
-_SAMPLE_STREAM = 2**31 - 1
-# Small images of a sample grid are magnified to about this many pixels.
+# Tiles of a sample grid are magnified to about this many pixels, so that small pictures can be seen.
 _SMALLEST_TILE = 64
-
-
-class Sampler:
-    """Draws images from the averaged generator, a fixed number at a time so that one program is compiled.
-
-    Args:
-        generator: network.
-        config: of the run.
-        check: called before each batch; it may raise to end the drawing.
-    """
-
-    def __init__(self, generator: Generator, config: Config, check: Callable[[], None] = lambda: None) -> None:
-        self._generator, self._config, self._check = generator, config, check
-        self._images = jax.jit(generator.images)
-
-    def key(self, stream: int) -> PRNGKey:
-        """The random key of a stream of latent codes of this run."""
-        return jax.random.fold_in(jax.random.key(self._config.seed), stream)
-
-    def __call__(self, variables: Variables, key: PRNGKey, count: int) -> np.ndarray:
-        """Draws `count` images: [count, height, width, channels], in [-1, 1].
-
-        Raises:
-            FloatingPointError: if they hold numbers that are not finite.
-        """
-        size, images = self._config.evaluation.batch_size, []
-        for number in range(-(-count // size)):
-            self._check()
-            z = self._generator.latents(jax.random.fold_in(key, number), size)
-            images.append(np.asarray(self._images(variables, z, self._labels(number * size, size))))
-        drawn = np.concatenate(images)[:count]
-        if not np.all(np.isfinite(drawn)):
-            raise FloatingPointError("generated images hold numbers that are not finite")
-        return drawn
-
-    def _labels(self, first: int, count: int) -> Array | None:
-        """Every class in turn, so that all are drawn equally often."""
-        num_classes = self._config.data.num_classes
-        if not num_classes:
-            return None
-        return jax.nn.one_hot((first + jnp.arange(count)) % num_classes, num_classes)
 
 
 def all_finite(state: TrainState) -> bool:
@@ -93,11 +51,34 @@ def local_copy(variables: Variables, replicated: NamedSharding) -> Variables:
 
 
 def write_sample_grid(
-    variables: Variables, step: int, sampler: Sampler, config: Config, workdir: epath.Path, writer: MetricWriter
+    sampler: Sampler,
+    step: int,
+    config: Config,
+    workdir: epath.Path,
+    writer: MetricWriter,
+    check: Callable[[], None] = lambda: None,
 ) -> None:
-    """Writes a grid of images of fixed latent codes to the run folder and to TensorBoard."""
+    """Writes a grid of samples to the run folder and TensorBoard: the same latent codes each time, all classes in turn.
+
+    Args:
+        sampler: of the averaged generator.
+        step: of the run.
+        config: of the run.
+        workdir: run folder.
+        writer: of TensorBoard.
+        check: called for each batch; it may raise to end the sampling.
+
+    Raises:
+        FloatingPointError: if images hold numbers that are not finite.
+    """
     rows, columns = config.training.sample_grid
-    images = to_uint8(sampler(variables, sampler.key(_SAMPLE_STREAM), rows * columns))
+    count = rows * columns
+    keys = keys_of_indices(jnp.uint32(config.seed), jnp.arange(count, dtype=jnp.uint32))
+    batches = []
+    for batch in finite(sampler.images(keys, class_labels(sampler.generator.c_dim, count))):
+        check()
+        batches.append(np.asarray(batch))
+    images = to_uint8(np.concatenate(batches))
     factor = max(1, _SMALLEST_TILE // max(images.shape[1:3]))
     grid = tile(magnify(images, factor), columns, gap=2)
     images_shown = step * config.training.batch_size

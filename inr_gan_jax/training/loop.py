@@ -201,9 +201,8 @@ class _Run:
         variables = local_copy(self.state.ema_variables, self._parts.shardings.replicated)
         if self._processes.is_primary:
             with contextlib.suppress(FloatingPointError, RunInterruptedError):
-                write_sample_grid(
-                    variables, self._step, self._parts.sampler, self._config, self._parts.workdir, self._writer
-                )
+                sampler, check = self._parts.sampler(variables), self._parts.stop.check
+                write_sample_grid(sampler, self._step, self._config, self._parts.workdir, self._writer, check)
 
     def _cost(self, value: float) -> float:
         """The metric, negated if larger values are better."""

@@ -175,7 +175,11 @@ class PhaseLosses:
         return jax.lax.with_sharding_constraint(inputs, self.shardings.batch).replace(real=real, direction=direction)
 
     def _generate(self, variables: Variables, inputs: PhaseInputs) -> tuple[Array, Array]:
-        """Fresh images [batch, height, width, channels] and the mean [w_dim] of their w."""
+        """Fresh images [batch, height, width, channels] and the mean [w_dim] of their w.
+
+        Differs: they have the labels of the real batch, where the official loop samples others from the data set. Both
+        have the distribution of the data, and relativistic pairs need equal labels.
+        """
         ws, w = self.map_latents(variables, inputs)
         return self._synthesize(variables, ws, inputs), w
 

@@ -18,9 +18,8 @@ from matplotlib.figure import Figure
 from tqdm import tqdm
 
 from inr_gan_jax.config.schema import Config
-from inr_gan_jax.metrics.pixel_fd import MAX_PIXELS, PixelFloors
+from inr_gan_jax.metrics.pixel_fd import MAX_PIXELS
 from inr_gan_jax.metrics.protocols import PIXEL_FD
-from inr_gan_jax.metrics.run_metric import Floors
 from inr_gan_jax.storage import is_remote, write_whole
 from inr_gan_jax.training.metric_writers import read_metrics
 from inr_gan_jax.training.phase_losses import Phase, Scalars
@@ -208,13 +207,13 @@ def memory() -> str:
     return f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30:.1f} GiB"
 
 
-def write_training_plot(workdir: epath.Path, metric: str, floors: PixelFloors | Floors | None) -> epath.Path | None:
+def write_training_plot(workdir: epath.Path, metric: str, floors: Mapping[str, float]) -> epath.Path | None:
     """Plots a metric of `metrics.jsonl` against images shown, into `training.png`.
 
     Args:
         workdir: run folder.
         metric: name in the file.
-        floors: shown as horizontal lines; None for none.
+        floors: see `Evaluation.floors`; shown as horizontal lines.
 
     Returns:
         Path of the plot, or None if the metric was never computed.
@@ -230,7 +229,7 @@ def write_training_plot(workdir: epath.Path, metric: str, floors: PixelFloors | 
     if min(values) > 0:
         axes.set_yscale("log")
     for name, linestyle in (("halves", "--"), ("resampled", ":")) if floors else ():
-        floor = getattr(floors, name)
+        floor = floors[name]
         words = "two halves of the real set" if name == "halves" else "real images resampled"
         axes.axhline(floor, linestyle=linestyle, color="0.4", label=f"{words} ({floor:.3f})")
     axes.annotate(f"{values[-1]:.3f}", (kimg[-1], values[-1]), textcoords="offset points", xytext=(-4, 8), ha="right")

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import grain
 import jax
 from etils import epath
 
+from inr_gan_jax.array_types import Variables
 from inr_gan_jax.checkpoint.manager import Checkpointer
 from inr_gan_jax.config.schema import Config
 from inr_gan_jax.data.read.dataset import Dataset, open_dataset
@@ -18,8 +20,8 @@ from inr_gan_jax.distributed.interruption import StopRequest
 from inr_gan_jax.distributed.processes import Processes
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.models.build import build_discriminator, build_generator
-from inr_gan_jax.training.evaluation import Evaluation, check_metric, check_weights_named
-from inr_gan_jax.training.hooks import Sampler
+from inr_gan_jax.sampling import Sampler
+from inr_gan_jax.training.evaluation import Evaluation, check_metric, check_weights_named, sampler_of_run
 from inr_gan_jax.training.optimizers import build_optimizers
 from inr_gan_jax.training.phase_losses import load_perceptual
 from inr_gan_jax.training.run_folder import (
@@ -53,7 +55,7 @@ class RunParts:
     iterator: grain.DatasetIterator
     train_step: TrainStep
     features: Any
-    sampler: Sampler
+    sampler: Callable[[Variables], Sampler]
     has_metric: bool
     evaluation: Evaluation | None
     checkpoints: Checkpointer
@@ -86,8 +88,8 @@ def open_run_parts(
         shardings,
         distance,
     )
-    sampler = Sampler(build_generator(config), config, stop.check)
-    evaluation = _open_evaluation(config, dataset, sampler, processes)
+    num_local = len(shardings.mesh.local_devices)
+    evaluation = _open_evaluation(config, dataset, num_local, stop, processes)
 
     def prepare() -> None:
         make_run_folder(workdir, config)
@@ -103,7 +105,7 @@ def open_run_parts(
         iterator=iterator,
         train_step=train_step,
         features=jax.device_put(features, shardings.replicated),
-        sampler=sampler,
+        sampler=sampler_of_run(config, num_local),
         has_metric=config.evaluation.metric != "none",
         evaluation=evaluation,
         checkpoints=_open_checkpoints(config, workdir, processes),
@@ -112,12 +114,14 @@ def open_run_parts(
     )
 
 
-def _open_evaluation(config: Config, dataset: Dataset, sampler: Sampler, processes: Processes) -> Evaluation | None:
-    """The evaluation of a run with a metric, in the primary process; None elsewhere."""
+def _open_evaluation(
+    config: Config, dataset: Dataset, num_devices: int, stop: StopRequest, processes: Processes
+) -> Evaluation | None:
+    """The evaluation of a run with a metric, in the primary process and on its devices; None elsewhere."""
     opened: list[Evaluation] = []
 
     def open_it() -> None:
-        opened.append(Evaluation(config, dataset, sampler))
+        opened.append(Evaluation(config, dataset, num_devices, stop.check))
 
     if config.evaluation.metric != "none":
         processes.broadcast_from_primary("prepare the evaluation", open_it, seconds=None)

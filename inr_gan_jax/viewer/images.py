@@ -15,17 +15,17 @@ from inr_gan_jax.inference.baked_weights import own_weights, plain_generator
 from inr_gan_jax.inference.inr_file import image_shapes
 from inr_gan_jax.inference.latent_paths import Route
 from inr_gan_jax.inference.latents import (
-    Truncation,
-    draw_modulations,
     intermediate_codes,
     labels,
     latents,
     modulations_of,
+    sample_modulations,
     take,
 )
 from inr_gan_jax.inference.loading import LoadedGenerator
 from inr_gan_jax.inference.pictures import render
 from inr_gan_jax.models.generator import Modulation
+from inr_gan_jax.sampling import Truncation
 from inr_gan_jax.tools.style_mix import mix
 from inr_gan_jax.viewer.kept import Kept, bytes_of
 from inr_gan_jax.viewer.scene import ImageChoice
@@ -108,7 +108,7 @@ class Images:
         return Route(points, choice.space)
 
     def _ends(self, choice: ImageChoice, seeds: list[int]) -> Modulation:
-        return draw_modulations(self._loaded, seeds, choice.class_index, Truncation(choice.psi))
+        return sample_modulations(self._loaded, seeds, choice.class_index, Truncation(choice.psi))
 
     def _codes(self, point: dict[str, Any], choice: ImageChoice) -> jax.Array:
         """[1, num_ws, w_dim], of a latent code and a label."""

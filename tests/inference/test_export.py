@@ -12,7 +12,7 @@ import pytest
 
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.inference.inr_file import load_inr, save_inr
-from inr_gan_jax.inference.latents import draw_modulations, latents
+from inr_gan_jax.inference.latents import latents, sample_modulations
 from inr_gan_jax.inference.loading import LoadedGenerator, load_generator
 from inr_gan_jax.inference.pictures import render, render_all
 from inr_gan_jax.ops.viewport import Viewport
@@ -56,7 +56,7 @@ def test_command_writes_all_three_files(weights: str, tmp_path: Path) -> None:
     drawing, modulation = load_inr(paths["inr.safetensors"])
     assert_close(render(drawing, modulation, view), expected)
     again = load_generator(paths["safetensors"])
-    np.testing.assert_array_equal(render_all(again, draw_modulations(again, [5]), view)[0], expected)
+    np.testing.assert_array_equal(render_all(again, sample_modulations(again, [5]), view)[0], expected)
     called = called_as_described(paths["stablehlo"], np.asarray(latents(loaded, [5])))
     assert_close(called[0], expected)
     assert set(json.loads((tmp_path / "record.json").read_text())) > {"weights", "stablehlo", "inr", "checkpoint"}

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from inr_gan_jax.errors import UserError
-from inr_gan_jax.inference.latents import draw_modulations, take
+from inr_gan_jax.inference.latents import sample_modulations, take
 from inr_gan_jax.inference.pictures import render
 from inr_gan_jax.inference.viewports import framed
 from inr_gan_jax.tools import extrapolate
@@ -25,7 +25,7 @@ def test_middle_is_the_trained_square(model: str, density: int, x64: Any) -> Non
     loaded = small_generator(model)
     doubled = jax.tree.map(lambda leaf: leaf.astype(np.float64), loaded.variables)
     loaded = dataclasses.replace(loaded, variables=doubled)
-    image = take(draw_modulations(loaded, [0]), 0)
+    image = take(sample_modulations(loaded, [0]), 0)
     view = zoomed_out(loaded, 2, density)
     top, left, bottom, right = view.square
     drawn = render(loaded, image, view.viewport)
@@ -44,7 +44,7 @@ def test_factor_one_shows_nothing_beyond() -> None:
 
 def test_sheet_shows_every_rule_of_tables_where_there_are_tables() -> None:
     narrow, wide = (
-        zoom_out_sheet(loaded, draw_modulations(loaded, [0]), 2, 2).shape[1]
+        zoom_out_sheet(loaded, sample_modulations(loaded, [0]), 2, 2).shape[1]
         for loaded in (small_generator(), small_generator("release"))
     )
     assert wide > 2 * narrow

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from inr_gan_jax.errors import UserError
-from inr_gan_jax.inference.latents import Truncation, draw_modulations, take
+from inr_gan_jax.inference.latents import sample_modulations, take
 from inr_gan_jax.inference.loading import load_generator
 from inr_gan_jax.inference.pictures import render, render_all
 from inr_gan_jax.metrics.settings import MetricSettings
 from inr_gan_jax.ops.viewport import Viewport
+from inr_gan_jax.sampling import Truncation
 from inr_gan_jax.tools import low_res
 from inr_gan_jax.tools.low_res import (
     coarse_view,
@@ -43,7 +44,7 @@ def test_nothing_is_no_picture() -> None:
 @pytest.mark.parametrize("model", ["paper", "release"])
 def test_antialiasing_changes_coarse_pictures_and_no_others(model: str) -> None:
     loaded = small_generator(model)
-    image = take(draw_modulations(loaded, [0]), 0)
+    image = take(sample_modulations(loaded, [0]), 0)
     for size, is_equal in (((4, 4), False), ((8, 8), True), ((16, 16), True)):
         views = [Viewport(*size, rule="all", antialias=antialias) for antialias in (False, True)]
         plain, faded = (render(loaded, image, view) for view in views)
@@ -69,7 +70,7 @@ def test_psnr_of_a_known_error() -> None:
 
 def test_comparison_has_both_ways_for_every_part() -> None:
     loaded = small_generator()
-    images = draw_modulations(loaded, range(6))
+    images = sample_modulations(loaded, range(6))
     table = compare(loaded, images, [Fraction(1, 2)], "pixel_fd", MetricSettings())
     assert set(table) == {"1/2 points", "1/2 antialias"}
     full = render_all(loaded, images, loaded.generator.native_viewport)
@@ -80,7 +81,7 @@ def test_comparison_has_both_ways_for_every_part() -> None:
 
 def test_seconds_are_measured_for_every_view() -> None:
     loaded = small_generator()
-    images = draw_modulations(loaded, range(2))
+    images = sample_modulations(loaded, range(2))
     seconds = seconds_of(loaded, images, {"full": loaded.generator.native_viewport, "large": Viewport(128, 128)}, 3)
     assert seconds["large"] > seconds["full"] > 0
 
@@ -106,7 +107,7 @@ def test_table_is_of_the_images_that_were_asked_for(tmp_path) -> None:
     fast = ["--turns=1", "--batch_size=2"]
     run_tool(low_res, f"--checkpoint={run}", f"--output={output}", *chosen, *fast)
     loaded = load_generator(run)
-    images = draw_modulations(loaded, range(100, 104), 2, Truncation(0.5))
+    images = sample_modulations(loaded, range(100, 104), 2, Truncation(0.5))
     expected = compare(loaded, images, [Fraction(3, 8)], "pixel_fd", MetricSettings())
     record = record_of(output)
     assert set(expected) == {"3/8 points", "3/8 antialias"}

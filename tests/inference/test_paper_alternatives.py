@@ -10,7 +10,7 @@ import pytest
 
 from inr_gan_jax.inference.baked_weights import own_weights, plain_generator
 from inr_gan_jax.inference.inr_file import file_sizes, load_inr, save_inr
-from inr_gan_jax.inference.latents import draw_modulations, latents
+from inr_gan_jax.inference.latents import latents, sample_modulations
 from inr_gan_jax.inference.loading import LoadedGenerator, load_generator
 from inr_gan_jax.inference.pictures import render, render_all
 from inr_gan_jax.inference.stablehlo import export_generator, lattices_of
@@ -79,13 +79,13 @@ def test_averaged_scales_are_exported_with_their_shares() -> None:
     loaded = loaded_as("averaged")
     exported = jax.export.deserialize(export_generator(loaded, "all").serialize())
     drawn = np.asarray(exported.call(latents(loaded, range(2)), None, lattices_of(loaded, VIEW)))
-    assert_close(drawn, render_all(loaded, draw_modulations(loaded, range(2)), VIEW))
+    assert_close(drawn, render_all(loaded, sample_modulations(loaded, range(2)), VIEW))
 
 
 @pytest.mark.parametrize("name", ALTERNATIVES)
 def test_mixture_of_all_layers_is_the_other_image(name: str) -> None:
     loaded = loaded_as(name)
-    rows, columns = (draw_modulations(loaded, [seed]) for seed in (5, 9))
+    rows, columns = (sample_modulations(loaded, [seed]) for seed in (5, 9))
     generator = loaded.generator
     mixed = mix(generator, rows, columns, range(num_layers(generator)))
     assert all(map(np.array_equal, jax.tree.leaves(mixed), jax.tree.leaves(columns)))

@@ -9,7 +9,7 @@ import pytest
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.inference.code_file import Codes, save_codes
 from inr_gan_jax.inference.landmarks import Keypoints
-from inr_gan_jax.inference.latents import draw_modulations, intermediate_codes, latents, modulations_of
+from inr_gan_jax.inference.latents import intermediate_codes, latents, modulations_of, sample_modulations
 from inr_gan_jax.inference.loading import load_generator
 from inr_gan_jax.inference.pictures import render_bytes
 from inr_gan_jax.inference.probe_plots import landmark_sheet
@@ -56,7 +56,7 @@ def test_subjects_have_the_codes_of_their_seeds() -> None:
     subjects = subjects_of_seeds(loaded, (5, 2))
     np.testing.assert_array_equal(subjects.spaces["z"][0], latents(loaded, (5, 2)))
     assert_close(subjects.spaces["w"][0], intermediate_codes(loaded, latents(loaded, (5, 2)))[:, 0])
-    expected = render_bytes(loaded, draw_modulations(loaded, (5, 2)), loaded.generator.native_viewport)
+    expected = render_bytes(loaded, sample_modulations(loaded, (5, 2)), loaded.generator.native_viewport)
     assert_bytes_close(subjects.images, expected)
 
 

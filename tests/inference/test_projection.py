@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from inr_gan_jax.errors import UserError
-from inr_gan_jax.inference.latents import draw_modulations
+from inr_gan_jax.inference.latents import sample_modulations
 from inr_gan_jax.inference.loading import LoadedGenerator
 from inr_gan_jax.inference.pictures import render_all
 from inr_gan_jax.inference.projection import Projection, ProjectionSettings, find_origin, learning_rate, project
@@ -39,7 +39,7 @@ def paper() -> LoadedGenerator:
 
 
 def own_pictures(loaded: LoadedGenerator) -> np.ndarray:
-    return render_all(loaded, draw_modulations(loaded, (3, 4)), loaded.generator.native_viewport)
+    return render_all(loaded, sample_modulations(loaded, (3, 4)), loaded.generator.native_viewport)
 
 
 @functools.cache

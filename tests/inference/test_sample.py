@@ -6,7 +6,7 @@ from PIL import Image
 
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.importers.weights_file import save_weights
-from inr_gan_jax.inference.latents import draw_modulations
+from inr_gan_jax.inference.latents import sample_modulations
 from inr_gan_jax.inference.loading import load_generator
 from inr_gan_jax.inference.pictures import render_bytes
 from inr_gan_jax.tools import sample
@@ -41,7 +41,7 @@ def test_official_pickles_are_drawn_at_their_size(tmp_path) -> None:
     pickle = official_pickle("tiny-inr-gan-32")
     run_tool(sample, f"--checkpoint={pickle}", f"--output={tmp_path}", "--seeds=0-1")
     loaded = load_generator(pickle)
-    expected = render_bytes(loaded, draw_modulations(loaded, [0, 1]), loaded.generator.native_viewport)
+    expected = render_bytes(loaded, sample_modulations(loaded, [0, 1]), loaded.generator.native_viewport)
     with Image.open(tmp_path / "seed0001.png") as picture:
         assert_bytes_close(np.asarray(picture), expected[1])
 
@@ -54,7 +54,7 @@ def test_weights_alone_draw_the_same_pictures(tmp_path) -> None:
     )
     again = load_generator(path)
     view = loaded.generator.native_viewport
-    ours, theirs = (render_bytes(each, draw_modulations(each, [0]), view) for each in (again, loaded))
+    ours, theirs = (render_bytes(each, sample_modulations(each, [0]), view) for each in (again, loaded))
     np.testing.assert_array_equal(ours, theirs)
     np.testing.assert_array_equal(again.w_avg, loaded.w_avg)
 

@@ -5,11 +5,12 @@ import numpy as np
 import pytest
 
 from inr_gan_jax.errors import UserError
-from inr_gan_jax.inference.latents import Truncation, draw_modulations, labels, latents
+from inr_gan_jax.inference.latents import labels, latents, sample_modulations
 from inr_gan_jax.inference.loading import LoadedGenerator, load_generator
 from inr_gan_jax.inference.pictures import render_all
 from inr_gan_jax.inference.stablehlo import PLATFORMS, export_generator, lattices_of
 from inr_gan_jax.ops.viewport import Viewport
+from inr_gan_jax.sampling import Truncation
 from tests.closeness import assert_close
 from tests.golden.official_pickles import official_pickle
 from tests.inference.tools import loaded_paper, loaded_release
@@ -46,7 +47,7 @@ def test_exported_program_is_the_model_at_sizes_it_was_not_traced_at(case: str) 
     exported = jax.export.deserialize(export_generator(loaded, rule).serialize())
     for count, viewport in views.items():
         view = Viewport(**{**vars(viewport), "rule": rule})
-        expected = render_all(loaded, draw_modulations(loaded, range(count)), view)
+        expected = render_all(loaded, sample_modulations(loaded, range(count)), view)
         assert_close(called(loaded, exported, view, count), expected)
 
 
@@ -60,7 +61,7 @@ def test_network_of_one_picture_is_exported_for_any_batch() -> None:
     loaded = load_generator(official_pickle("tiny-stylegan2-16"))
     exported = export_generator(loaded)
     drawn = np.asarray(exported.call(latents(loaded, range(2)), labels(loaded, 2)))
-    expected = render_all(loaded, draw_modulations(loaded, range(2)), loaded.generator.native_viewport)
+    expected = render_all(loaded, sample_modulations(loaded, range(2)), loaded.generator.native_viewport)
     assert_close(drawn, expected)
     with pytest.raises(UserError, match="draws its trained picture only"):
         export_generator(loaded, "pointwise")
@@ -71,9 +72,9 @@ def test_truncation_is_fixed_in_the_program() -> None:
     truncation = Truncation(0.4)
     exported = export_generator(loaded, "pointwise", truncation)
     view = Viewport(6, 9, rule="pointwise")
-    expected = render_all(loaded, draw_modulations(loaded, [0], None, truncation), view)
+    expected = render_all(loaded, sample_modulations(loaded, [0], None, truncation), view)
     assert_close(called(loaded, exported, view, 1), expected)
-    assert np.abs(expected - render_all(loaded, draw_modulations(loaded, [0]), view)).max() > 1e-2
+    assert np.abs(expected - render_all(loaded, sample_modulations(loaded, [0]), view)).max() > 1e-2
 
 
 def test_truncation_without_a_mean_is_refused() -> None:

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from inr_gan_jax.errors import UserError
-from inr_gan_jax.inference.latents import draw_modulations, intermediate_codes, latents, modulations_of, take
+from inr_gan_jax.inference.latents import intermediate_codes, latents, modulations_of, sample_modulations, take
 from inr_gan_jax.inference.loading import LoadedGenerator
 from inr_gan_jax.inference.pictures import render_bytes
 from inr_gan_jax.tools import style_mix
@@ -62,7 +62,7 @@ def test_paper_counts_connectors_and_hidden_layers(paper: LoadedGenerator) -> No
 
 
 def test_paper_mixture_takes_whole_layers(paper: LoadedGenerator) -> None:
-    rows, columns = draw_modulations(paper, ROWS), draw_modulations(paper, COLUMNS)
+    rows, columns = sample_modulations(paper, ROWS), sample_modulations(paper, COLUMNS)
     mixed = mix(paper.generator, rows, columns, (1,))
     # The picture of row 1 and column 2.
     coarse, fine = take(mixed, 5)
@@ -72,7 +72,7 @@ def test_paper_mixture_takes_whole_layers(paper: LoadedGenerator) -> None:
 
 
 def test_sheet_has_the_unmixed_images_at_its_borders(paper: LoadedGenerator) -> None:
-    rows, columns = draw_modulations(paper, ROWS), draw_modulations(paper, COLUMNS)
+    rows, columns = sample_modulations(paper, ROWS), sample_modulations(paper, COLUMNS)
     everything = range(num_layers(paper.generator))
     cells = mixing_sheet(paper, rows, columns, everything)
     native = render_bytes(paper, columns, paper.generator.native_viewport)

@@ -6,7 +6,7 @@ import pytest
 from inr_gan_jax.cli import flags as options
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.inference import set_distance
-from inr_gan_jax.inference.latents import Truncation, draw_modulations, take
+from inr_gan_jax.inference.latents import sample_modulations, take
 from inr_gan_jax.inference.loading import load_generator
 from inr_gan_jax.inference.pictures import render, render_all
 from inr_gan_jax.inference.resampling import resize
@@ -14,6 +14,7 @@ from inr_gan_jax.inference.set_distance import SetDistance
 from inr_gan_jax.inference.upscaling import edge_sharpness, measure_upscalers, upscalers
 from inr_gan_jax.metrics.protocols import parse_protocol
 from inr_gan_jax.metrics.real_images import RealImages
+from inr_gan_jax.sampling import Truncation
 from inr_gan_jax.tools import super_resolve
 from inr_gan_jax.tools.super_resolve import comparison_sheet, dense_size, super_resolved
 from tests.closeness import assert_close
@@ -31,14 +32,14 @@ def test_resized_pictures_keep_their_mean_and_their_range() -> None:
 @pytest.mark.parametrize(("factor", "size"), [(1.7, (14, 14)), (2, (16, 16)), (0.4, (3, 3))])
 def test_any_factor_can_be_drawn(factor: float, size: tuple[int, int]) -> None:
     loaded = small_generator()
-    images = draw_modulations(loaded, [0])
+    images = sample_modulations(loaded, [0])
     (image,) = super_resolved(loaded, images, factor)
     assert dense_size((8, 8), factor) == size == image.shape[:2]
 
 
 def test_odd_factors_hold_the_trained_pixels_in_the_middle_of_theirs() -> None:
     loaded = small_generator(paper={"training_rule": "pointwise"})
-    images = draw_modulations(loaded, [0])
+    images = sample_modulations(loaded, [0])
     native = render_all(loaded, images, loaded.generator.native_viewport)[0]
     (dense,) = super_resolved(loaded, images, 3)
     assert_close(dense[1::3, 1::3], native)
@@ -54,7 +55,7 @@ def test_edge_sharpness_of_a_ramp_is_its_slope_at_any_density(factor: int) -> No
 
 def test_measures_of_the_trained_pixels_repeated_are_those_of_the_trained_pictures() -> None:
     loaded = small_generator()
-    images = draw_modulations(loaded, range(20))
+    images = sample_modulations(loaded, range(20))
     reference = np.random.default_rng(1).uniform(-1, 1, (30, 8, 8, 1)).astype(np.float32)
     distance = SetDistance("pixel_fd", reference)
     ways = upscalers(loaded, (16, 16))
@@ -76,7 +77,7 @@ def test_pixels_of_large_pictures_are_no_features() -> None:
 
 def test_sheet_has_a_column_for_every_filter_and_rule() -> None:
     loaded = small_generator()
-    sheet = comparison_sheet(loaded, draw_modulations(loaded, [0, 1]), 8)
+    sheet = comparison_sheet(loaded, sample_modulations(loaded, [0, 1]), 8)
     assert sheet.shape[1] > 7 * 64
     assert sheet.shape[0] > 2 * 64
     assert sheet.shape[2] == 3
@@ -120,7 +121,7 @@ def test_table_is_of_the_images_that_were_asked_for(tmp_path) -> None:
     chosen = ["--seeds=100-105", "--class_index=2", "--truncation_psi=0.5", "--factor=2"]
     run_tool(super_resolve, f"--checkpoint={run}", f"--output={tmp_path / 'out'}", *chosen)
     loaded = load_generator(run)
-    images = draw_modulations(loaded, range(100, 106), 2, Truncation(0.5))
+    images = sample_modulations(loaded, range(100, 106), 2, Truncation(0.5))
     expected = measure_upscalers(loaded, upscalers(loaded, (16, 16)), images, {})
     record = record_of(tmp_path / "out")
     # Bit-equal: the same programs on the same images.
@@ -132,7 +133,7 @@ def test_table_is_of_the_images_that_were_asked_for(tmp_path) -> None:
 
 def test_dense_pictures_of_the_tool_are_those_of_the_function() -> None:
     loaded = small_generator()
-    images = draw_modulations(loaded, [2])
+    images = sample_modulations(loaded, [2])
     way = upscalers(loaded, (16, 16))["INR all"]
     native = render(loaded, take(images, 0), loaded.generator.native_viewport)
     assert_close(way(take(images, 0), native), next(super_resolved(loaded, images, 2, rule="all")))

@@ -1,13 +1,12 @@
 """From images to features: the same on any number of devices, and every image once."""
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.metrics.devices import batch_devices
-from inr_gan_jax.metrics.feature_extraction import FeatureExtractor, collect, generated_batches, quantised
+from inr_gan_jax.metrics.feature_extraction import FeatureExtractor, collect, finite, quantised
 from inr_gan_jax.metrics.feature_stats import FeatureStats
 from inr_gan_jax.metrics.frechet import frechet_distance
 from inr_gan_jax.metrics.networks.registry import load_feature_network
@@ -58,21 +57,8 @@ def test_too_few_images_are_noticed() -> None:
         collect(extractor, [random_images(7)], 8)
 
 
-def test_generated_images_are_drawn_in_whole_batches_and_cut() -> None:
-    asked = []
-
-    def sample_images(key: jax.Array, count: int) -> jax.Array:
-        asked.append((key, count))
-        return jax.random.uniform(key, (count, 4, 4, 1), minval=-1, maxval=1)
-
-    batches = list(generated_batches(sample_images, jax.random.key(3), 25, 10))
-    assert [len(batch) for batch in batches] == [10, 10, 5]
-    assert [count for _, count in asked] == [10, 10, 10]
-    assert len({jax.random.key_data(key).tobytes() for key, _ in asked}) == 3
-
-
 def test_images_that_are_not_finite_are_no_black_ones() -> None:
-    broken = generated_batches(lambda key, count: jnp.full((count, 4, 4, 3), jnp.nan), jax.random.key(0), 4, 4)
+    broken = finite([jnp.full((4, 4, 4, 3), jnp.nan)])
     with pytest.raises(FloatingPointError, match="not finite"):
         next(broken)
 

@@ -11,9 +11,9 @@ from inr_gan_jax.metrics.ppl import (
     PathDraws,
     PathGenerator,
     compared_images,
-    draw_paths,
     path_distances,
     path_length,
+    sample_paths,
     slerp,
 )
 from inr_gan_jax.metrics.protocols import parse_protocol
@@ -47,7 +47,7 @@ def toy(size: int) -> tuple[PathGenerator, Any]:
     def distance(first: Any, second: Any) -> Any:
         return jnp.sum((embed(first) - embed(second)) ** 2, axis=1)
 
-    return PathGenerator(16, matrices, mapping, synthesise, lambda key, count: None), distance
+    return PathGenerator(16, matrices, mapping, synthesise, lambda keys: None), distance
 
 
 @pytest.mark.parametrize(("size", "count", "name"), [*((32, 256, name) for name in NAMES), (512, 4, "zfull")])
@@ -58,7 +58,7 @@ def test_distances_equal_the_recorded_ones(size: int, count: int, name: str, x64
     generator, distance = toy(size)
     t = jnp.asarray(recorded["toy.t"][:count]) if path.sampling == "full" else jnp.zeros(count)
     z0, z1 = (jnp.asarray(recorded[f"toy.{end}"][:count]) for end in ("z0", "z1"))
-    draws = PathDraws(z0, z1, t, None, jax.random.key(0))
+    draws = PathDraws(z0, z1, t, None, jax.random.split(jax.random.key(0), count))
 
     @jax.jit
     def compute(draws: PathDraws) -> Any:
@@ -100,12 +100,12 @@ def test_large_pictures_are_averaged_and_grey_ones_become_colour() -> None:
 
 
 def test_places_are_spread_over_the_path_or_at_its_end() -> None:
-    generator = PathGenerator(2, {}, lambda v, z, c: z, lambda v, w, k: w, lambda key, count: None)
+    generator = PathGenerator(2, {}, lambda v, z, c: z, lambda v, w, k: w, lambda keys: None)
     places = {}
     for name in ("ppl_zfull", "ppl_zend"):
         path = parse_protocol(name).path
         assert path is not None
-        places[name] = np.asarray(draw_paths(path, generator, jax.random.key(0), 64).t)
+        places[name] = np.asarray(sample_paths(path, generator, jax.random.split(jax.random.key(0), 64)).t)
     assert not places["ppl_zend"].any()
     assert places["ppl_zfull"].min() >= 0
     assert places["ppl_zfull"].max() < 1
@@ -116,8 +116,8 @@ def test_draws_are_independent_ends_with_one_label_a_path() -> None:
     path = parse_protocol("ppl_wfull").path
     assert path is not None
     labels = jnp.eye(3)
-    generator = PathGenerator(7, {}, lambda v, z, c: z, lambda v, w, k: w, lambda key, count: labels[:count])
-    draws = draw_paths(path, generator, jax.random.key(0), 3)
+    generator = PathGenerator(7, {}, lambda v, z, c: z, lambda v, w, k: w, lambda keys: labels[: len(keys)])
+    draws = sample_paths(path, generator, jax.random.split(jax.random.key(0), 3))
     assert draws.z0.shape == draws.z1.shape == (3, 7)
     assert not np.allclose(draws.z0, draws.z1)
     np.testing.assert_array_equal(draws.c, labels)

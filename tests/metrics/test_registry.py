@@ -1,7 +1,7 @@
 """Metrics by name, from callables and real images."""
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
@@ -17,7 +17,6 @@ from inr_gan_jax.metrics.ppl import PathGenerator
 from inr_gan_jax.metrics.protocols import parse_protocol
 from inr_gan_jax.metrics.real_images import RealImages
 from inr_gan_jax.metrics.registry import MetricSuite
-from inr_gan_jax.metrics.run_metric import RunMetric
 from inr_gan_jax.metrics.settings import Generated, MetricResult, MetricSettings
 from tests.metrics.tiny_network import random_images, tiny_network
 
@@ -36,16 +35,15 @@ def real() -> RealImages:
 
 
 def replaying(images: np.ndarray, calls: list[int] | None = None) -> Generated:
-    """A generator that returns the given images in order, over and over."""
-    place = 0
+    """A generator that returns the given images in order, over and over, 50 at a time."""
 
-    def sample_images(key: jax.Array, count: int) -> jax.Array:
-        nonlocal place
-        chosen = np.arange(place, place + count) % len(images)
-        place += count
+    def sample_images(seed: int, count: int) -> Iterator[jax.Array]:
+        del seed
         if calls is not None:
             calls.append(count)
-        return jnp.asarray(images[chosen].astype(np.float32) / 127.5 - 1)
+        for start in range(0, count, 50):
+            chosen = np.arange(start, min(start + 50, count)) % len(images)
+            yield jnp.asarray(images[chosen].astype(np.float32) / 127.5 - 1)
 
     return Generated(sample_images, record={"truncation_psi": 1.0})
 
@@ -61,7 +59,7 @@ def computed() -> tuple[Mapping[str, MetricResult], list[int]]:
 
 def test_metrics_of_one_network_share_one_pass(tiny_networks: None) -> None:
     _, calls = computed()
-    assert calls == [64] * 16
+    assert calls == [COUNT]
 
 
 def test_values_have_their_names(tiny_networks: None) -> None:
@@ -123,25 +121,17 @@ def test_path_length_without_weights_names_them(monkeypatch: pytest.MonkeyPatch)
         MetricSuite([parse_protocol("ppl2_wend")], None, MetricSettings())
 
 
-def test_run_metric_has_the_interface_of_an_evaluation() -> None:
-    metric = RunMetric("fsd300_full", real(), MetricSettings(batch_size=50))
-    values = metric(replaying(random_images(300, seed=2)).sample_images)
-    assert list(values) == [metric.name] == ["metric/fsd300_full"]
-    assert metric.latest == values[metric.name] > 0
-    assert metric.floors is not None
-    assert metric.floor_scalars == {
-        "metric/fsd300_full_floor_resampled": metric.floors.resampled,
-        "metric/fsd300_full_floor_halves": metric.floors.halves,
-    }
-    assert f"{metric.floors.halves:.4f} between two random halves" in metric.describe(metric.latest)
-    assert metric.is_better(1.0, None)
-    assert metric.is_better(1.0, 2.0)
-    assert not metric.is_better(2.0, 1.0)
-
-
-def test_path_length_cannot_follow_a_run() -> None:
-    with pytest.raises(UserError, match="'ppl2_wend' cannot follow a run"):
-        RunMetric("ppl2_wend", real(), MetricSettings())
+def test_pixel_fd_is_measured_of_the_images_and_of_their_bytes() -> None:
+    images = random_images(300)
+    suite = MetricSuite([parse_protocol("pixel_fd", num_samples=300)], real(), MetricSettings(batch_size=50))
+    (result,) = suite(replaying(images), seed=5)
+    assert list(result.values) == ["pixel_fd", "pixel_fd_bytes"]
+    # The real set itself, in float64, relative to its variance, the trace of its covariance.
+    variance = np.var(images / 255, axis=0).sum()
+    assert max(map(abs, result.values.values())) < images[0].size * 1.5e-8 * variance
+    assert result.floors["halves"] > 0
+    assert (result.record["seed"], result.record["real"]["count"]) == (5, 300)
+    assert result.record["protocol"]["num_generated"] == 300
 
 
 def scaled_squares(name: str, params: Any, first: Any, second: Any) -> Any:
@@ -159,7 +149,7 @@ def test_path_length_is_the_same_on_any_number_of_devices(monkeypatch: pytest.Mo
         variables={"basis": basis},
         mapping=lambda variables, z, c: z,
         synthesise=lambda variables, w, key: jnp.tanh(jnp.tensordot(w, variables["basis"], 1)),
-        draw_labels=lambda key, count: None,
+        sample_labels=lambda keys: None,
     )
     path = parse_protocol("ppl2_wend").path
     assert path is not None

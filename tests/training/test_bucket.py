@@ -89,7 +89,7 @@ def test_damaged_checkpoint_in_a_bucket_is_moved_beside_the_others(bucket: str, 
 def test_training_plot_and_guard_record_lie_in_the_bucket(bucket: str) -> None:
     folder = epath.Path(bucket)
     (folder / "metrics.jsonl").write_text('{"step": 1, "kimg": 0.1, "metric/pixel_fd": 2.0}\n')
-    made = write_training_plot(folder, "metric/pixel_fd", None)
+    made = write_training_plot(folder, "metric/pixel_fd", {})
     assert made is not None
     assert made.read_bytes().startswith(b"\x89PNG")
     for number in range(2):

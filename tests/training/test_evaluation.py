@@ -6,15 +6,13 @@ import jax
 import numpy as np
 import pytest
 
-from inr_gan_jax.array_types import PRNGKey, Variables
 from inr_gan_jax.data.read.dataset import Dataset
 from inr_gan_jax.data.read.images import all_images
+from inr_gan_jax.distributed.interruption import RunInterruptedError
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.metrics.pixel_fd import PixelFD
-from inr_gan_jax.models.build import build_generator
 from inr_gan_jax.training.collapse_monitor import CollapseMonitor
 from inr_gan_jax.training.evaluation import Evaluation, check_metric
-from inr_gan_jax.training.hooks import Sampler
 from tests.conftest import tiny_config
 from tests.training.test_steps import build
 
@@ -26,34 +24,50 @@ def test_evaluation_follows_a_run_by_the_name_of_a_protocol(
     config = tiny_config(
         evaluation={"metric": metric, "num_samples": 64, "batch_size": 32, "cache_dir": str(tmp_path / "cache")}
     )
-    check_metric(config.evaluation)
-    sampler = Sampler(build_generator(config), config)
-    evaluation = Evaluation(config, digits_set, sampler)
+    evaluation = Evaluation(config, digits_set)
     _, state = build(config)
     values = evaluation(state.ema_variables)
     assert evaluation.name == f"metric/{metric}"
     assert evaluation.lower_is_better == lower
     assert values[evaluation.name] > evaluation.floor_scalars[f"{evaluation.name}_floor_halves"] > 0
     assert evaluation(state.ema_variables) == values  # the same latent codes each time
+    assert evaluation.latest == values[evaluation.name]
     assert f"{values[evaluation.name]:.4f}" in evaluation.describe(values[evaluation.name])
     broken = state.replace(ema_params=jax.tree.map(lambda leaf: leaf * float("nan"), state.ema_params))
     with pytest.raises(FloatingPointError):
         evaluation(broken.ema_variables)
 
 
+def test_evaluation_asks_at_each_batch_whether_to_stop(digits_set: Dataset) -> None:
+    config = tiny_config(evaluation={"metric": "pixel_fd", "num_samples": 64, "batch_size": 32})
+    asked: list[int] = []
+
+    def check() -> None:
+        asked.append(len(asked))
+        if len(asked) == 4:
+            raise RunInterruptedError
+
+    evaluation = Evaluation(config, digits_set, check=check)
+    _, state = build(config)
+    evaluation(state.ema_variables)
+    assert asked == [0, 1]
+    with pytest.raises(RunInterruptedError):
+        evaluation(state.ema_variables)
+
+
 def test_pixels_darker_than_black_count_as_black_in_bytes(digits_set: Dataset) -> None:
-    config = tiny_config(evaluation={"metric": "pixel_fd", "num_samples": 64, "batch_size": 64})
-    real = all_images(digits_set, config.data)[:64]
-    too_far = np.where(real == -1, -3.0, real)
+    real = all_images(digits_set, tiny_config().data)
+    drawn = real[:64]
+    metric = PixelFD(real, 64)
+    too_far = np.where(drawn == -1, -3.0, drawn)
+    exact, stored = metric([too_far])
+    assert stored == pytest.approx(metric([drawn])[0])
+    assert exact > 2 * stored
 
-    class Drawn(Sampler):
-        def __call__(self, variables: Variables, key: PRNGKey, count: int) -> np.ndarray:
-            return too_far[:count]
 
-    values = Evaluation(config, digits_set, Drawn(build_generator(config), config))({})
-    expected = PixelFD(all_images(digits_set, config.data), 64)(lambda count: real[:count])
-    assert values["metric/pixel_fd_bytes"] == pytest.approx(expected)
-    assert values["metric/pixel_fd"] > 2 * expected
+def test_path_length_cannot_follow_a_run() -> None:
+    with pytest.raises(UserError, match="'ppl2_wend' cannot follow a run"):
+        check_metric(tiny_config(evaluation={"metric": "ppl2_wend"}).evaluation)
 
 
 def test_metric_that_is_no_protocol_is_refused() -> None:

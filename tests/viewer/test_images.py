@@ -8,8 +8,9 @@ import pytest
 
 from inr_gan_jax.inference.inr_file import load_inr, save_inr
 from inr_gan_jax.inference.latent_paths import SPACES, Space
-from inr_gan_jax.inference.latents import Truncation, draw_modulations, take
+from inr_gan_jax.inference.latents import sample_modulations, take
 from inr_gan_jax.inference.pictures import render
+from inr_gan_jax.sampling import Truncation
 from inr_gan_jax.tools.interpolate import Interpolation
 from inr_gan_jax.tools.style_mix import mix
 from inr_gan_jax.viewer.images import Images
@@ -41,7 +42,7 @@ def test_ways_of_different_spaces_differ(images: Images) -> None:
 
 def test_style_is_mixed_as_by_the_tool(images: Images) -> None:
     loaded = loaded_paper()
-    both = draw_modulations(loaded, [1, 2])
+    both = sample_modulations(loaded, [1, 2])
     mixed = mix(loaded.generator, take(both, slice(0, 1)), take(both, slice(1, 2)), (1, 2))
     expected = render(loaded, take(mixed, 0), NATIVE)
     shown = images.get(ImageChoice(seed=1, style=2, layers=(1, 2)))
