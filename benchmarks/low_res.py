@@ -19,7 +19,7 @@ from absl import flags
 
 from inr_gan_jax.cli.command import define_config_flag, run
 from inr_gan_jax.config.parse import Config
-from inr_gan_jax.inference.latents import draw_modulations, take
+from inr_gan_jax.inference.latents import draw_modulations, select
 from inr_gan_jax.inference.loading import LoadedGenerator
 from inr_gan_jax.models.build import build_generator
 from inr_gan_jax.ops.viewport import Viewport
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str]) -> None:
     views = {"1": generator.native_viewport}
     views |= {str(part): coarse_view(loaded, part, antialias=True) for part in _PARTS}
     seconds = seconds_of(loaded, modulations, views, flags.FLAGS.turns)
-    gflops = {name: operations(loaded, take(modulations, 0), view) for name, view in views.items()}
+    gflops = {name: operations(loaded, select(modulations, 0), view) for name, view in views.items()}
     rows = {
         name: {
             "seconds_an_image": seconds[name],

@@ -29,7 +29,7 @@ from inr_gan_jax.ops.modulation import demodulation, modulate_factors
 _NEUTRAL = "sigmoid"
 
 
-class OwnWeights(struct.PyTreeNode):
+class BakedWeights(struct.PyTreeNode):
     """The weights of one image's INR.
 
     Attributes:
@@ -41,24 +41,24 @@ class OwnWeights(struct.PyTreeNode):
     modulation: Modulation
 
 
-def has_own_weights(loaded: LoadedGenerator) -> bool:
+def has_baked_weights(loaded: LoadedGenerator) -> bool:
     """Whether the picture is drawn by pointwise layers, which is what makes it an INR."""
     settings = loaded.generator.network.settings
     return not isinstance(settings, ReleaseSettings) or settings.kernel_size == 1
 
 
-def own_weights(loaded: LoadedGenerator, modulation: Modulation) -> OwnWeights:
+def baked_weights(loaded: LoadedGenerator, modulation: Modulation) -> BakedWeights:
     """Works out the weights of one image.
 
     Raises:
         ValueError: for a network with kernels of 3x3, whose picture no INR draws.
     """
-    if not has_own_weights(loaded):
+    if not has_baked_weights(loaded):
         raise ValueError(f"{loaded.source} has kernels of 3x3, expected pointwise layers")
     return _worked_out(loaded.generator, loaded.variables, modulation)
 
 
-def plain_generator(loaded: LoadedGenerator, weights: OwnWeights) -> LoadedGenerator:
+def plain_generator(loaded: LoadedGenerator, weights: BakedWeights) -> LoadedGenerator:
     """A generator that draws `weights.modulation` by these weights, for the functions of `pictures`."""
     settings = loaded.generator.network.settings
     generator = loaded.generator
@@ -74,7 +74,7 @@ def plain_generator(loaded: LoadedGenerator, weights: OwnWeights) -> LoadedGener
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _worked_out(generator: Generator, variables: Variables, modulation: Modulation) -> OwnWeights:
+def _worked_out(generator: Generator, variables: Variables, modulation: Modulation) -> BakedWeights:
     kernels: dict[str, dict[str, Array]] = {}
     neutral = []
     for block, modulations in zip(_block_names(generator), modulation, strict=True):
@@ -85,7 +85,7 @@ def _worked_out(generator: Generator, variables: Variables, modulation: Modulati
             for layer, part in _layers(params, modulations)
         }
         neutral.append(_neutral(generator, params, modulations))
-    return OwnWeights(kernels, tuple(neutral))
+    return BakedWeights(kernels, tuple(neutral))
 
 
 def _block_names(generator: Generator) -> list[str]:

@@ -14,7 +14,7 @@ _PARALLEL = 1e-6
 
 
 @dataclasses.dataclass(frozen=True)
-class Route:
+class LatentPath:
     """A way through several images.
 
     Attributes:

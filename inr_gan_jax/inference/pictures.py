@@ -13,7 +13,7 @@ import numpy as np
 from inr_gan_jax.array_types import Array, Variables
 from inr_gan_jax.cli.flags import STRIP_PIXELS
 from inr_gan_jax.errors import UserError
-from inr_gan_jax.inference.latents import take
+from inr_gan_jax.inference.latents import select
 from inr_gan_jax.inference.loading import LoadedGenerator
 from inr_gan_jax.models.generator import Generator, Grids, Modulation
 from inr_gan_jax.ops.image_grid import to_uint8
@@ -76,7 +76,7 @@ def render_bytes(loaded: LoadedGenerator, modulations: Modulation, viewport: Vie
 def render_each(loaded: LoadedGenerator, modulations: Modulation, viewport: Viewport) -> Iterator[np.ndarray]:
     """Yields the images of `render_all` one by one."""
     for index in range(count_of(modulations)):
-        yield render(loaded, take(modulations, index), viewport)
+        yield render(loaded, select(modulations, index), viewport)
 
 
 def count_of(modulations: Modulation) -> int:

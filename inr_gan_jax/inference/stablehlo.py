@@ -25,7 +25,7 @@ from inr_gan_jax.array_types import Array
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.inference.latents import Truncation
 from inr_gan_jax.inference.loading import LoadedGenerator
-from inr_gan_jax.inference.viewports import natural_rule
+from inr_gan_jax.inference.viewports import default_rule
 from inr_gan_jax.models.generator import Grids
 from inr_gan_jax.models.mapping import truncate
 from inr_gan_jax.models.release.coordinates import ReleaseGrid
@@ -75,7 +75,7 @@ def export_generator(
             raise UserError(f"{loaded.source} draws its trained picture only, so the rule {rule!r} changes nothing")
         grids = loaded.generator.grids(native)
         return _exported(lambda z, c: draw(z, c, grids), platforms, *codes)
-    if (rule or natural_rule(loaded.generator)) == "pointwise":
+    if (rule or default_rule(loaded.generator)) == "pointwise":
         sides = [_spec(scope, side) for side in ("width", "height")]
         grids_at = pointwise_grids
         return _exported(lambda z, c, x, y: draw(z, c, grids_at(loaded, x, y)), platforms, *codes, *sides)

@@ -5,12 +5,12 @@ from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
-from inr_gan_jax.inference.latents import take
+from inr_gan_jax.inference.latents import select
 from inr_gan_jax.inference.loading import LoadedGenerator
 from inr_gan_jax.inference.pictures import count_of, render, render_all
 from inr_gan_jax.inference.resampling import Filter, resize, resize_all
 from inr_gan_jax.inference.set_distance import SetDistance
-from inr_gan_jax.inference.viewports import framed
+from inr_gan_jax.inference.viewports import fit_viewport
 from inr_gan_jax.metrics.progress import Progress
 from inr_gan_jax.models.generator import Modulation
 from inr_gan_jax.ops.rules import DensifyRule
@@ -38,7 +38,7 @@ def upscalers(loaded: LoadedGenerator, size: tuple[int, int], tables: TableRule 
         return lambda modulation, native: resize(native, size, name)
 
     def by_rule(rule: DensifyRule) -> Upscaler:
-        view = framed(loaded.generator, size, "stretch", rule=rule, tables=tables or TableRule())
+        view = fit_viewport(loaded.generator, size, "stretch", rule=rule, tables=tables or TableRule())
         return lambda modulation, native: render(loaded, modulation, view)
 
     return {name: by_filter(name) for name in FILTERS} | {f"INR {rule}": by_rule(rule) for rule in RULES}
@@ -84,7 +84,7 @@ def measure_upscalers(
 
             def dense(way: Upscaler = way) -> Iterator[np.ndarray]:
                 for place, picture in enumerate(native):
-                    yield way(take(modulations, place), picture)
+                    yield way(select(modulations, place), picture)
                     progress.add(1)
 
             table[name] = _measure(dense(), loaded.generator.size, distances)

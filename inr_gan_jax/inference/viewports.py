@@ -44,7 +44,7 @@ TRAINED_AREA = Area()
 flags.disclaim_key_flags()
 
 
-def natural_rule(generator: Generator) -> DensifyRule:
+def default_rule(generator: Generator) -> DensifyRule:
     """The rule to draw a network denser by, unless another is asked for.
 
     `pointwise` for networks trained like that; `all` for those trained on nested lattices, because it keeps to each
@@ -53,7 +53,7 @@ def natural_rule(generator: Generator) -> DensifyRule:
     return "pointwise" if generator.native_viewport.rule == "pointwise" else "all"
 
 
-def framed(
+def fit_viewport(
     generator: Generator, size: tuple[int, int], fit: Fit = "crop", area: Area = TRAINED_AREA, **choices: Any
 ) -> Viewport:
     """The viewport of a picture of some size that shows the trained picture, or another area, or what fits.
@@ -64,7 +64,7 @@ def framed(
         fit: for another shape than that of the area: `crop` shows the largest part that fits inside, `extend` the
             whole and what lies beyond two of its borders, `stretch` the whole with pixels that are not square.
         area: to show.
-        choices: `rule`, `tables`, `antialias` of the viewport; `rule` is `natural_rule` by default.
+        choices: `rule`, `tables`, `antialias` of the viewport; `rule` is `default_rule` by default.
 
     Returns:
         The viewport, in the middle of the area, such that pictures of several densities lie exactly over each other;
@@ -74,7 +74,7 @@ def framed(
 
     native = generator.size
     extents = (area.height_extent, area.width_extent)
-    choices.setdefault("rule", natural_rule(generator))
+    choices.setdefault("rule", default_rule(generator))
     steps = (extents[0] / size[0], extents[1] / size[1])
     if fit != "stretch":
         # Trained pixels that one rendered pixel is long; equal both ways, as trained pixels are square.
@@ -145,7 +145,7 @@ def chosen_rule(generator: Generator) -> dict[str, Any]:
 
     values = flags.FLAGS
     return {
-        "rule": natural_rule(generator) if values.rule == "auto" else values.rule,
+        "rule": default_rule(generator) if values.rule == "auto" else values.rule,
         "tables": TableRule(values.table_between, values.table_beyond),
         "antialias": values.antialias,
     }
@@ -172,7 +172,7 @@ def chosen_viewport(
     check_continuous(
         loaded, f"another picture than the trained one of {generator.size[0]} x {generator.size[1]} pixels"
     )
-    viewport = framed(generator, size, flags.FLAGS.fit, area, **chosen_rule(generator))
+    viewport = fit_viewport(generator, size, flags.FLAGS.fit, area, **chosen_rule(generator))
     covered = generator.size[0] * viewport.height_extent * generator.size[1] * viewport.width_extent
     if viewport.rule != "pointwise" and covered > MAX_PIXELS:
         raise UserError(

@@ -6,7 +6,7 @@ from PIL import Image
 from inr_gan_jax.inference.loading import LoadedGenerator
 from inr_gan_jax.inference.pictures import render_bytes
 from inr_gan_jax.inference.sheets import magnification
-from inr_gan_jax.inference.viewports import framed
+from inr_gan_jax.inference.viewports import fit_viewport
 from inr_gan_jax.models.generator import Modulation
 from inr_gan_jax.ops.image_grid import TRAINED_BORDER_COLOUR, draw_border, magnify
 from inr_gan_jax.ops.viewport import Viewport
@@ -34,7 +34,7 @@ def viewport_of_side(loaded: LoadedGenerator, side: int | None) -> Viewport:
     if side is None or side == max(native):
         return loaded.generator.native_viewport
     height, width = (max(1, round(side / max(native) * size)) for size in native)
-    return framed(loaded.generator, (height, width), "stretch")
+    return fit_viewport(loaded.generator, (height, width), "stretch")
 
 
 def trained_pictures(loaded: LoadedGenerator, modulations: Modulation, side: int) -> np.ndarray:

@@ -34,8 +34,8 @@ from inr_gan_jax.cli.flags import (
 )
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.inference.inr_file import SUFFIX, save_inr
-from inr_gan_jax.inference.latents import Truncation, draw_modulations, take
-from inr_gan_jax.inference.viewports import natural_rule
+from inr_gan_jax.inference.latents import Truncation, draw_modulations, select
+from inr_gan_jax.inference.viewports import default_rule
 from inr_gan_jax.ops.rules import DensifyRule
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ def describe(
         "meanings": _MEANINGS,
         "output": _written(exported.out_avals[0]) + ", about [-1, 1]: images, height, width, channels",
         "trained_picture": _trained_picture(loaded, kind),
-        "rule": rule or natural_rule(loaded.generator),
+        "rule": rule or default_rule(loaded.generator),
         "truncation": {"psi": truncation.psi, "cutoff": truncation.cutoff},
         "platforms": list(exported.platforms),
         "jax": jax.__version__,
@@ -175,7 +175,7 @@ def main(arguments: Sequence[str]) -> None:
         record["weights"] = {"file": str(weights), "bytes": weights.stat().st_size}
     if inr:
         modulations = draw_modulations(loaded, chosen_seeds(), flags.FLAGS.class_index, chosen_truncation())
-        save_inr(inr, loaded, take(modulations, 0))
+        save_inr(inr, loaded, select(modulations, 0))
         record["inr"] = {"file": str(inr), "bytes": inr.stat().st_size}
     if stablehlo:
         rule = None if flags.FLAGS.rule == "auto" else flags.FLAGS.rule

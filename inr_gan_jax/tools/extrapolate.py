@@ -19,9 +19,9 @@ from absl import flags
 from inr_gan_jax.cli import flags as options
 from inr_gan_jax.cli.checked_flags import define_float
 from inr_gan_jax.cli.command import run
-from inr_gan_jax.inference.latents import take
+from inr_gan_jax.inference.latents import select
 from inr_gan_jax.inference.sheets import labelled_sheet
-from inr_gan_jax.inference.viewports import chosen_rule, define_rule_flags, framed
+from inr_gan_jax.inference.viewports import chosen_rule, define_rule_flags, fit_viewport
 from inr_gan_jax.ops.image_grid import TRAINED_BORDER_COLOUR, draw_border, to_uint8
 from inr_gan_jax.ops.rules import Beyond
 
@@ -60,7 +60,7 @@ def zoomed_out(loaded: LoadedGenerator, factor: float, density: float = 1.0, **c
     """
     native = loaded.generator.size
     height, width = (round(side * density) for side in native)
-    inner = framed(loaded.generator, (height, width), "stretch", **choices)
+    inner = fit_viewport(loaded.generator, (height, width), "stretch", **choices)
     rows, columns = (round((factor - 1) / 2 * side) for side in (height, width))
     outer = inner.crop(-rows, -columns, height + 2 * rows, width + 2 * columns)
     return ZoomedOut(outer, (rows, columns, rows + height - 1, columns + width - 1))
@@ -106,7 +106,7 @@ def main(arguments: Sequence[str]) -> None:
     images = render_each(loaded, modulations, view.viewport)
     for seed, image in options.with_progress("images", seeds, images):
         options.save_picture(folder / f"seed{seed:04d}.png", to_uint8(image))
-    first = take(modulations, slice(min(_SHEET_IMAGES, count_of(modulations))))
+    first = select(modulations, slice(min(_SHEET_IMAGES, count_of(modulations))))
     sheet = zoom_out_sheet(loaded, first, values.factor, values.density, **choices)
     options.save_picture(folder / "sheet.png", sheet)
     size = (view.viewport.height, view.viewport.width)

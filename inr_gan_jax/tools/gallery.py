@@ -16,7 +16,7 @@ from absl import flags
 from inr_gan_jax.cli.checked_flags import define_integer
 from inr_gan_jax.cli.command import run
 from inr_gan_jax.cli.flags import save_picture
-from inr_gan_jax.inference.latents import MAX_SEED, draw_modulations, take
+from inr_gan_jax.inference.latents import MAX_SEED, draw_modulations, select
 from inr_gan_jax.ops.image_grid import TRAINED_BORDER_COLOUR, draw_border, magnify, tile
 from inr_gan_jax.ops.rules import DensifyRule
 
@@ -96,7 +96,7 @@ def write_gallery(loaded: LoadedGenerator, workdir: Path, seed: int, rule: Densi
         UserError: if the folder cannot be written.
     """
     modulations = draw_modulations(loaded, range(seed, seed + _NUM_SAMPLES))
-    first, few = take(modulations, slice(_NUM_LARGE)), take(modulations, slice(_RULE_COLUMNS))
+    first, few = select(modulations, slice(_NUM_LARGE)), select(modulations, slice(_RULE_COLUMNS))
     sheets = {"samples.png": lambda: sample_sheet(loaded, modulations)}
     if loaded.generator.is_continuous:
         sheets["super_resolution.png"] = lambda: super_resolution_sheet(loaded, first, rule)

@@ -33,8 +33,8 @@ from inr_gan_jax.cli.flags import (
 )
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.inference import animation
-from inr_gan_jax.inference.latent_paths import SPACES, Route, Space
-from inr_gan_jax.inference.latents import Truncation, intermediate_codes, labels, latents, modulations_of, take
+from inr_gan_jax.inference.latent_paths import SPACES, LatentPath, Space
+from inr_gan_jax.inference.latents import Truncation, intermediate_codes, labels, latents, modulations_of, select
 from inr_gan_jax.inference.sheets import labelled_sheet
 from inr_gan_jax.inference.viewports import chosen_viewport, define_size_flags
 from inr_gan_jax.metrics.progress import Progress
@@ -67,11 +67,11 @@ class Interpolation:
     class_index: int | None = None
     truncation: Truncation | None = None
 
-    def route(self, space: Space, is_closed: bool = False, is_smooth: bool = False) -> Route:
+    def route(self, space: Space, is_closed: bool = False, is_smooth: bool = False) -> LatentPath:
         """The way through all images in one space."""
         import jax
 
-        from inr_gan_jax.inference.baked_weights import own_weights
+        from inr_gan_jax.inference.baked_weights import baked_weights
 
         z = np.asarray(latents(self.loaded, self.seeds))
         c = labels(self.loaded, len(self.seeds), self.class_index)
@@ -79,9 +79,9 @@ class Interpolation:
         if space == "w":
             points = [self._ws(point) for point in points]
         elif space == "image":
-            weights = (own_weights(self.loaded, self._modulation(self._ws(point))) for point in points)
+            weights = (baked_weights(self.loaded, self._modulation(self._ws(point))) for point in points)
             points = [jax.device_get(each) for each in weights]
-        return Route(points, space, is_closed, is_smooth)
+        return LatentPath(points, space, is_closed, is_smooth)
 
     def image(self, point: Any, space: Space, viewport: Viewport) -> np.ndarray:
         """Draws a point of a space: [height, width, channels], about [-1, 1].
@@ -96,21 +96,21 @@ class Interpolation:
         ws = self._ws(point) if space == "z" else point
         return render(self.loaded, self._modulation(ws), viewport)
 
-    def images(self, route: Route, num_frames: int, viewport: Viewport) -> Iterator[np.ndarray]:
+    def images(self, route: LatentPath, num_frames: int, viewport: Viewport) -> Iterator[np.ndarray]:
         """Draws the points of a way, `num_frames` a segment."""
         for point in route.points(num_frames):
             yield self.image(point, route.space, viewport)
 
     def spaces(self) -> list[Space]:
         """The spaces that the network has; kernels of 3x3 make no INR."""
-        from inr_gan_jax.inference.baked_weights import has_own_weights
+        from inr_gan_jax.inference.baked_weights import has_baked_weights
 
-        return [space for space in SPACES if space != "image" or has_own_weights(self.loaded)]
+        return [space for space in SPACES if space != "image" or has_baked_weights(self.loaded)]
 
     def _modulation(self, ws: np.ndarray) -> Modulation:
         import jax.numpy as jnp
 
-        return take(modulations_of(self.loaded, jnp.asarray(ws)[None]), 0)
+        return select(modulations_of(self.loaded, jnp.asarray(ws)[None]), 0)
 
     def _ws(self, point: Mapping[str, Any]) -> np.ndarray:
         import jax.numpy as jnp

@@ -23,11 +23,11 @@ from inr_gan_jax.cli import flags as options
 from inr_gan_jax.cli.checked_flags import define_integer, define_text
 from inr_gan_jax.cli.command import run
 from inr_gan_jax.errors import UserError
-from inr_gan_jax.inference.latents import take
+from inr_gan_jax.inference.latents import select
 from inr_gan_jax.inference.resampling import resize_all
 from inr_gan_jax.inference.set_distance import SetDistance, chosen_settings, define_measure_flags
 from inr_gan_jax.inference.sheets import labelled_sheet, magnification, table_text
-from inr_gan_jax.inference.viewports import define_rule_flags, framed, natural_rule
+from inr_gan_jax.inference.viewports import default_rule, define_rule_flags, fit_viewport
 from inr_gan_jax.metrics.settings import MetricSettings
 from inr_gan_jax.ops.image_grid import magnify, to_uint8
 from inr_gan_jax.ops.rules import DensifyRule
@@ -100,8 +100,8 @@ def coarse_view(
         UserError: if no pixel is left, or all are.
     """
     size = coarse_size(loaded.generator.size, part)
-    rule = rule or natural_rule(loaded.generator)
-    return framed(loaded.generator, size, "stretch", rule=rule, antialias=antialias)
+    rule = rule or default_rule(loaded.generator)
+    return fit_viewport(loaded.generator, size, "stretch", rule=rule, antialias=antialias)
 
 
 def psnr(images: np.ndarray, reference: np.ndarray) -> float:
@@ -158,7 +158,7 @@ def compare(
         parts: of the side.
         measure: see `SetDistance`.
         settings: weights for it.
-        rule: None for `framing.natural_rule`.
+        rule: None for `viewports.default_rule`.
 
     Returns:
         "1/2 points" and the like, see `part_label` -> {"psnr": dB, measure: distance of the two sets}.
@@ -216,13 +216,13 @@ def main(arguments: Sequence[str]) -> None:
     measured = options.measured_seeds()
     loaded = options.load_checkpoint()
     options.check_continuous(loaded, "a coarser picture")
-    rule = natural_rule(loaded.generator) if values.rule == "auto" else values.rule
+    rule = default_rule(loaded.generator) if values.rule == "auto" else values.rule
     native = loaded.generator.size
     parts = labelled_parts(native, parse_fractions(values.fractions))
     views = {label: coarse_view(loaded, part, values.antialias, rule) for label, part in parts.items()}
     folder, settings = options.output_folder(values.output), chosen_settings()
     modulations = options.modulations_of_seeds(loaded, measured)
-    first = take(modulations, slice(min(_SHEET_IMAGES, len(measured))))
+    first = select(modulations, slice(min(_SHEET_IMAGES, len(measured))))
     options.save_picture(folder / "sheet.png", low_res_sheet(loaded, first, list(parts.values()), rule))
     table = compare(loaded, modulations, list(parts.values()), values.measure, settings, rule)
     in_turn = list(itertools.islice(itertools.cycle(measured), values.batch_size))

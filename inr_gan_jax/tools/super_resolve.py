@@ -19,11 +19,11 @@ from inr_gan_jax.cli import flags as options
 from inr_gan_jax.cli.checked_flags import define_float
 from inr_gan_jax.cli.command import run
 from inr_gan_jax.errors import UserError
-from inr_gan_jax.inference.latents import take
+from inr_gan_jax.inference.latents import select
 from inr_gan_jax.inference.real_images import define_data_flags, real_images
 from inr_gan_jax.inference.set_distance import SetDistance, chosen_settings, define_measure_flags
 from inr_gan_jax.inference.sheets import labelled_sheet, table_text
-from inr_gan_jax.inference.viewports import chosen_rule, define_rule_flags, framed
+from inr_gan_jax.inference.viewports import chosen_rule, define_rule_flags, fit_viewport
 from inr_gan_jax.ops.image_grid import to_uint8
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def super_resolved(
         loaded: the generator.
         modulations: of the images, with a leading axis.
         factor: any number above 0, also 1.7; the size is rounded to whole pixels.
-        choices: `rule` (`framing.natural_rule` by default), `tables` and `antialias` of the viewport.
+        choices: `rule` (`viewports.default_rule` by default), `tables` and `antialias` of the viewport.
 
     Yields:
         [height, width, channels], about [-1, 1], covering the same area as the trained picture.
@@ -56,7 +56,7 @@ def super_resolved(
     from inr_gan_jax.inference.pictures import render_each
 
     size = dense_size(loaded.generator.size, factor)
-    yield from render_each(loaded, modulations, framed(loaded.generator, size, "stretch", **choices))
+    yield from render_each(loaded, modulations, fit_viewport(loaded.generator, size, "stretch", **choices))
 
 
 def comparison_sheet(
@@ -69,7 +69,7 @@ def comparison_sheet(
     ways = upscalers(loaded, dense_size(loaded.generator.size, factor), tables)
     native = render_each(loaded, modulations, loaded.generator.native_viewport)
     rows = [
-        [to_uint8(way(take(modulations, index), picture)) for way in ways.values()]
+        [to_uint8(way(select(modulations, index), picture)) for way in ways.values()]
         for index, picture in enumerate(native)
     ]
     return labelled_sheet(rows, list(ways))
@@ -90,7 +90,7 @@ def main(arguments: Sequence[str]) -> None:
     distances = _distances(loaded, size)
     folder = options.output_folder(values.output)
     modulations = options.chosen_modulations(loaded)
-    first = take(modulations, slice(min(_SHEET_IMAGES, count_of(modulations))))
+    first = select(modulations, slice(min(_SHEET_IMAGES, count_of(modulations))))
     options.save_picture(folder / "sheet.png", comparison_sheet(loaded, first, values.factor, choices["tables"]))
     for seed, image in options.with_progress(
         "images", seeds, super_resolved(loaded, modulations, values.factor, **choices)

@@ -40,7 +40,7 @@ from inr_gan_jax.cli.flags import (
 from inr_gan_jax.cli.viewport_flags import chosen_viewport, define_viewport_flags
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.inference.inr_file import SUFFIX, load_inr
-from inr_gan_jax.inference.latents import draw_modulations, take
+from inr_gan_jax.inference.latents import draw_modulations, select
 from inr_gan_jax.inference.pyramid import FORMATS, PyramidOptions, build_pyramid, check_available, finished_files
 from inr_gan_jax.inference.raw_picture import RawPicture
 from inr_gan_jax.metrics.progress import Progress
@@ -218,7 +218,7 @@ def _chosen_image() -> tuple[LoadedGenerator, Modulation]:
     if len(seeds) != 1:
         raise UserError(f"--seeds has {len(seeds)} images, expected one; draw them one after the other")
     loaded = load_checkpoint()
-    return loaded, take(draw_modulations(loaded, seeds, flags.FLAGS.class_index, chosen_truncation()), 0)
+    return loaded, select(draw_modulations(loaded, seeds, flags.FLAGS.class_index, chosen_truncation()), 0)
 
 
 def define_flags() -> None:

@@ -11,9 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from inr_gan_jax.array_types import Variables
-from inr_gan_jax.inference.baked_weights import own_weights, plain_generator
+from inr_gan_jax.inference.baked_weights import baked_weights, plain_generator
 from inr_gan_jax.inference.inr_file import image_shapes
-from inr_gan_jax.inference.latent_paths import Route
+from inr_gan_jax.inference.latent_paths import LatentPath
 from inr_gan_jax.inference.latents import (
     Truncation,
     draw_modulations,
@@ -21,7 +21,7 @@ from inr_gan_jax.inference.latents import (
     labels,
     latents,
     modulations_of,
-    take,
+    select,
 )
 from inr_gan_jax.inference.loading import LoadedGenerator
 from inr_gan_jax.inference.pictures import render
@@ -65,7 +65,7 @@ class Images:
     def __init__(self, loaded: LoadedGenerator) -> None:
         self._loaded = dataclasses.replace(loaded, variables=jax.device_put(dict(loaded.variables)))
         self._shown: Kept[Shown] = Kept(_IMAGE_BYTES, lambda shown: shown.num_bytes)
-        self._routes: Kept[Route] = Kept(_ROUTE_BYTES, lambda route: bytes_of(list(route.keys)))
+        self._routes: Kept[LatentPath] = Kept(_ROUTE_BYTES, lambda route: bytes_of(list(route.keys)))
         self._lock = threading.Lock()
 
     def get(self, choice: ImageChoice) -> Shown:
@@ -95,17 +95,17 @@ class Images:
         ws = self._codes(point, choice) if choice.space == "z" else jnp.asarray(point)[None]
         return self._loaded, self._styled(choice, modulations_of(self._loaded, ws))
 
-    def _route(self, choice: ImageChoice) -> Route:
+    def _route(self, choice: ImageChoice) -> LatentPath:
         seeds = [choice.seed, choice.other or 0]
         if choice.space == "image":
             both = self._ends(choice, seeds)
-            ends = (self._styled(choice, take(both, slice(index, index + 1))) for index in range(2))
-            return Route([jax.device_get(own_weights(self._loaded, end)) for end in ends], "image")
+            ends = (self._styled(choice, select(both, slice(index, index + 1))) for index in range(2))
+            return LatentPath([jax.device_get(baked_weights(self._loaded, end)) for end in ends], "image")
         z, c = np.asarray(latents(self._loaded, seeds)), labels(self._loaded, 2, choice.class_index)
         points: list[Any] = [{"z": z[index], "c": None if c is None else np.asarray(c[index])} for index in range(2)]
         if choice.space == "w":
             points = [np.asarray(self._codes(point, choice)[0]) for point in points]
-        return Route(points, choice.space)
+        return LatentPath(points, choice.space)
 
     def _ends(self, choice: ImageChoice, seeds: list[int]) -> Modulation:
         return draw_modulations(self._loaded, seeds, choice.class_index, Truncation(choice.psi))
@@ -120,7 +120,7 @@ class Images:
         if choice.style is not None and choice.layers:
             style = self._ends(choice, [choice.style])
             modulations = mix(self._loaded.generator, modulations, style, choice.layers)
-        return take(modulations, 0)
+        return select(modulations, 0)
 
 
 def with_drawing_variables(loaded: LoadedGenerator) -> LoadedGenerator:

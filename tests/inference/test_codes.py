@@ -15,7 +15,7 @@ from inr_gan_jax.inference.latents import (
     latents,
     parse_seeds,
     seeds_text,
-    take,
+    select,
 )
 from tests.closeness import assert_close
 from tests.inference.tools import small_generator
@@ -90,7 +90,7 @@ def test_absent_classes_are_one_sentence(num_classes: int, index: int) -> None:
 
 def test_modulations_are_those_of_the_generator() -> None:
     loaded = small_generator()
-    drawn = take(draw_modulations(loaded, [4, 5]), 1)
+    drawn = select(draw_modulations(loaded, [4, 5]), 1)
     ws = loaded.generator.mapping(loaded.variables, latents(loaded, [5])[0])
     expected = loaded.generator.modulation(loaded.variables, ws)
     jax.tree.map(assert_close, drawn, expected)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from inr_gan_jax.errors import UserError
-from inr_gan_jax.inference.latents import Truncation, draw_modulations, take
+from inr_gan_jax.inference.latents import Truncation, draw_modulations, select
 from inr_gan_jax.inference.loading import load_generator
 from inr_gan_jax.inference.pictures import render, render_all
 from inr_gan_jax.metrics.settings import MetricSettings
@@ -43,7 +43,7 @@ def test_nothing_is_no_picture() -> None:
 @pytest.mark.parametrize("model", ["paper", "release"])
 def test_antialiasing_changes_coarse_pictures_and_no_others(model: str) -> None:
     loaded = small_generator(model)
-    image = take(draw_modulations(loaded, [0]), 0)
+    image = select(draw_modulations(loaded, [0]), 0)
     for size, is_equal in (((4, 4), False), ((8, 8), True), ((16, 16), True)):
         views = [Viewport(*size, rule="all", antialias=antialias) for antialias in (False, True)]
         plain, faded = (render(loaded, image, view) for view in views)

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 
-from inr_gan_jax.inference.baked_weights import own_weights, plain_generator
+from inr_gan_jax.inference.baked_weights import baked_weights, plain_generator
 from inr_gan_jax.inference.inr_file import file_sizes, load_inr, save_inr
 from inr_gan_jax.inference.latents import draw_modulations, latents
 from inr_gan_jax.inference.loading import LoadedGenerator, load_generator
@@ -54,7 +54,7 @@ def test_image_from_a_file_is_that_of_the_generator(name: str, tmp_path: Path) -
 @pytest.mark.parametrize("name", ALTERNATIVES)
 def test_weights_after_modulation_draw_the_image(name: str) -> None:
     loaded = loaded_as(name)
-    weights = own_weights(loaded, image_of(loaded))
+    weights = baked_weights(loaded, image_of(loaded))
     drawn = render(plain_generator(loaded, weights), weights.modulation, VIEW)
     assert_close(drawn, render(loaded, image_of(loaded), VIEW))
 

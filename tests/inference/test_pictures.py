@@ -9,7 +9,7 @@ import pytest
 
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.inference import pictures
-from inr_gan_jax.inference.latents import draw_modulations, take
+from inr_gan_jax.inference.latents import draw_modulations, select
 from inr_gan_jax.inference.loading import load_generator
 from inr_gan_jax.inference.pictures import render, render_all, render_bytes
 from inr_gan_jax.ops.viewport import Viewport
@@ -22,7 +22,7 @@ from tests.inference.tools import small_generator
 @pytest.mark.parametrize("rule", ["paper", "all", "pointwise"])
 def test_strips_join_to_the_whole(model: str, rule: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     loaded = small_generator(model)
-    image = take(draw_modulations(loaded, [0]), 0)
+    image = select(draw_modulations(loaded, [0]), 0)
     view = Viewport(21, 18, top=-0.2, left=0.1, height_extent=1.3, width_extent=0.9, rule=rule)
     whole = loaded.generator.render(loaded.variables, image, view)
     monkeypatch.setattr(pictures, "STRIP_PIXELS", 4 * 18)
@@ -35,7 +35,7 @@ def test_moving_and_other_images_compile_nothing() -> None:
     loaded = small_generator()
     images = draw_modulations(loaded, [0, 1])
     view = Viewport(16, 16, rule="pointwise")
-    render(loaded, take(images, 0), view)
+    render(loaded, select(images, 0), view)
     before = pictures._render._cache_size()
     render_all(loaded, images, view.crop(3, 5, 16, 16))
     assert pictures._render._cache_size() == before
@@ -52,7 +52,7 @@ def test_bytes_are_rounded_and_clipped() -> None:
 
 def test_networks_that_look_at_neighbours_draw_their_trained_picture_only() -> None:
     loaded = small_generator("release", release={"upsampling": "bilinear"})
-    image = take(draw_modulations(loaded, [0]), 0)
+    image = select(draw_modulations(loaded, [0]), 0)
     assert render(loaded, image, loaded.generator.native_viewport).shape == (8, 8, 1)
     with pytest.raises(UserError, match="small release cannot be drawn like this"):
         render(loaded, image, Viewport(16, 16))
@@ -64,7 +64,7 @@ def test_crop_of_a_render_of_cips_is_the_render_of_the_crop(precision: str) -> N
     with jax.enable_x64(precision == "float64"):
         variables = jax.tree.map(lambda leaf: np.asarray(leaf, precision), loaded.variables)
         loaded = dataclasses.replace(loaded, variables=variables)
-        image = take(draw_modulations(loaded, [0]), 0)
+        image = select(draw_modulations(loaded, [0]), 0)
         view = Viewport(26, 22, top=-0.2, left=0.1, height_extent=1.3, width_extent=0.9, rule="all")
         whole = render(loaded, image, view)
         for top, left in np.random.default_rng(0).integers(0, 12, (3, 2)).tolist():

@@ -6,7 +6,7 @@ import pytest
 from inr_gan_jax.cli import flags as options
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.inference import set_distance
-from inr_gan_jax.inference.latents import Truncation, draw_modulations, take
+from inr_gan_jax.inference.latents import Truncation, draw_modulations, select
 from inr_gan_jax.inference.loading import load_generator
 from inr_gan_jax.inference.pictures import render, render_all
 from inr_gan_jax.inference.resampling import resize
@@ -134,8 +134,8 @@ def test_dense_pictures_of_the_tool_are_those_of_the_function() -> None:
     loaded = small_generator()
     images = draw_modulations(loaded, [2])
     way = upscalers(loaded, (16, 16))["INR all"]
-    native = render(loaded, take(images, 0), loaded.generator.native_viewport)
-    assert_close(way(take(images, 0), native), next(super_resolved(loaded, images, 2, rule="all")))
+    native = render(loaded, select(images, 0), loaded.generator.native_viewport)
+    assert_close(way(select(images, 0), native), next(super_resolved(loaded, images, 2, rule="all")))
 
 
 def test_reference_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

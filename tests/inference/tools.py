@@ -14,7 +14,7 @@ from absl import flags
 
 from inr_gan_jax.checkpoint.manager import save_entries
 from inr_gan_jax.config.parse import Config
-from inr_gan_jax.inference.latents import draw_modulations, take
+from inr_gan_jax.inference.latents import draw_modulations, select
 from inr_gan_jax.inference.loading import LoadedGenerator
 from inr_gan_jax.models.build import build_generator
 from inr_gan_jax.models.generator import Modulation
@@ -54,7 +54,7 @@ def loaded_release() -> LoadedGenerator:
 
 
 def image_of(loaded: LoadedGenerator, seed: int = 5) -> Modulation:
-    return take(draw_modulations(loaded, [seed]), 0)
+    return select(draw_modulations(loaded, [seed]), 0)
 
 
 def write_run(folder: Path, config: Config, scale: float = 0.3) -> Path:

@@ -8,7 +8,7 @@ import pytest
 
 from inr_gan_jax.inference.inr_file import load_inr, save_inr
 from inr_gan_jax.inference.latent_paths import SPACES, Space
-from inr_gan_jax.inference.latents import Truncation, draw_modulations, take
+from inr_gan_jax.inference.latents import Truncation, draw_modulations, select
 from inr_gan_jax.inference.pictures import render
 from inr_gan_jax.tools.interpolate import Interpolation
 from inr_gan_jax.tools.style_mix import mix
@@ -42,8 +42,8 @@ def test_ways_of_different_spaces_differ(images: Images) -> None:
 def test_style_is_mixed_as_by_the_tool(images: Images) -> None:
     loaded = loaded_paper()
     both = draw_modulations(loaded, [1, 2])
-    mixed = mix(loaded.generator, take(both, slice(0, 1)), take(both, slice(1, 2)), (1, 2))
-    expected = render(loaded, take(mixed, 0), NATIVE)
+    mixed = mix(loaded.generator, select(both, slice(0, 1)), select(both, slice(1, 2)), (1, 2))
+    expected = render(loaded, select(mixed, 0), NATIVE)
     shown = images.get(ImageChoice(seed=1, style=2, layers=(1, 2)))
     assert_close(shown.native, expected)
     assert np.abs(shown.native - images.get(ImageChoice(seed=1)).native).max() > 1e-3

@@ -7,7 +7,7 @@ from inr_gan_jax.cli import viewport_flags as viewport_options
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.inference import inr_file
 from inr_gan_jax.inference import viewports as framing
-from inr_gan_jax.inference.viewports import chosen_viewport, framed, natural_rule
+from inr_gan_jax.inference.viewports import chosen_viewport, default_rule, fit_viewport
 from inr_gan_jax.ops.viewport import Viewport
 from inr_gan_jax.tools import interpolate, sample, tile
 from tests.closeness import assert_close
@@ -24,7 +24,7 @@ def edges(view: Viewport) -> tuple[float, float, float, float]:
 @pytest.mark.parametrize("size", [(4, 4), (16, 16), (13, 13)])
 @pytest.mark.parametrize("fit", ["crop", "extend", "stretch"])
 def test_squares_cover_the_trained_square_whatever_the_fit(size: tuple[int, int], fit: str) -> None:
-    assert_close(edges(framed(small_generator().generator, size, fit)), (0, 8, 0, 8))
+    assert_close(edges(fit_viewport(small_generator().generator, size, fit)), (0, 8, 0, 8))
 
 
 @pytest.mark.parametrize(
@@ -32,19 +32,19 @@ def test_squares_cover_the_trained_square_whatever_the_fit(size: tuple[int, int]
     [("crop", (2, 6, 0, 8)), ("extend", (0, 8, -4, 12)), ("stretch", (0, 8, 0, 8))],
 )
 def test_wide_pictures_show_the_middle_more_or_bend(fit: str, expected: tuple[float, ...]) -> None:
-    view = framed(small_generator().generator, (16, 32), fit)
+    view = fit_viewport(small_generator().generator, (16, 32), fit)
     assert_close(edges(view), expected)
 
 
 def test_trained_size_is_the_trained_lattice() -> None:
     generator = small_generator().generator
-    view = framed(generator, (8, 8))
+    view = fit_viewport(generator, (8, 8))
     assert (view.top, view.left, view.height_extent, view.width_extent) == (0, 0, 1, 1)
 
 
 @pytest.mark.parametrize(("training_rule", "expected"), [("paper", "all"), ("pointwise", "pointwise")])
 def test_rule_follows_the_training(training_rule: str, expected: str) -> None:
-    assert natural_rule(small_generator(paper={"training_rule": training_rule}).generator) == expected
+    assert default_rule(small_generator(paper={"training_rule": training_rule}).generator) == expected
 
 
 @pytest.mark.parametrize(
