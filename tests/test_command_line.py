@@ -62,7 +62,7 @@ def test_unknown_flag_names_flags_of_the_command_only() -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
-    [(["evaluate"], "--metrics is missing"), (["inference.sample", "--seeds=oops"], "seeds are 'oops'")],
+    [(["evaluate"], "--metrics is missing"), (["tools.sample", "--seeds=oops"], "seeds are 'oops'")],
 )
 def test_workdir_is_the_checkpoint(arguments: list[str], said: str) -> None:
     """Nothing else is missing then."""

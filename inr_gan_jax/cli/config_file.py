@@ -18,7 +18,7 @@ from inr_gan_jax.errors import UserError
 _MODULE = "config_config"
 # A ConfigDict is no Mapping.
 _SECTIONS = (ConfigDict, Mapping)
-_CHECKOUT = str(Path(__file__).resolve().parents[1])
+_CHECKOUT = str(Path(__file__).resolve().parents[2])
 
 
 def named_file(arguments: Sequence[str]) -> str | None:

@@ -11,13 +11,15 @@ import jax
 import numpy as np
 
 from inr_gan_jax.array_types import Array, Variables
-from inr_gan_jax.cli.flags import STRIP_PIXELS
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.inference.latents import select
 from inr_gan_jax.inference.loading import LoadedGenerator
 from inr_gan_jax.models.generator import Generator, Grids, Modulation
 from inr_gan_jax.ops.image_grid import to_uint8
 from inr_gan_jax.ops.viewport import Viewport
+
+# Pixels rendered at a time; a network 512 wide then holds 128 MiB per layer.
+STRIP_PIXELS = 2**16
 
 
 @functools.partial(jax.jit, static_argnums=0)

@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from inr_gan_jax.inference.latent_paths import LatentPath, Space, mix, slerp
+from inr_gan_jax.inference.choices import Space
+from inr_gan_jax.inference.latent_paths import LatentPath, along_great_circle, interpolate
 from tests.closeness import assert_close
 
 RANDOM = np.random.default_rng(0)
@@ -37,17 +38,17 @@ def test_slerp_turns_at_a_constant_rate() -> None:
     start, end = np.array([2.0, 0, 0]), np.array([0, 2.0, 0])
     for t in (0.0, 0.25, 0.8, 1.0, 1.5, -0.3):
         expected = 2 * np.array([np.cos(t * np.pi / 2), np.sin(t * np.pi / 2), 0])
-        assert_close(slerp(start, end, t), expected)
+        assert_close(along_great_circle(start, end, t), expected)
 
 
 def test_slerp_of_parallel_codes_is_finite() -> None:
     code = np.array([1.0, 2, 3], np.float32)
-    np.testing.assert_allclose(slerp(code, 2 * code, 0.5), 1.5 * code)
-    assert np.all(np.isfinite(slerp(code, -code, 0.5)))
+    np.testing.assert_allclose(along_great_circle(code, 2 * code, 0.5), 1.5 * code)
+    assert np.all(np.isfinite(along_great_circle(code, -code, 0.5)))
 
 
 def test_weights_are_mixed_straight() -> None:
-    middle = flat(mix(point(CODES[0], "image"), point(CODES[1], "image"), 0.25, "image"))
+    middle = flat(interpolate(point(CODES[0], "image"), point(CODES[1], "image"), 0.25, "image"))
     np.testing.assert_allclose(middle, 0.75 * CODES[0] + 0.25 * CODES[1], rtol=1e-6)
 
 

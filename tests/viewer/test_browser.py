@@ -14,9 +14,9 @@ import pytest
 from PIL import Image
 
 from inr_gan_jax.inference.inr_file import load_inr
+from inr_gan_jax.inference.latent_paths import Interpolation
 from inr_gan_jax.inference.pictures import render
 from inr_gan_jax.ops.image_grid import to_uint8
-from inr_gan_jax.tools.interpolate import Interpolation
 from inr_gan_jax.viewer.drawing import Drawing
 from inr_gan_jax.viewer.plane import viewport_at
 from inr_gan_jax.viewer.scene import ImageChoice

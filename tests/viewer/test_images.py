@@ -6,12 +6,12 @@ import jax
 import numpy as np
 import pytest
 
+from inr_gan_jax.inference.choices import SPACES, Space
 from inr_gan_jax.inference.inr_file import load_inr, save_inr
-from inr_gan_jax.inference.latent_paths import SPACES, Space
+from inr_gan_jax.inference.latent_paths import Interpolation
 from inr_gan_jax.inference.latents import Truncation, draw_modulations, select
 from inr_gan_jax.inference.pictures import render
-from inr_gan_jax.tools.interpolate import Interpolation
-from inr_gan_jax.tools.style_mix import mix
+from inr_gan_jax.inference.style_mixing import mix_styles
 from inr_gan_jax.viewer.images import Images
 from inr_gan_jax.viewer.scene import ImageChoice
 from tests.closeness import assert_close
@@ -42,7 +42,7 @@ def test_ways_of_different_spaces_differ(images: Images) -> None:
 def test_style_is_mixed_as_by_the_tool(images: Images) -> None:
     loaded = loaded_paper()
     both = draw_modulations(loaded, [1, 2])
-    mixed = mix(loaded.generator, select(both, slice(0, 1)), select(both, slice(1, 2)), (1, 2))
+    mixed = mix_styles(loaded.generator, select(both, slice(0, 1)), select(both, slice(1, 2)), (1, 2))
     expected = render(loaded, select(mixed, 0), NATIVE)
     shown = images.get(ImageChoice(seed=1, style=2, layers=(1, 2)))
     assert_close(shown.native, expected)

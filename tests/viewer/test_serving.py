@@ -39,7 +39,7 @@ def test_port_in_use() -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         sentence = sentence_of("--checkpoint=nowhere", f"--port={port}")
-    assert sentence.startswith(f"port {port} of 127.0.0.1 cannot be taken (Address already in use)")
+    assert sentence.startswith(f"port {port} of 127.0.0.1 is unavailable (Address already in use)")
 
 
 def test_unknown_host() -> None:
