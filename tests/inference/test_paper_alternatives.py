@@ -61,7 +61,7 @@ def test_weights_after_modulation_draw_the_image(name: str) -> None:
 @pytest.mark.parametrize(("name", "bends"), [("full", False), ("averaged", False), ("demod", True)])
 def test_way_through_the_weights_is_that_through_w_where_there_are_no_factors(name: str, bends: bool) -> None:
     way, native = Interpolation(loaded_as(name), (5, 9)), loaded_as(name).generator.native_viewport
-    middles = [list(way.images(way.route(space), 2, native))[1] for space in ("w", "image")]
+    middles = [list(way.images(way.path(space), 2, native))[1] for space in ("w", "image")]
     assert (np.abs(middles[0] - middles[1]).max() > 1e-3) == bends
 
 

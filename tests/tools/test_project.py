@@ -137,7 +137,7 @@ def test_digits_features_are_mean_squared_differences_of_similarities() -> None:
 
 
 def test_features_of_another_size_are_one_sentence() -> None:
-    with pytest.raises(UserError, match="the features do not take pictures of 16x16 pixels"):
+    with pytest.raises(UserError, match="the features do not accept images of 16x16 pixels"):
         check_features(load_features("digits", {}), 16, 16, 1)
 
 
