@@ -29,7 +29,7 @@ def images() -> Images:
 def test_way_is_that_of_the_interpolation(images: Images, space: Space) -> None:
     shown = images.get(ImageChoice(seed=3, other=4, share=0.3, space=space, psi=0.8))
     interpolation = Interpolation(loaded_paper(), (3, 4), truncation=Truncation(0.8))
-    expected = interpolation.image(interpolation.route(space).at(0, 0.3), space, NATIVE)
+    expected = interpolation.image(interpolation.path(space).at(0, 0.3), space, NATIVE)
     assert_close(shown.native, expected)
 
 

@@ -50,7 +50,7 @@ def test_batch_draws_what_single_pieces_draw(programs: Programs) -> None:
     loaded = loaded_paper()
     views = [viewport_of(Tile(1, column, 0), loaded.generator.size, "pointwise") for column in range(3)]
     single = programs.render(loaded, image_of(loaded), views)
-    together = Programs(PieceSettings(rows=128, batch=4)).draw(loaded, image_of(loaded), views)
+    together = Programs(PieceSettings(rows=128, batch=4)).render(loaded, image_of(loaded), views)
     for one, other in zip(single, together, strict=True):
         assert np.abs(one.astype(int) - other).max() <= 1
 

@@ -56,7 +56,7 @@ def test_missing_library(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_network_of_one_picture_is_refused() -> None:
     loaded = random_generator(small_release_config(release={"upsampling": "bilinear"}))
-    with pytest.raises(UserError, match="an endless picture is not possible"):
+    with pytest.raises(UserError, match="an endless image is not possible"):
         notebook.show_viewer(loaded)
 
 
