@@ -19,11 +19,11 @@ from absl import flags
 
 from inr_gan_jax.cli.command import define_config_flag, run
 from inr_gan_jax.config.parse import parse_config
-from inr_gan_jax.inference.latents import sample_modulations, take
+from inr_gan_jax.inference.latents import sample_modulations, select
 from inr_gan_jax.inference.loading import LoadedGenerator
+from inr_gan_jax.inference.low_resolution import coarse_view, measure_seconds
 from inr_gan_jax.models.build import build_generator
 from inr_gan_jax.ops.viewport import Viewport
-from inr_gan_jax.tools.low_res import coarse_view, seconds_of
 
 _PARTS = (Fraction(1, 2), Fraction(1, 4), Fraction(1, 8), Fraction(1, 16))
 
@@ -46,8 +46,8 @@ def main(arguments: Sequence[str]) -> None:
     modulations = sample_modulations(loaded, range(flags.FLAGS.batch_size))
     views = {"1": generator.native_viewport}
     views |= {str(part): coarse_view(loaded, part, antialias=True) for part in _PARTS}
-    seconds = seconds_of(loaded, modulations, views, flags.FLAGS.turns)
-    gflops = {name: operations(loaded, take(modulations, 0), view) for name, view in views.items()}
+    seconds = measure_seconds(loaded, modulations, views, flags.FLAGS.turns)
+    gflops = {name: operations(loaded, select(modulations, 0), view) for name, view in views.items()}
     rows = {
         name: {
             "seconds_an_image": seconds[name],

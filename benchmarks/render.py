@@ -16,14 +16,14 @@ from benchmarks.recording import Row, define_record_flags, finish, seconds_of, t
 from inr_gan_jax.array_types import Variables
 from inr_gan_jax.cli.command import define_config_flag, run, set_cpu_threads
 from inr_gan_jax.config.parse import parse_config
-from inr_gan_jax.inference.viewports import framed
+from inr_gan_jax.inference.viewports import fit_viewport
 from inr_gan_jax.models.build import build_generator
 from inr_gan_jax.models.generator import Generator
 
 
 def measure(generator: Generator, variables: Variables, side: int, batch: int, turns: int) -> Row:
     """One row: a batch of square pictures of some side."""
-    view = framed(generator, (side, side))
+    view = fit_viewport(generator, (side, side))
     ws = generator.batch_mapping(variables, generator.latents(jax.random.key(1), batch))
     modulations = jax.jit(jax.vmap(lambda w: generator.modulation(variables, w)))(ws)
 

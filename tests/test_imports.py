@@ -1,6 +1,7 @@
 """Imports of ours go one way, and looking at pictures loads neither TensorFlow nor the training code."""
 
 import ast
+import graphlib
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +21,7 @@ ALLOWED = {
     "progress": set(),
     "setting": set(),
     "config": {"errors", "setting"},
+    # Heavy parts inside functions only; --help of every command loads no JAX (test_command_line.py).
     "cli": BASE | {"progress", "sampling", "config", "remote_paths", "inference", "metrics", "models", "ops"},
     "ops": BASE,
     "distributed": BASE,
@@ -36,22 +38,9 @@ ALLOWED = {
     "planning": BASE | {"config", "data", "models", "storage", "remote_paths", "training"},
     "importers": BASE | {"config", "models", "checkpoint", "storage"},
     "inference": BASE
-    | {
-        "progress",
-        "sampling",
-        "config",
-        "data",
-        "ops",
-        "models",
-        "metrics",
-        "checkpoint",
-        "importers",
-        "cli",
-        "storage",
-    },
-    "tools": BASE
-    | {"progress", "sampling", "cli", "config", "data", "inference", "metrics", "models", "ops", "importers"},
-    "viewer": BASE | {"progress", "sampling", "cli", "ops", "models", "metrics", "inference"},
+    | {"progress", "config", "data", "ops", "models", "sampling", "metrics", "checkpoint", "importers", "storage"},
+    "tools": BASE | {"progress", "cli", "inference", "sampling", "metrics", "models", "data", "ops"},
+    "viewer": BASE | {"progress", "cli", "inference", "sampling", "metrics", "models", "ops"},
     "main": {"cli", "config", "distributed", "errors", "planning", "remote_paths", "training"},
     "plan": {"cli", "config", "errors", "planning", "training"},
     "evaluate": BASE | {"cli", "config", "data", "inference", "metrics", "sampling"},
@@ -98,19 +87,34 @@ def part_of(path: Path) -> str:
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
-def imported_parts(path: Path) -> set[str]:
-    parts = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        names = []
+def imported_names(tree: ast.AST) -> set[str]:
+    """Dotted names that a module or a part of it imports from the package, without `inr_gan_jax.`."""
+    names = set()
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
+            names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path} imports relatively"
-            names = [f"{node.module}.{alias.name}" for alias in node.names]
-        for name in names:
-            if name.split(".")[0] == "inr_gan_jax" and "." in name:
-                parts.add(name.split(".")[1])
-    return parts
+            assert node.level == 0, f"relative import in line {node.lineno}"
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return {name.removeprefix("inr_gan_jax.") for name in names if name.startswith("inr_gan_jax.")}
+
+
+def imported_parts(path: Path) -> set[str]:
+    return {name.split(".")[0] for name in imported_names(ast.parse(path.read_text()))}
+
+
+def imported_modules(path: Path) -> set[Path]:
+    """Files of the package that a module imports when it runs, in functions too, but not for type checkers alone."""
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            node.body = []
+    files = set()
+    for name in imported_names(tree):
+        parts = name.split(".")
+        candidates = (PACKAGE.joinpath(*parts[:end]).with_suffix(".py") for end in (len(parts), len(parts) - 1) if end)
+        files |= {file for file in candidates if file.is_file()}
+    return files
 
 
 @pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE)))
@@ -120,6 +124,50 @@ def test_imports_go_one_way(path: Path) -> None:
         return
     allowed = ALLOWED[part] | {part} | EXTRA.get(str(path.relative_to(PACKAGE)), set())
     assert imported_parts(path) <= allowed
+
+
+# Imports inside of functions that close a cycle: importer -> imported.
+CLOSES_A_CYCLE = {
+    "data/prepare/sources.py": "data/prepare/records.py",
+    "importers/torch_inr_gan.py": "importers/imported_run.py",
+}
+
+
+def opened(path: Path) -> set[Path]:
+    name = str(path.relative_to(PACKAGE))
+    return {PACKAGE / CLOSES_A_CYCLE[name]} if name in CLOSES_A_CYCLE else set()
+
+
+def test_modules_import_each_other_in_no_cycle() -> None:
+    graph = {path: imported_modules(path) - opened(path) for path in PACKAGE.rglob("*.py")}
+    try:
+        list(graphlib.TopologicalSorter(graph).static_order())
+    except graphlib.CycleError as error:
+        cycle = [str(path.relative_to(PACKAGE)) for path in error.args[1]]
+        pytest.fail(f"import cycle: {' <- '.join(cycle)}")
+
+
+def test_cycles_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(globals(), "PACKAGE", tmp_path)
+    (tmp_path / "a.py").write_text("def f():\n    from inr_gan_jax.b import g")
+    (tmp_path / "b.py").write_text("from inr_gan_jax import a")
+    with pytest.raises(pytest.fail.Exception, match="import cycle"):
+        test_modules_import_each_other_in_no_cycle()
+
+
+def defines_flags(path: Path) -> bool:
+    names = {node.attr for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Attribute)}
+    return "FLAGS" in names or any(name.startswith("DEFINE") for name in names)
+
+
+def test_flags_are_defined_and_read_by_commands_only() -> None:
+    """In cli/, tools/ and files that can be run."""
+    found = {str(path.relative_to(PACKAGE)) for path in PACKAGE.rglob("*.py") if defines_flags(path)}
+    commands = {name for name in found if '__name__ == "__main__"' in (PACKAGE / name).read_text()}
+    shared = {name for name in found if name.startswith(("cli/", "tools/"))}
+    assert {"cli/flags.py", "tools/sample.py", "evaluate.py"} <= found
+    # Its flags are about to move.
+    assert found - commands - shared <= {"inference/real_images.py"}
 
 
 def jitted(path: Path) -> bool:

@@ -1,1 +1,1 @@
-"""Tools on trained generators: functions on arrays, each with a thin command."""
+"""Library for trained generators: loading, latent codes, viewports, rendering, projection, files, export."""

@@ -1,4 +1,4 @@
-"""Frames to files: GIF and animated WebP by Pillow, MP4 by PyAV."""
+"""Writes animations: GIF and WebP with Pillow, MP4 with PyAV."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -28,12 +28,12 @@ def check_available(format_name: str) -> None:
 
 
 def save_animation(path: Path, frames: Iterable[np.ndarray], frames_per_second: int) -> None:
-    """Writes an animation that repeats for ever where the format can say so.
+    """Writes an animation, endlessly looping where the format supports it.
 
     Args:
         path: ends in .gif, .webp or .mp4.
-        frames: each [height, width, 1 or 3], uint8, all of one size; taken one by one.
-        frames_per_second: GIF knows hundredths of a second only, and rounds.
+        frames: each [height, width, 1 or 3], uint8, all of one size; consumed one by one.
+        frames_per_second: GIF rounds it to hundredths of a second per frame.
 
     Raises:
         UserError: if it cannot be written, or a library is missing.
@@ -50,7 +50,7 @@ def save_animation(path: Path, frames: Iterable[np.ndarray], frames_per_second: 
 
 def _save_looping(path: Path, frames: Iterable[np.ndarray], frames_per_second: int) -> None:
     pictures = (Image.fromarray(frame[..., 0] if frame.shape[-1] == 1 else frame) for frame in frames)
-    # No loss in WebP: few colours and smooth motion keep it small anyway.
+    # Lossless WebP: few colours and smooth motion keep it small anyway.
     options: dict[str, Any] = {"lossless": True} if path.suffix == ".webp" else {"optimize": False}
     duration = round(1000 / frames_per_second)
     next(pictures).save(path, save_all=True, append_images=pictures, duration=duration, loop=0, **options)
@@ -72,7 +72,7 @@ def _save_video(path: Path, frames: Iterable[np.ndarray], frames_per_second: int
 
 
 def _even(frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-    """In colour, and with the last row or column again where a side is odd: colours are stored for 2 x 2 pixels."""
+    """Converts to RGB and repeats the last row or column of odd sides: colours are stored for 2 x 2 pixels."""
     for frame in frames:
         height, width = frame.shape[:2]
         coloured = np.broadcast_to(frame, (height, width, 3))

@@ -1,8 +1,8 @@
 """An image as a plain network: the weights of its INR, after modulation.
 
-The modulation of an image is linear in w, so mixing modulations is mixing w. The weights that follow from it are not:
-factors pass a sigmoid or are normalised. Here they are worked out, and drawn by a network that modulates nothing. Where
-a `paper` network has no factors, the weights of an image are its modulation, and there is nothing to work out.
+The modulation of an image is linear in w, so mixing modulations is mixing w. The resulting weights are not: factors
+pass through a sigmoid or are normalised. Here they are computed, for a network that modulates nothing. The weights of a
+`paper` network without factors are the modulation itself.
 """
 
 import dataclasses
@@ -29,7 +29,7 @@ from inr_gan_jax.ops.modulation import demodulation, modulate_factors
 _NEUTRAL = "sigmoid"
 
 
-class OwnWeights(struct.PyTreeNode):
+class BakedWeights(struct.PyTreeNode):
     """The weights of one image's INR.
 
     Attributes:
@@ -41,25 +41,25 @@ class OwnWeights(struct.PyTreeNode):
     modulation: Modulation
 
 
-def has_own_weights(loaded: LoadedGenerator) -> bool:
-    """Whether the picture is drawn by pointwise layers, which is what makes it an INR."""
+def has_baked_weights(loaded: LoadedGenerator) -> bool:
+    """Whether all layers are pointwise, so that images are INRs."""
     settings = loaded.generator.network.settings
     return not isinstance(settings, ReleaseArchitecture) or settings.kernel_size == 1
 
 
-def own_weights(loaded: LoadedGenerator, modulation: Modulation) -> OwnWeights:
-    """Works out the weights of one image.
+def baked_weights(loaded: LoadedGenerator, modulation: Modulation) -> BakedWeights:
+    """Computes the weights of one image.
 
     Raises:
-        ValueError: for a network with kernels of 3x3, whose picture no INR draws.
+        ValueError: for a network with 3x3 kernels, whose images are not INRs.
     """
-    if not has_own_weights(loaded):
-        raise ValueError(f"{loaded.source} has kernels of 3x3, expected pointwise layers")
-    return _worked_out(loaded.generator, loaded.variables, modulation)
+    if not has_baked_weights(loaded):
+        raise ValueError(f"{loaded.source} has 3x3 kernels, expected pointwise layers")
+    return _baked(loaded.generator, loaded.variables, modulation)
 
 
-def plain_generator(loaded: LoadedGenerator, weights: OwnWeights) -> LoadedGenerator:
-    """A generator that draws `weights.modulation` by these weights, for the functions of `pictures`."""
+def plain_generator(loaded: LoadedGenerator, weights: BakedWeights) -> LoadedGenerator:
+    """A generator that renders `weights.modulation` with these weights, for the functions of `pictures`."""
     settings = loaded.generator.network.settings
     generator = loaded.generator
     if isinstance(settings, ReleaseArchitecture):
@@ -74,18 +74,18 @@ def plain_generator(loaded: LoadedGenerator, weights: OwnWeights) -> LoadedGener
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _worked_out(generator: Generator, variables: Variables, modulation: Modulation) -> OwnWeights:
+def _baked(generator: Generator, variables: Variables, modulation: Modulation) -> BakedWeights:
     kernels: dict[str, dict[str, Array]] = {}
     neutral = []
     for block, modulations in zip(_block_names(generator), modulation, strict=True):
-        # A block that is emitted whole has no shared weights.
+        # A block that is emitted entirely has no shared weights.
         params = variables["params"].get(block, {})
         kernels[block] = {
             layer: _modulated(generator, layer, params[layer]["kernel"], part)
             for layer, part in _layers(params, modulations)
         }
         neutral.append(_neutral(generator, params, modulations))
-    return OwnWeights(kernels, tuple(neutral))
+    return BakedWeights(kernels, tuple(neutral))
 
 
 def _block_names(generator: Generator) -> list[str]:
@@ -96,7 +96,7 @@ def _block_names(generator: Generator) -> list[str]:
 
 
 def _layers(params: Params, modulations: Any) -> Iterator[tuple[str, Any]]:
-    """Name and modulation of the modulated layers of a block, ToRGB not among them: it is linear."""
+    """Name and modulation of the modulated layers of a block, except ToRGB, which is linear."""
     if isinstance(modulations, BlockModulation):
         yield from ((name, part) for name, part in _paper_layers(modulations) if isinstance(part, FactorisedLayer))
         return
@@ -130,14 +130,14 @@ def _modulated(generator: Generator, layer: str, kernel: Array, part: Any) -> Ar
 
 
 def _neutral(generator: Generator, params: Params, modulations: Any) -> Any:
-    """The modulation of a block that leaves its weights as they are."""
+    """The modulation of a block that leaves its weights unchanged."""
     if isinstance(generator.network, PaperNetwork):
         connector, layers = modulations.connector, tuple(map(_zero_factors, modulations.layers))
         if connector is not None:
             connector = connector.replace(low=_zero_factors(connector.low), high=_zero_factors(connector.high))
         return modulations.replace(connector=connector, layers=layers)
     settings = generator.network.settings
-    assert isinstance(settings, ReleaseArchitecture), "the other model is above"
+    assert isinstance(settings, ReleaseArchitecture), "the other network is handled above"
     # Of the rank of the settings, so that this is a modulation like any other of the network.
     layers = tuple(
         FactorModulation(

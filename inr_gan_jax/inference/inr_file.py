@@ -1,49 +1,49 @@
-"""One image as a file: the weights that draw it, without the generator that made them.
+"""One image as a file: the weights that render it, without the generator that produced them.
 
-    python -m inr_gan_jax.tools.export --checkpoint=runs/digits --seeds=3 --inr=image.inr.safetensors
-    python -m inr_gan_jax.inference.inr_file image.inr.safetensors --height=1024
-
-The file holds the modulation of the image and, of the shared variables, those that drawing needs: no mapping, no
-hypernetwork, no affine layers. The settings of the network stand beside them as JSON.
+The file holds the modulation of the image and the shared variables that rendering needs: no mapping, no hypernetwork,
+no affine layers. Its metadata holds the settings of the network as JSON.
 """
-
-from __future__ import annotations
 
 import dataclasses
 import math
 import os
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import jax
 import numpy as np
-from absl import flags
 from safetensors import SafetensorError
 
-from inr_gan_jax.cli.command import run
-from inr_gan_jax.cli.flags import define_output_flag, output_folder, save_picture, save_record
-from inr_gan_jax.cli.viewport_flags import chosen_viewport, define_viewport_flags
+from inr_gan_jax.array_types import Variables
 from inr_gan_jax.errors import UserError
-from inr_gan_jax.ops.image_grid import to_uint8
+from inr_gan_jax.importers.weights_file import (
+    Settings,
+    check_arrays,
+    flattened,
+    nested,
+    network_of,
+    read_safetensors,
+    read_settings,
+    settings_metadata,
+    write_arrays,
+)
+from inr_gan_jax.inference.choices import INR_SUFFIX
+from inr_gan_jax.inference.loading import LoadedGenerator
+from inr_gan_jax.models.build import generator_of
+from inr_gan_jax.models.generator import Modulation
+from inr_gan_jax.models.variable_shapes import generator_shapes
 
-if TYPE_CHECKING:
-    from inr_gan_jax.array_types import Variables
-    from inr_gan_jax.importers.weights_file import Settings
-    from inr_gan_jax.inference.loading import LoadedGenerator
-    from inr_gan_jax.models.generator import Modulation
-
-SUFFIX = ".inr.safetensors"
 _FORMAT = "inr_gan_jax image 1"
 _MODULATION = "modulation"
 
 
 @dataclasses.dataclass(frozen=True)
 class ImageShapes:
-    """What a file of one image holds, as `jax.ShapeDtypeStruct`.
+    """The contents of a file of one image, as `jax.ShapeDtypeStruct`.
 
     Attributes:
         modulation: of the image.
-        variables: that drawing needs.
+        variables: that rendering needs.
     """
 
     modulation: Modulation
@@ -56,7 +56,7 @@ class FileSizes:
 
     Attributes:
         generator: all variables.
-        image: the modulation and the variables that drawing needs.
+        image: the modulation and the variables that rendering needs.
         modulation: the modulation alone.
     """
 
@@ -66,30 +66,20 @@ class FileSizes:
 
 
 def image_shapes(settings: Settings) -> ImageShapes:
-    """Works out what one image needs, without computing anything."""
-    import jax
-
-    from inr_gan_jax.importers.weights_file import network_of
-    from inr_gan_jax.models.build import generator_of
-    from inr_gan_jax.models.variable_shapes import generator_shapes
-
+    """Shapes of the arrays that one image needs."""
     generator, key = generator_of(settings), jax.random.key(0)
     ws = jax.ShapeDtypeStruct((generator.num_ws, generator.w_dim), np.float32)
     modulation = jax.eval_shape(generator.modulation, generator_shapes(network_of(settings)), ws)
 
     def init(modulation: Modulation) -> Any:
-        # Only what drawing touches is initialised.
+        # Only what rendering uses is initialised.
         return generator.network.init(key, modulation, generator.native_viewport, method="render")
 
     return ImageShapes(modulation, jax.eval_shape(init, modulation))
 
 
 def file_sizes(settings: Settings) -> FileSizes:
-    """Sizes of the file of a generator and of one of its images, worked out from shapes."""
-    import jax
-
-    from inr_gan_jax.importers.weights_file import network_of
-    from inr_gan_jax.models.variable_shapes import generator_shapes
+    """Sizes of the file of a generator and of one of its images."""
 
     def size(tree: Any) -> int:
         return sum(4 * math.prod(leaf.shape) for leaf in jax.tree.leaves(tree))
@@ -100,19 +90,17 @@ def file_sizes(settings: Settings) -> FileSizes:
 
 
 def save_inr(path: str | os.PathLike[str], loaded: LoadedGenerator, modulation: Modulation) -> None:
-    """Writes one image as the network that draws it.
+    """Writes one image as the network that renders it.
 
     Args:
         path: ends in .inr.safetensors.
         loaded: the generator that it comes from.
-        modulation: of the image, without a leading axis; a projected or interpolated one will do.
+        modulation: of the image, without a leading axis; also a projected or interpolated one.
 
     Raises:
-        UserError: if the path ends otherwise or cannot be written.
+        UserError: if the path has another suffix or cannot be written.
         ValueError: if the modulation is not one of this generator.
     """
-    from inr_gan_jax.importers.weights_file import flattened, settings_metadata, write_arrays
-
     path, settings = _checked(path), loaded.generator.network.settings
     shapes = image_shapes(settings)
     expected = _named(shapes.modulation)
@@ -130,22 +118,16 @@ def load_inr(path: str | os.PathLike[str]) -> tuple[LoadedGenerator, Modulation]
     """Reads what `save_inr` wrote.
 
     Returns:
-        A generator that draws but cannot sample, for the functions of `pictures`; and the modulation of the image.
+        A generator that renders but cannot sample, for the functions of `pictures`; and the modulation of the image.
 
     Raises:
-        UserError: one sentence, if the file is missing, damaged or of another kind.
+        UserError: if the file is missing, damaged or of another kind.
     """
-    import jax
-
-    from inr_gan_jax.importers.weights_file import check_arrays, flattened, nested, read_safetensors, read_settings
-    from inr_gan_jax.inference.loading import LoadedGenerator
-    from inr_gan_jax.models.build import generator_of
-
     path = _checked(path)
     try:
         metadata, arrays = read_safetensors(path)
     except FileNotFoundError as error:
-        raise UserError(f"{path}: there is no such file, expected one that export --inr wrote") from error
+        raise UserError(f"{path}: file does not exist, expected one that export --inr wrote") from error
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or type(error).__name__})") from error
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
@@ -162,39 +144,12 @@ def load_inr(path: str | os.PathLike[str]) -> tuple[LoadedGenerator, Modulation]
 
 def _named(modulation: Modulation) -> dict[str, Any]:
     """Arrays of a modulation by their paths, in the order of its leaves."""
-    import jax
-
     leaves = jax.tree_util.tree_leaves_with_path(modulation)
     return {f"{_MODULATION}/{jax.tree_util.keystr(path, simple=True, separator='/')}": leaf for path, leaf in leaves}
 
 
 def _checked(path: str | os.PathLike[str]) -> Path:
     path = Path(path).expanduser()
-    if not path.name.endswith(SUFFIX):
-        raise UserError(f"{path}: is no name for a file of one image, expected it to end in {SUFFIX}")
+    if not path.name.endswith(INR_SUFFIX):
+        raise UserError(f"{path}: not a name for a file of one image, expected it to end in {INR_SUFFIX}")
     return path
-
-
-def main(arguments: Sequence[str]) -> None:
-    """Entry point."""
-    from inr_gan_jax.inference.pictures import render
-
-    path = Path(arguments[1])
-    loaded, modulation = load_inr(path)
-    viewport = chosen_viewport(loaded)
-    folder = output_folder(flags.FLAGS.output)
-    picture = folder / f"{path.name.removesuffix(SUFFIX)}.png"
-    save_picture(picture, to_uint8(render(loaded, modulation, viewport)))
-    save_record(folder, "inr_file", loaded, {"file": str(path), "viewport": dataclasses.asdict(viewport)})
-    print(f"{picture}: {viewport.height} x {viewport.width} pixels of {path.stat().st_size:,} bytes of weights")
-
-
-def define_flags() -> None:
-    """Defines the flags of the command."""
-    define_output_flag("pictures/inr_file")
-    define_viewport_flags()
-
-
-if __name__ == "__main__":
-    define_flags()
-    run(main, argument="the file of one image (such as image.inr.safetensors)")

@@ -133,7 +133,7 @@ def sample_modulations(
     return modulations_of(loaded, intermediate_codes(loaded, latents(loaded, seeds), c, truncation))
 
 
-def take(modulations: Modulation, index: int | slice) -> Modulation:
+def select(modulations: Modulation, index: int | slice) -> Modulation:
     """One of several modulations, or a part of them."""
     import jax
 

@@ -1,9 +1,10 @@
-"""From a run folder, an official pickle or a file of weights to a generator that draws."""
+"""Loads generators from run folders, official pickles and weights files, and saves them."""
 
 import dataclasses
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,11 +18,10 @@ from inr_gan_jax.errors import UserError
 from inr_gan_jax.importers.imported_run import imported_config
 from inr_gan_jax.importers.safe_pickle import read_official_checkpoint
 from inr_gan_jax.importers.torch_inr_gan import import_discriminator, import_generator
-from inr_gan_jax.importers.weights_file import load_weights
+from inr_gan_jax.importers.weights_file import load_weights, save_weights
+from inr_gan_jax.inference.choices import WEIGHTS_SUFFIXES
 from inr_gan_jax.models.build import build_generator, generator_of
 from inr_gan_jax.models.generator import Generator
-
-_WEIGHTS_SUFFIXES = (".safetensors", ".npz")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,9 +31,9 @@ class LoadedGenerator:
     Attributes:
         generator: network.
         variables: of the averaged generator (EMA).
-        w_avg: [w_dim], mean of the intermediate latent codes, for truncation; None where the file does not hold it.
+        w_avg: [w_dim], mean of the intermediate latent codes, for truncation; None if the file does not hold it.
         config: of the run that trained it; None for a file of weights.
-        kimg: thousands of real images shown, 0 where that is not known.
+        kimg: thousands of real images shown; 0 if unknown.
         source: name of the run folder or file.
     """
 
@@ -46,18 +46,18 @@ class LoadedGenerator:
 
 
 def load_generator(path: str | os.PathLike[str]) -> LoadedGenerator:
-    """Loads whatever holds a generator.
+    """Loads a generator.
 
     Args:
         path: a run folder; an official network pickle; or weights written by us, .safetensors or .npz.
 
     Raises:
-        UserError: one sentence, if it does not exist, is damaged, or is none of these.
+        UserError: if it does not exist, is damaged, or is none of these.
     """
     path = Path(path).expanduser()
     if path.is_dir():
         return load_run(path)
-    if path.suffix in _WEIGHTS_SUFFIXES:
+    if path.suffix in WEIGHTS_SUFFIXES:
         return load_weights_file(path)
     if not path.exists():
         raise UserError(
@@ -68,17 +68,17 @@ def load_generator(path: str | os.PathLike[str]) -> LoadedGenerator:
 
 
 def load_run(workdir: Path) -> LoadedGenerator:
-    """Loads the averaged generator of the newest checkpoint of a run folder that is sound.
+    """Loads the averaged generator of the newest intact checkpoint of a run folder.
 
     Args:
         workdir: run folder, holding `config.json` and `checkpoints/`.
 
     Raises:
-        UserError: one sentence, if there is no run, no checkpoint, or none that is sound.
+        UserError: if there is no run, no checkpoint, or no intact one.
     """
     config_path = workdir / "config.json"
     if not config_path.is_file():
-        raise UserError(f"{workdir} is no run folder: {config_path} does not exist")
+        raise UserError(f"{workdir} is not a run folder: {config_path} does not exist")
     try:
         config = parse_config(json.loads(config_path.read_text()))
     except (OSError, ValueError) as error:
@@ -101,12 +101,12 @@ def load_run(workdir: Path) -> LoadedGenerator:
 
 
 def load_official(path: str | os.PathLike[str]) -> LoadedGenerator:
-    """Loads the averaged generator of an official checkpoint, without PyTorch and without executing anything of it.
+    """Loads the averaged generator of an official checkpoint, without PyTorch and without executing its code.
 
-    The configuration is that of an imported run; how long the network was trained is not in the file.
+    The configuration is that of an imported run; the file does not hold the length of training.
 
     Raises:
-        UserError: one sentence, if the file is missing, damaged, hostile or of another network.
+        UserError: if the file is missing, damaged, hostile or of another network.
     """
     checkpoint = read_official_checkpoint(path, ["G_ema", "D"])
     averaged = import_generator(checkpoint, "G_ema")
@@ -122,10 +122,10 @@ def load_official(path: str | os.PathLike[str]) -> LoadedGenerator:
 
 
 def load_weights_file(path: str | os.PathLike[str]) -> LoadedGenerator:
-    """Loads a generator from weights that `importers.weights_file` wrote.
+    """Loads a generator that `save_generator` wrote.
 
     Raises:
-        UserError: one sentence, if the file is missing, damaged or of another kind.
+        UserError: if the file is missing, damaged or of another kind.
     """
     settings, variables = load_weights(path)
     w_avg = variables.get("statistics", {}).get("w_avg")
@@ -137,3 +137,19 @@ def load_weights_file(path: str | os.PathLike[str]) -> LoadedGenerator:
         kimg=0.0,
         source=Path(path).name,
     )
+
+
+def save_generator(path: str | os.PathLike[str], loaded: LoadedGenerator) -> None:
+    """Writes a generator, with its mean of w if it has one, so that `load_generator` reads it back.
+
+    Args:
+        path: ends in .safetensors or .npz.
+        loaded: the generator.
+
+    Raises:
+        UserError: if the path has another suffix or cannot be written.
+    """
+    variables: dict[str, Any] = {"params": loaded.variables["params"], "constants": loaded.variables["constants"]}
+    if loaded.w_avg is not None:
+        variables["statistics"] = {"w_avg": loaded.w_avg}
+    save_weights(path, loaded.generator.network.settings, variables)

@@ -1,56 +1,50 @@
-"""Feature networks that pictures are compared by while one is fitted to the other.
+"""Feature networks for comparing images during inversion.
 
 Features are any callable from images [batch, height, width, channels] in [-1, 1] to arrays [batch, ...]; the distance
 of two images is the sum of the squared differences of all entries.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Literal, get_args
 
+import jax
+import jax.numpy as jnp
+
+from inr_gan_jax.array_types import Array, Params
 from inr_gan_jax.errors import UserError
+from inr_gan_jax.inference.choices import FEATURES_NAMES, FeaturesName
+from inr_gan_jax.metrics.networks import squeezenet
+from inr_gan_jax.metrics.networks.inception import inception_features
+from inr_gan_jax.metrics.networks.lpips import load_lpips, lpips_embedding
 from inr_gan_jax.metrics.networks.options import LPIPS_HEADS, WEIGHTS_OPTIONS
+from inr_gan_jax.metrics.networks.registry import load_feature_network
+from inr_gan_jax.metrics.networks.vgg16 import load_vgg16, vgg16_taps
 
-if TYPE_CHECKING:
-    from inr_gan_jax.array_types import Array, Params
+Features = Callable[[Array], Sequence[Array]]
 
-Features = Callable[["Array"], Sequence["Array"]]
-FeaturesName = Literal["none", "digits", "squeezenet", "vgg16", "inception", "lpips"]
-
-FEATURES_NAMES: tuple[FeaturesName, ...] = get_args(FeaturesName)
-WEIGHTS_FLAGS = (*WEIGHTS_OPTIONS.values(), LPIPS_HEADS)
-# Sides that feature maps make sense at; smaller pictures are repeated, larger ones averaged, by whole factors.
+# Range of sides that suits the networks; smaller images are magnified, larger ones averaged, by whole factors.
 _SMALLEST_SIDE, _LARGEST_SIDE = 32, 256
 
 
 def load_features(name: FeaturesName, weights: Mapping[str, str | os.PathLike[str] | None]) -> Features | None:
     """Loads a feature network.
 
-    - `digits`: similarities to real digits; for 8x8 pictures, needs no file.
-    - `squeezenet`, `inception`: the features of the Frechet distances, mean squared difference.
+    - `digits`: similarities to real digits; for 8x8 images, needs no file.
+    - `squeezenet`, `inception`: the features of the Fréchet distances, mean squared difference.
     - `vgg16`: feature maps after five ReLUs, sum of the mean squared differences.
     - `lpips`: LPIPS 0.1 with VGG16.
 
     Args:
         name: which one; `none` for none.
-        weights: flag -> file; the environment says where those that are not here lie.
+        weights: flag -> file; environment variables name those that are missing here.
 
     Returns:
-        The features, with the weights as leaves (`jax.tree_util.Partial`), so that compiled programs take them as
-        arguments; None for `none`.
+        The features, with the weights as leaves (`jax.tree_util.Partial`), so that they are arguments of
+        compiled programs; None for `none`.
 
     Raises:
-        UserError: one sentence, if a file is not named, missing, damaged or of another network.
+        UserError: if a file is not named, missing, damaged or of another network.
     """
-    import jax
-
-    from inr_gan_jax.metrics.networks import squeezenet
-    from inr_gan_jax.metrics.networks.inception import inception_features
-    from inr_gan_jax.metrics.networks.lpips import load_lpips
-    from inr_gan_jax.metrics.networks.registry import load_feature_network
-    from inr_gan_jax.metrics.networks.vgg16 import load_vgg16
 
     def file_of(network: str) -> str:
         option = WEIGHTS_OPTIONS[network]
@@ -78,26 +72,21 @@ def load_features(name: FeaturesName, weights: Mapping[str, str | os.PathLike[st
 
 
 def check_features(features: Features | None, height: int, width: int, channels: int) -> None:
-    """Makes sure that features can be computed of pictures of a size, without computing any.
+    """Checks that features of images of a size can be computed.
 
     Raises:
         UserError: if they cannot.
     """
-    import jax
-    import jax.numpy as jnp
-
     if features is None:
         return
     try:
         jax.eval_shape(features, jax.ShapeDtypeStruct((1, height, width, channels), jnp.float32))
     except (TypeError, ValueError) as error:
-        raise UserError(f"the features do not take pictures of {height}x{width} pixels ({error})") from error
+        raise UserError(f"the features do not accept images of {height}x{width} pixels ({error})") from error
 
 
 def feature_distance(first: Sequence[Array], second: Sequence[Array]) -> Array:
     """Sum of the squared differences of the features of images: [batch]."""
-    import jax.numpy as jnp
-
     squares = [
         jnp.sum(jnp.square(one - other).reshape(len(one), -1), axis=1) for one, other in zip(first, second, strict=True)
     ]
@@ -105,9 +94,7 @@ def feature_distance(first: Sequence[Array], second: Sequence[Array]) -> Array:
 
 
 def at_usual_side(images: Array) -> Array:
-    """Repeats the pixels of pictures below 32, averages those of pictures above 256, by whole factors."""
-    import jax.numpy as jnp
-
+    """Repeats the pixels of images below 32, averages those of images above 256, by whole factors."""
     _, height, width, channels = images.shape
     repeats = -(-_SMALLEST_SIDE // min(height, width))
     if repeats > 1:
@@ -121,7 +108,7 @@ def at_usual_side(images: Array) -> Array:
 
 
 def _by_network(compute: Callable[[Params, Array], dict[str, Array]], name: str) -> Callable[..., list[Array]]:
-    """Features of a network that takes RGB in [0, 255]."""
+    """Features of a network for RGB in [0, 255]."""
 
     def features(params: Params, images: Array) -> list[Array]:
         return [_for_mean(compute(params, (_coloured(images) + 1) * 127.5)[name])]
@@ -130,35 +117,25 @@ def _by_network(compute: Callable[[Params, Array], dict[str, Array]], name: str)
 
 
 def _squeezenet(params: Params, images: Array) -> list[Array]:
-    # Pillow's filter, but for its rounding to bytes, which has no gradient.
-    import jax
-
-    from inr_gan_jax.metrics.networks import squeezenet
-
+    # Pillow's filter, except for its rounding to bytes, which has no gradient.
     size = (len(images), squeezenet.SIDE, squeezenet.SIDE, 3)
     resized = jax.image.resize(_coloured(images), size, "linear")
     return [_for_mean(squeezenet.squeezenet_features(params, (resized + 1) * 127.5)["fire9"])]
 
 
 def _vgg16(params: Params, images: Array) -> list[Array]:
-    from inr_gan_jax.metrics.networks.vgg16 import vgg16_taps
-
     return [_for_mean(tap) for tap in vgg16_taps(params, at_usual_side(_coloured(images))).values()]
 
 
 def _lpips(params: Params, images: Array) -> list[Array]:
-    from inr_gan_jax.metrics.networks.lpips import lpips_embedding
-
     return lpips_embedding("vgg", params, at_usual_side(_coloured(images)))
 
 
 def _for_mean(features: Array) -> Array:
-    """Scaled so that the sum of squared differences is the mean of the features' own."""
+    """Scales features so that the sum of squared differences is their mean squared difference."""
     return features / (features[0].size ** 0.5)
 
 
 def _coloured(images: Array) -> Array:
     """Grey images as three equal channels."""
-    import jax.numpy as jnp
-
     return jnp.broadcast_to(images, (*images.shape[:-1], 3))

@@ -1,4 +1,4 @@
-"""Pictures of a probe: bars with intervals, predicted against true positions, and landmarks drawn on images."""
+"""Plots of a probe: bars with intervals, predicted against true positions, and landmarks marked on images."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,9 +9,9 @@ from matplotlib.figure import Figure
 from PIL import Image, ImageDraw
 
 from inr_gan_jax.errors import UserError
-from inr_gan_jax.inference.landmarks import ALL, Keypoints, is_axis
+from inr_gan_jax.inference.keypoints import ALL, Keypoints, is_axis
 from inr_gan_jax.inference.probe import Probe, Scores
-from inr_gan_jax.inference.views import in_colour
+from inr_gan_jax.inference.sheets import in_colour
 from inr_gan_jax.ops.image_grid import magnify, tile
 
 _COLUMNS = 4
@@ -22,7 +22,7 @@ _AXIS_LENGTH = 0.25
 
 
 def plot_bars(path: Path, probes: Mapping[str, Probe], title: str) -> None:
-    """Draws R2 of each space, true and shuffled, with intervals: one panel a group, the mean over all first.
+    """Plots R2 of each space, true and shuffled, with intervals: one panel per group, the mean over all first.
 
     Raises:
         UserError: if the file cannot be written.
@@ -54,7 +54,7 @@ def plot_bars(path: Path, probes: Mapping[str, Probe], title: str) -> None:
 
 
 def plot_scatter(path: Path, probe: Probe, keypoints: Keypoints, title: str) -> None:
-    """Draws predicted against true values, a panel a coordinate.
+    """Plots predicted against true values, one panel per coordinate.
 
     Raises:
         UserError: if the file cannot be written.
@@ -79,7 +79,7 @@ def plot_scatter(path: Path, probe: Probe, keypoints: Keypoints, title: str) -> 
 
 
 def landmark_sheet(images: np.ndarray, true: Keypoints, predicted: np.ndarray) -> np.ndarray:
-    """Draws true landmarks (green circles) and predicted ones (red crosses) on the first images.
+    """Marks true landmarks (green circles) and predicted ones (red crosses) on the first images.
 
     Args:
         images: [count, height, width, channels], uint8.
@@ -87,7 +87,7 @@ def landmark_sheet(images: np.ndarray, true: Keypoints, predicted: np.ndarray) -
         predicted: [count, num_columns].
 
     Returns:
-        [sheet_height, sheet_width, 3], uint8. Axes are lines through the centroid, where there is one.
+        [sheet_height, sheet_width, 3], uint8. Axes are lines through the centroid, if there is one.
     """
     shown = images[:_SHEET_IMAGES]
     shown = in_colour(magnify(shown, max(1, _SHEET_SIDE // max(shown.shape[1:3]))))
@@ -97,13 +97,13 @@ def landmark_sheet(images: np.ndarray, true: Keypoints, predicted: np.ndarray) -
         picture = Image.fromarray(image)
         pen = ImageDraw.Draw(picture)
         for group in true.groups:
-            _draw_group(pen, true.groups, group, row, _TRUE_COLOUR)
-            _draw_group(pen, true.groups, group, found, _PREDICTED_COLOUR)
+            _mark_group(pen, true.groups, group, row, _TRUE_COLOUR)
+            _mark_group(pen, true.groups, group, found, _PREDICTED_COLOUR)
         cells.append(np.asarray(picture))
     return tile(cells, _SHEET_COLUMNS, gap=4)
 
 
-def _draw_group(
+def _mark_group(
     pen: ImageDraw.ImageDraw, groups: Mapping[str, tuple[int, int]], group: str, row: np.ndarray, colour: tuple
 ) -> None:
     size = np.array(pen.im.size)

@@ -1,4 +1,4 @@
-"""Inversion: the code or the INR whose picture is nearest to a given one, by gradient descent."""
+"""Inversion: finds the code or the INR whose image is nearest to a given one, by gradient descent."""
 
 import dataclasses
 import functools
@@ -14,37 +14,38 @@ from flax import struct
 
 from inr_gan_jax.array_types import Array, Variables, check_shape
 from inr_gan_jax.errors import UserError
-from inr_gan_jax.inference.code_file import Codes, Space
+from inr_gan_jax.inference.choices import CodeSpace
+from inr_gan_jax.inference.code_file import Codes
 from inr_gan_jax.inference.latents import modulations_of
 from inr_gan_jax.inference.loading import LoadedGenerator
 from inr_gan_jax.inference.perceptual_features import Features, feature_distance
 from inr_gan_jax.models.generator import Generator, Modulation
 from inr_gan_jax.progress import Progress
 
-# Shares of all steps: the rate rises in the first and falls in the last, noise is gone after the third.
+# Fractions of all steps: ramp-up and ramp-down of the learning rate, and the end of the noise.
 _RAMP_UP, _RAMP_DOWN, _NOISE_RAMP = 0.05, 0.25, 0.75
-_STEPS_A_REPORT = 20
+_STEPS_PER_REPORT = 20
 # Modulations are large; their scales are estimated from fewer images than the mean of w.
 _SCALE_SAMPLES = 256
 _SAMPLES_AT_ONCE = 1000
 
 
 class ProjectionSettings(struct.PyTreeNode):
-    """How pictures are inverted. Changing a number compiles nothing anew.
+    """Settings of the inversion. Changing a number does not recompile.
 
     Attributes:
-        space: what is looked for. `w`: one intermediate code for all layers; `w+`: num_ws of them, one a layer (the
-            same as `w` for the `paper` network, which has one); `modulation`: all numbers of the INR that an image has.
+        space: to search. `w`: one intermediate code for all layers; `w+`: num_ws of them, one per layer (the same as
+            `w` for the `paper` network, which has one); `modulation`: all arrays of the image as an INR.
         num_steps: of gradient descent.
-        learning_rate: highest one, in units of the deviation of the code over sampled images.
-        initial_noise: added to w at the start, as a share of the deviation of w (the root of the sum over its entries).
+        learning_rate: the highest one, in standard deviations of the code over sampled images.
+        initial_noise: added to w at the start, as a fraction of the deviation of w (root of the sum over entries).
         pixel_weight: of the mean squared difference of pixels in [-1, 1].
         feature_weight: of the distance of features.
         num_samples: images that the mean and the deviation of w are estimated from.
         seed: of these images and of the noise.
     """
 
-    space: Space = struct.field(pytree_node=False, default="w+")
+    space: CodeSpace = struct.field(pytree_node=False, default="w+")
     num_steps: int = 1000
     learning_rate: float = 0.1
     initial_noise: float = 0.05
@@ -56,10 +57,10 @@ class ProjectionSettings(struct.PyTreeNode):
 
 @dataclasses.dataclass(frozen=True)
 class Projection:
-    """What was found.
+    """Result of an inversion.
 
     Attributes:
-        codes: of the pictures.
+        codes: of the images.
         losses: [num_steps, count], before each step.
     """
 
@@ -68,7 +69,7 @@ class Projection:
 
 
 class Origin(NamedTuple):
-    """Where the search starts and how far codes usually lie from there.
+    """Where the search starts and how far codes usually are from there.
 
     Attributes:
         code: a pytree whose arrays have a leading axis [count].
@@ -87,24 +88,24 @@ def project(
     labels: Array | None = None,
     features: Features | None = None,
 ) -> Projection:
-    """Finds codes whose pictures at the trained size are nearest to given ones, all pictures at the same time.
+    """Finds the codes whose images at the trained size are nearest to given ones, all at the same time.
 
-    No picture changes what is found for another, and the same call finds the same codes.
+    The results do not depend on the other images, and the same call finds the same codes.
 
     Args:
         loaded: the generator.
         targets: [count, height, width, channels] of the trained size, in [-1, 1].
-        names: of the pictures.
+        names: of the images.
         settings: of the search.
         labels: [count, c_dim], one-hot, for a conditional generator.
-        features: from images [batch, height, width, channels] in [-1, 1] to arrays [batch, ...]; None compares pixels
-            only. A `jax.tree_util.Partial` keeps large weights out of the compiled program.
+        features: from images [batch, height, width, channels] in [-1, 1] to arrays [batch, ...]; None compares only
+            pixels. A `jax.tree_util.Partial` keeps large weights out of the compiled program.
 
     Raises:
         UserError: if the loss is no longer finite.
 
-    Source: arXiv 1912.04958, appendix D: mean of w, rate and noise over time. Differs: codes are measured in units of
-    their deviation, several spaces, pixels beside features, and the noise of the network stays as stored.
+    Source: arXiv 1912.04958, appendix D: mean of w, rate and noise over time. Differs: codes in units of their
+    deviation, several spaces, pixels in addition to features, and the stored noise of the network.
     """
     generator = loaded.generator
     check_shape("targets", jnp.asarray(targets), (len(names), *generator.size, generator.channels))
@@ -118,9 +119,9 @@ def project(
         for index in range(settings.num_steps):
             state, loss = step(loaded.variables, origin, goal, state)
             losses.append(loss)
-            if (index + 1) % _STEPS_A_REPORT == 0 or index + 1 == settings.num_steps:
+            if (index + 1) % _STEPS_PER_REPORT == 0 or index + 1 == settings.num_steps:
                 _check_finite(loss, index)
-                progress.add(index % _STEPS_A_REPORT + 1)
+                progress.add(index % _STEPS_PER_REPORT + 1)
     code = _code(origin, state[1])
     if settings.space == "modulation":
         codes = Codes(settings.space, tuple(names), code, None)
@@ -135,7 +136,7 @@ def find_origin(
 ) -> Origin:
     """The mean of w of sampled images, and for `modulation` the INR of that code.
 
-    With labels, the images are those of each picture's own class.
+    With labels, the sampled images are of each image's own class.
     """
     if labels is None:
         w, deviation = (jnp.stack([value] * count) for value in _statistics(loaded, settings, None))
@@ -172,16 +173,16 @@ def _goal(targets: Array, features: Features | None) -> _Goal:
 def _step(
     generator: Generator, settings: ProjectionSettings, variables: Variables, origin: Origin, goal: _Goal, state: Any
 ) -> tuple[Any, Array]:
-    """From the number of the step, the offset and the optimizer's state to the next ones, and losses [count]."""
+    """Advances (index, offset, optimizer state) by a step; also returns the losses [count]."""
     index, offset, optimizer_state = state
 
     def total(offset: Any) -> tuple[Array, Array]:
-        images = _draw(generator, settings, variables, _noised(settings, _code(origin, offset), origin, index))
+        images = _render(generator, settings, variables, _noised(settings, _code(origin, offset), origin, index))
         losses = settings.pixel_weight * jnp.mean(jnp.square(images - goal.targets), axis=(1, 2, 3))
         if goal.features is not None:
             distance = feature_distance(_as_list(goal.features(images)), goal.target_features)
             losses = losses + settings.feature_weight * distance
-        # The pictures share nothing, so the gradient of the sum is that of each.
+        # The images share nothing, so the gradient of the sum is that of each.
         return jnp.sum(losses), losses
 
     gradient, losses = jax.grad(total, has_aux=True)(offset)
@@ -194,14 +195,14 @@ def _optimizer(settings: ProjectionSettings) -> optax.GradientTransformation:
 
 
 def learning_rate(settings: ProjectionSettings, index: Array | int) -> Array:
-    """Rate of a step: a linear rise, a plateau, and a fall along half a cosine."""
+    """Learning rate of a step: a linear rise, a plateau, and half a cosine down."""
     share = jnp.asarray(index) / settings.num_steps
     fall = 0.5 - 0.5 * jnp.cos(jnp.pi * jnp.minimum(1, (1 - share) / _RAMP_DOWN))
     return settings.learning_rate * fall * jnp.minimum(1, share / _RAMP_UP)
 
 
 def _noised(settings: ProjectionSettings, code: Any, origin: Origin, index: Array | int) -> Any:
-    """Adds noise to w that fades away; the same for all pictures, so that none depends on its neighbours."""
+    """Adds fading noise to w; the same for all images, so that none depends on its neighbours."""
     if settings.space == "modulation":
         return code
     fade = jnp.square(jnp.maximum(0, 1 - jnp.asarray(index) / settings.num_steps / _NOISE_RAMP))
@@ -214,7 +215,7 @@ def _code(origin: Origin, offset: Any) -> Any:
     return jax.tree.map(lambda code, scale, offset: code + scale * offset, origin.code, origin.scale, offset)
 
 
-def _draw(generator: Generator, settings: ProjectionSettings, variables: Variables, code: Any) -> Array:
+def _render(generator: Generator, settings: ProjectionSettings, variables: Variables, code: Any) -> Array:
     if settings.space != "modulation":
         return generator.batch_synthesis(variables, _all_layers(generator, code))
     view = generator.native_viewport
@@ -228,12 +229,12 @@ def _all_layers(generator: Generator, code: Array) -> Array:
 
 def _statistics(loaded: LoadedGenerator, settings: ProjectionSettings, label: Array | None) -> tuple[Array, Array]:
     """Mean [w_dim] of w over sampled images, and the root of the mean squared distance from it."""
-    draws = jax.random.normal(jax.random.key(settings.seed), (settings.num_samples, loaded.generator.z_dim))
-    draw = jax.jit(lambda z, c: loaded.generator.batch_mapping(loaded.variables, z, c)[:, 0])
+    codes = jax.random.normal(jax.random.key(settings.seed), (settings.num_samples, loaded.generator.z_dim))
+    mapping = jax.jit(lambda z, c: loaded.generator.batch_mapping(loaded.variables, z, c)[:, 0])
     parts = []
-    for start in range(0, len(draws), _SAMPLES_AT_ONCE):
-        z = draws[start : start + _SAMPLES_AT_ONCE]
-        parts.append(draw(z, None if label is None else jnp.stack([label] * len(z))))
+    for start in range(0, len(codes), _SAMPLES_AT_ONCE):
+        z = codes[start : start + _SAMPLES_AT_ONCE]
+        parts.append(mapping(z, None if label is None else jnp.stack([label] * len(z))))
     w = jnp.concatenate(parts)
     mean = jnp.mean(w, axis=0)
     return mean, jnp.sqrt(jnp.mean(jnp.sum(jnp.square(w - mean[None]), axis=1)))

@@ -1,4 +1,4 @@
-"""Raw bytes to pictures that viewers can zoom: tiled TIFF with a pyramid, Deep Zoom, or PNG, streamed by libvips."""
+"""Raw bytes to images that viewers can zoom: tiled TIFF with a pyramid, Deep Zoom, or PNG, streamed by libvips."""
 
 import dataclasses
 import os
@@ -14,7 +14,7 @@ FORMATS = typing.get_args(Format)
 SUFFIXES = {"tiff": ".tif", "dzi": ".dzi", "png": ".png"}
 
 _NEEDS_PYVIPS = (
-    "tiled pictures need the package pyvips: pip install 'inr_gan_jax[tile]' (or pip install 'pyvips[binary]')"
+    "tiled images need the package pyvips: pip install 'inr_gan_jax[tile]' (or pip install 'pyvips[binary]')"
 )
 _TILE = 256
 _PREVIEW_SIDE = 1024
@@ -22,10 +22,10 @@ _PREVIEW_SIDE = 1024
 
 @dataclasses.dataclass(frozen=True)
 class PyramidOptions:
-    """How a picture is written.
+    """How an image is written.
 
     Attributes:
-        format: `tiff`: one file, tiled, with all its reductions by 2; `dzi`: Deep Zoom, a .dzi and a folder of tiles;
+        format: `tiff`: one tiled file with all reductions by 2; `dzi`: Deep Zoom, a .dzi and a folder of tiles;
             `png`: one plain file.
         jpeg_quality: 1 to 100, of lossy tiles; None keeps every byte.
     """
@@ -35,30 +35,30 @@ class PyramidOptions:
 
 
 def check_available(options: PyramidOptions) -> None:
-    """Checks that pictures can be written at all.
+    """Checks that images can be written.
 
     Raises:
-        UserError: if the library is missing, or the options do not go together.
+        UserError: if the library is missing, or the options contradict each other.
     """
     _library()
     if options.jpeg_quality is not None and options.format == "png":
-        raise UserError(f"--jpeg_quality is {options.jpeg_quality}, but PNG keeps every byte; take tiff or dzi")
+        raise UserError(f"--jpeg_quality is {options.jpeg_quality}, but PNG is lossless; use --format=tiff or dzi")
 
 
 def finished_files(folder: Path, name: str, options: PyramidOptions) -> list[Path]:
-    """What a finished picture consists of, the file to open last."""
-    picture = folder / f"{name}{SUFFIXES[options.format]}"
-    return [folder / f"{name}_files", picture] if options.format == "dzi" else [picture]
+    """Paths of a finished image; the last one is the file to open."""
+    image = folder / f"{name}{SUFFIXES[options.format]}"
+    return [folder / f"{name}_files", image] if options.format == "dzi" else [image]
 
 
 def build_pyramid(raw: Path, shape: tuple[int, int, int], folder: Path, name: str, options: PyramidOptions) -> None:
-    """Writes a picture and its small preview; they appear by renaming, when they are complete.
+    """Writes an image and its small preview; they are renamed into place when complete.
 
     Args:
         raw: file of bytes [height, width, channels].
         shape: of it; channels 1 or 3.
         folder: to write to.
-        name: of the picture, without an ending; the preview is `<name>_preview.png`.
+        name: of the image, without a suffix; the preview is `<name>_preview.png`.
         options: format and quality.
 
     Raises:
@@ -96,7 +96,7 @@ def _save(image: Any, path: Path, options: PyramidOptions) -> None:
         coding = {"compression": "deflate", "predictor": "horizontal"}
         if quality is not None:
             coding = {"compression": "jpeg", "Q": quality}
-        # Offsets of 64 bits where the file may pass 4 GB.
+        # 64-bit offsets where the file may exceed 4 GB.
         big = image.width * image.height * image.bands * 4 / 3 > 2**31
         image.tiffsave(str(path), tile=True, tile_width=_TILE, tile_height=_TILE, pyramid=True, bigtiff=big, **coding)
 

@@ -1,46 +1,35 @@
-"""How far a set of pictures is from another, by the metrics of the project, for tools that change pictures."""
-
-from __future__ import annotations
+"""Fréchet distances between sets of images, for tools that change images."""
 
 import dataclasses
 import functools
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
+import jax.numpy as jnp
 import numpy as np
-from absl import flags
 
+from inr_gan_jax.array_types import Array
 from inr_gan_jax.errors import UserError
+from inr_gan_jax.inference.choices import MEASURES
+from inr_gan_jax.metrics.feature_extraction import SampleImages
 from inr_gan_jax.metrics.feature_stats import FeatureStats
 from inr_gan_jax.metrics.frechet import frechet_distance
-from inr_gan_jax.metrics.networks.options import WEIGHTS_OPTIONS
 from inr_gan_jax.metrics.pixel_fd import pixel_features
-from inr_gan_jax.metrics.protocols import parse_protocol
+from inr_gan_jax.metrics.protocols import PIXEL_FD, parse_protocol
 from inr_gan_jax.metrics.real_images import RealImages
+from inr_gan_jax.metrics.registry import MetricSuite
 from inr_gan_jax.metrics.settings import Generated, MetricSettings
 from inr_gan_jax.ops.image_grid import to_uint8
 
-if TYPE_CHECKING:
-    from inr_gan_jax.array_types import Array
-    from inr_gan_jax.metrics.feature_extraction import SampleImages
-    from inr_gan_jax.metrics.registry import MetricSuite
-
-# So that --help of a command lists the flags that it has from here.
-flags.disclaim_key_flags()
-
-PIXEL_FD = "pixel_fd"
-MEASURES = (PIXEL_FD, "fsd", "fid")
-_NETWORKS = ("squeezenet", "inception")
-# Pixels of larger pictures are too many features for a covariance.
+# Larger images have too many pixels for a covariance.
 _MAX_PIXEL_FEATURES = 4096
 
 
 @dataclasses.dataclass(frozen=True)
 class SetDistance:
-    """Frechet distance of sets to a reference set.
+    """Fréchet distance of sets of images to a reference set.
 
     Attributes:
-        measure: `pixel_fd` by the pixels, `fsd` by SqueezeNet, `fid` by Inception.
+        measure: `pixel_fd` of pixels, `fsd` of SqueezeNet features, `fid` of Inception features.
         reference: [count, height, width, channels], in [-1, 1].
         settings: weights of the feature networks.
     """
@@ -55,7 +44,7 @@ class SetDistance:
         num_pixels = int(np.prod(self.reference.shape[1:]))
         if self.measure == PIXEL_FD and num_pixels > _MAX_PIXEL_FEATURES:
             raise UserError(
-                f"pixel_fd compares pictures of at most {_MAX_PIXEL_FEATURES} numbers, these have {num_pixels}; "
+                f"pixel_fd compares images of at most {_MAX_PIXEL_FEATURES} values, these have {num_pixels}; "
                 "use --measure=fsd with --squeezenet_weights"
             )
 
@@ -68,9 +57,7 @@ class SetDistance:
         return self._suite(len(images))(Generated(_in_batches(clipped, self.settings.batch_size)))[0].value
 
     def _suite(self, count: int) -> MetricSuite:
-        """The metric for so many images; it keeps what it has computed of the reference."""
-        from inr_gan_jax.metrics.registry import MetricSuite
-
+        """The metric for `count` images; it caches the statistics of the reference."""
         if count not in self._suites:
             protocol = parse_protocol(f"{self.measure}{count}_full")
             real = RealImages.of_array("reference", to_uint8(self.reference))
@@ -82,23 +69,8 @@ class SetDistance:
         return {}
 
 
-def define_measure_flags() -> None:
-    """Defines --measure and the flags of the weights that it may need."""
-    flags.DEFINE_enum("measure", PIXEL_FD, list(MEASURES), "Fréchet distance by pixels, SqueezeNet or Inception.")
-    for name in _NETWORKS:
-        option = WEIGHTS_OPTIONS[name]
-        flags.DEFINE_string(option.flag, None, f"File of weights; ${option.variable} by default.")
-
-
-def chosen_settings() -> MetricSettings:
-    """The weights that the flags name."""
-    given = {name: flags.FLAGS[WEIGHTS_OPTIONS[name].flag].value for name in _NETWORKS}
-    return MetricSettings(weights={name: path for name, path in given.items() if path})
-
-
 def _in_batches(images: np.ndarray, size: int) -> SampleImages:
     """A set as the metrics sample from it, in batches of at most `size`."""
-    import jax.numpy as jnp
 
     def sample(seed: int, count: int) -> Iterator[Array]:
         del seed

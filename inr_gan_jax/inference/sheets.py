@@ -1,28 +1,58 @@
-"""Sheets for papers: pictures in rows and columns with their names beside them."""
+"""Sheets: images in rows and columns, with labels or without, and tables of numbers."""
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from inr_gan_jax.ops.image_grid import magnify, tile
+
 _GAP, _MARGIN = 6, 6
 _INK, _PAPER = (30, 30, 30), (255, 255, 255)
+# Small images in a sample grid are magnified to about this side.
+_GRID_SIDE, _GRID_GAP = 64, 2
 
 
 def magnification(size: tuple[int, int], side: int) -> int:
-    """How often to repeat each pixel of a picture of that size so that its longer side comes near `side`."""
+    """Largest whole factor, at least 1, that keeps the longer side of an image of that size within `side`."""
     return max(1, side // max(size))
+
+
+def as_picture(image: np.ndarray) -> Image.Image:
+    """An image [height, width, 1 to 4], uint8, for Pillow and notebooks."""
+    return Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
+
+
+def in_colour(images: np.ndarray) -> np.ndarray:
+    """Grey images [..., height, width, 1 or 3] as three equal channels."""
+    return np.broadcast_to(images, (*images.shape[:-1], 3))
+
+
+def sample_grid(images: Sequence[np.ndarray], columns: int = 0) -> np.ndarray:
+    """Arranges samples in a grid; small ones are magnified.
+
+    Args:
+        images: each [height, width, channels], uint8, of one size.
+        columns: images per row; 0 for a roughly square grid.
+
+    Returns:
+        [grid_height, grid_width, channels], uint8.
+    """
+    height, width = images[0].shape[:2]
+    columns = columns or max(1, round((len(images) * height / width) ** 0.5))
+    magnified = magnify(np.stack(images), magnification((height, width), _GRID_SIDE))
+    return tile(magnified, min(columns, len(images)), gap=_GRID_GAP)
 
 
 def labelled_sheet(
     rows: Sequence[Sequence[np.ndarray]], column_names: Sequence[str] = (), row_names: Sequence[str] = ()
 ) -> np.ndarray:
-    """Lays pictures out in rows and columns with names above and to the left.
+    """Arranges images in rows and columns with names above and to the left.
 
     Args:
-        rows: pictures [height, width, 1 or 3], uint8, all of one size.
-        column_names: above each column; none at all or one each.
-        row_names: to the left of each row, of one line or several; none at all or one each.
+        rows: images [height, width, 1 or 3], uint8, all of one size.
+        column_names: above each column; none, or one each.
+        row_names: to the left of each row, of one line or several; none, or one each.
 
     Returns:
         [sheet_height, sheet_width, 3], uint8.
@@ -42,14 +72,14 @@ def labelled_sheet(
         top = above + _GAP + number * (height + _GAP)
         if row_names:
             draw.text((left, top + height / 2), row_names[number], _INK, font, anchor="rm")
-        for column, picture in enumerate(row):
-            pixels = np.broadcast_to(picture, (height, width, 3))
+        for column, image in enumerate(row):
+            pixels = np.broadcast_to(image, (height, width, 3))
             sheet.paste(Image.fromarray(np.ascontiguousarray(pixels)), (left + _GAP + column * pitch, top))
     return np.asarray(sheet)
 
 
 def table_text(table: Mapping[str, Mapping[str, float]]) -> str:
-    """A table of numbers, name of the row -> name of the column -> number, as Markdown."""
+    """Formats row name -> column name -> number as a Markdown table."""
     names = list(next(iter(table.values())))
     lines = [f"| | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
     lines += [f"| {row} | {' | '.join(f'{numbers[name]:.4g}' for name in names)} |" for row, numbers in table.items()]
@@ -57,7 +87,7 @@ def table_text(table: Mapping[str, Mapping[str, float]]) -> str:
 
 
 def _room(names: Sequence[str], font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> tuple[int, int]:
-    """(width, height) that the longest and the highest of some names take, with a margin; nothing for no names."""
+    """(width, height) of the widest and the tallest name, with a margin; (0, 0) without names."""
     if not any(names):
         return 0, 0
     pen = ImageDraw.Draw(Image.new("L", (1, 1)))

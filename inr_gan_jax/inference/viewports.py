@@ -1,29 +1,22 @@
-"""The viewport that a tool renders, from a size in pixels and the wishes of the user: one rule for all tools."""
-
-from __future__ import annotations
+"""From a size in pixels and a part of the plane to the viewport to render: one rule for all tools."""
 
 import dataclasses
-import typing
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
-from absl import flags
-
-from inr_gan_jax.cli.flags import MAX_PIXELS, check_continuous, check_size, define_side_flag
 from inr_gan_jax.errors import UserError
-from inr_gan_jax.ops.rules import Between, Beyond, DensifyRule
+from inr_gan_jax.inference.choices import MAX_PIXELS, Fit
+from inr_gan_jax.inference.loading import LoadedGenerator
+from inr_gan_jax.models.generator import Generator
+from inr_gan_jax.ops.rules import DensifyRule
+from inr_gan_jax.ops.viewport import Viewport
 
-if TYPE_CHECKING:
-    from inr_gan_jax.inference.loading import LoadedGenerator
-    from inr_gan_jax.models.generator import Generator
-    from inr_gan_jax.ops.viewport import Viewport
-
-Fit = Literal["crop", "extend", "stretch"]
+# (top, left, bottom, right), first and last rows and columns.
+Box = tuple[int, int, int, int]
 
 
 @dataclasses.dataclass(frozen=True)
 class Area:
-    """A rectangle of the plane by its borders, in units of the trained picture, which covers 0 to 1 both ways.
+    """A rectangle of the plane by its borders, in units of the trained image, which covers 0 to 1 in both directions.
 
     Attributes:
         top: upper border.
@@ -38,46 +31,87 @@ class Area:
     width_extent: float = 1.0
 
 
+@dataclasses.dataclass(frozen=True)
+class ZoomedOut:
+    """An image that extends beyond the trained square.
+
+    Attributes:
+        viewport: to render.
+        square: pixels of it that the trained square covers.
+    """
+
+    viewport: Viewport
+    square: Box
+
+
 TRAINED_AREA = Area()
 
-# So that --help of a command lists the flags that it has from here.
-flags.disclaim_key_flags()
+
+def check_size(height: int, width: int) -> tuple[int, int]:
+    """Returns a size in pixels that an image can have.
+
+    Raises:
+        UserError: if it is empty or too large to render at once.
+    """
+    if height < 1 or width < 1:
+        raise UserError(f"the size is {height} x {width} pixels, expected at least 1 x 1")
+    if height * width > MAX_PIXELS:
+        raise UserError(
+            f"the size is {height} x {width} pixels, more than the {MAX_PIXELS:,} that are rendered at once; "
+            "inr_gan_jax.tools.tile renders any size"
+        )
+    return height, width
 
 
-def natural_rule(generator: Generator) -> DensifyRule:
-    """The rule to draw a network denser by, unless another is asked for.
+def check_continuous(loaded: LoadedGenerator, wish: str) -> None:
+    """Rejects networks that render only their trained image.
 
-    `pointwise` for networks trained like that; `all` for those trained on nested lattices, because it keeps to each
-    block the neighbourhood that it was trained with (docs/continuous.md has the pictures).
+    Args:
+        loaded: the generator.
+        wish: what was requested, such as "super-resolution".
+
+    Raises:
+        UserError: for a network with bilinear or FIR upsampling, instance norm, or 3x3 kernels.
+    """
+    if not loaded.generator.is_continuous:
+        raise UserError(
+            f"{loaded.source} renders its trained image only (bilinear or FIR upsampling, instance norm or 3x3 kernels "
+            f"depend on neighbouring pixels), so {wish} is not possible with it"
+        )
+
+
+def default_rule(generator: Generator) -> DensifyRule:
+    """The rule for rendering a network more densely unless the user chooses one.
+
+    `pointwise` for networks trained with it; `all` for those trained on nested grids, because it keeps for each block
+    the neighbourhood seen in training (docs/continuous.md shows the difference).
     """
     return "pointwise" if generator.native_viewport.rule == "pointwise" else "all"
 
 
-def framed(
+def fit_viewport(
     generator: Generator, size: tuple[int, int], fit: Fit = "crop", area: Area = TRAINED_AREA, **choices: Any
 ) -> Viewport:
-    """The viewport of a picture of some size that shows the trained picture, or another area, or what fits.
+    """The viewport of an image of a given size that shows the trained image, or another area.
 
     Args:
-        generator: whose picture it is.
+        generator: whose image it is.
         size: (height, width) in pixels.
-        fit: for another shape than that of the area: `crop` shows the largest part that fits inside, `extend` the
-            whole and what lies beyond two of its borders, `stretch` the whole with pixels that are not square.
+        fit: for another aspect ratio than that of the area: `crop` shows the largest part that fits inside, `extend`
+            the whole area and what lies beyond two of its borders, `stretch` the whole area with non-square pixels.
         area: to show.
-        choices: `rule`, `tables`, `antialias` of the viewport; `rule` is `natural_rule` by default.
+        choices: `rule`, `tables`, `antialias` of the viewport; `rule` is `default_rule` by default.
 
     Returns:
-        The viewport, in the middle of the area, such that pictures of several densities lie exactly over each other;
-        the trained viewport itself for its own area, size and rule.
+        The viewport, centred on the area so that images of several densities align exactly; the trained viewport
+        itself for its own area, size and rule.
     """
-    from inr_gan_jax.ops.viewport import Viewport
-
     native = generator.size
     extents = (area.height_extent, area.width_extent)
-    choices.setdefault("rule", natural_rule(generator))
+    choices.setdefault("rule", default_rule(generator))
     steps = (extents[0] / size[0], extents[1] / size[1])
     if fit != "stretch":
-        # Trained pixels that one rendered pixel is long; equal both ways, as trained pixels are square.
+        # Length of a rendered pixel in trained pixels, which are square.
         lengths = [native[axis] * steps[axis] for axis in (0, 1)]
         length = min(lengths) if fit == "crop" else max(lengths)
         steps = (length / native[0], length / native[1])
@@ -93,90 +127,26 @@ def framed(
     return view if size == native and area == TRAINED_AREA else view.centred_on(native)
 
 
-def define_size_flags() -> None:
-    """Defines --resolution, --height, --width, --fit and the flags of the rule."""
-    define_side_flag("resolution", "Height and width in pixels; the trained size by default.")
-    define_side_flag("height", "Height in pixels; follows from --width, or as trained.")
-    define_side_flag("width", "Width in pixels; follows from --height, or as trained.")
-    flags.DEFINE_enum(
-        "fit",
-        "crop",
-        list(typing.get_args(Fit)),
-        "For a size of another shape: crop shows the middle, extend also what lies beyond, stretch distorts.",
-    )
-    define_rule_flags()
+def viewport_of_side(loaded: LoadedGenerator, side: int | None) -> Viewport:
+    """The viewport of the trained image whose longer side has `side` pixels; None for the trained size."""
+    native = loaded.generator.size
+    if side is None or side == max(native):
+        return loaded.generator.native_viewport
+    height, width = (max(1, round(side / max(native) * size)) for size in native)
+    return fit_viewport(loaded.generator, (height, width), "stretch")
 
 
-def define_rule_flags() -> None:
-    """Defines --rule, --table_between, --table_beyond and --antialias."""
-    rules = ["auto", *typing.get_args(DensifyRule)]
-    flags.DEFINE_enum("rule", "auto", rules, "How a multi-scale network is drawn denser (docs/continuous.md).")
-    flags.DEFINE_enum("table_between", "nearest", list(typing.get_args(Between)), "Learned tables between pixels.")
-    flags.DEFINE_enum("table_beyond", "reflect", list(typing.get_args(Beyond)), "Learned tables beyond the border.")
-    flags.DEFINE_boolean("antialias", True, "Fade waves that a picture coarser than trained cannot hold.")
-
-
-def chosen_size(loaded: LoadedGenerator, area: Area = TRAINED_AREA) -> tuple[int, int]:
-    """What the size flags say: (height, width). A side that they leave open keeps pixels as square as trained ones.
-
-    Raises:
-        UserError: if the same side is given twice.
-    """
-    resolution, height, width = flags.FLAGS.resolution, flags.FLAGS.height, flags.FLAGS.width
-    if resolution is not None:
-        if height is not None or width is not None:
-            raise UserError(
-                f"--resolution={resolution} and --{'width' if height is None else 'height'} were both given; "
-                "give --resolution alone, or --height, --width or both"
-            )
-        return resolution, resolution
-    native_height, native_width = loaded.generator.size
-    lengths = (native_height * area.height_extent, native_width * area.width_extent)
-    if height is None and width is None:
-        return round(lengths[0]), round(lengths[1])
-    if height is None:
-        return round(width * lengths[0] / lengths[1]), width
-    return height, round(height * lengths[1] / lengths[0]) if width is None else width
-
-
-def chosen_rule(generator: Generator) -> dict[str, Any]:
-    """What the flags of the rule say, as arguments of a viewport."""
-    from inr_gan_jax.ops.table_lookup import TableRule
-
-    values = flags.FLAGS
-    return {
-        "rule": natural_rule(generator) if values.rule == "auto" else values.rule,
-        "tables": TableRule(values.table_between, values.table_beyond),
-        "antialias": values.antialias,
-    }
-
-
-def chosen_viewport(
-    loaded: LoadedGenerator, area: Area = TRAINED_AREA, check: Callable[[int, int], object] = check_size
-) -> Viewport:
-    """What the flags of size, fit and rule say of an area, for every tool.
+def zoomed_out(loaded: LoadedGenerator, factor: float, density: float = 1.0, **choices: Any) -> ZoomedOut:
+    """The viewport of an image whose middle is the trained square, point for point.
 
     Args:
         loaded: the generator.
-        area: to show; `--fit` says what happens when the size has another shape.
-        check: refuses a (height, width) in pixels by `UserError`.
-
-    Raises:
-        UserError: for an impossible size, or a network that renders its trained picture only when another is wanted.
+        factor: length of the shown square relative to the trained one, at least 1; margins are rounded to whole pixels.
+        density: rendered pixels per trained pixel, in each direction.
+        choices: `rule`, `tables` and `antialias` of the viewport.
     """
-    generator = loaded.generator
-    size = chosen_size(loaded, area)
-    check(*size)
-    if size == generator.size and area == TRAINED_AREA and flags.FLAGS.rule == "auto":
-        return generator.native_viewport
-    check_continuous(
-        loaded, f"another picture than the trained one of {generator.size[0]} x {generator.size[1]} pixels"
-    )
-    viewport = framed(generator, size, flags.FLAGS.fit, area, **chosen_rule(generator))
-    covered = generator.size[0] * viewport.height_extent * generator.size[1] * viewport.width_extent
-    if viewport.rule != "pointwise" and covered > MAX_PIXELS:
-        raise UserError(
-            f"the viewport covers {covered:,.0f} trained pixels, expected at most {MAX_PIXELS:,}, whose features the "
-            f"rule {viewport.rule!r} holds at once; --rule=pointwise holds none"
-        )
-    return viewport
+    height, width = (round(side * density) for side in loaded.generator.size)
+    inner = fit_viewport(loaded.generator, (height, width), "stretch", **choices)
+    rows, columns = (round((factor - 1) / 2 * side) for side in (height, width))
+    outer = inner.crop(-rows, -columns, height + 2 * rows, width + 2 * columns)
+    return ZoomedOut(outer, (rows, columns, rows + height - 1, columns + width - 1))

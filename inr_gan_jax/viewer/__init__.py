@@ -1,1 +1,1 @@
-"""A page in the browser that draws continuous images on demand: endless panning and zooming, over `inference`."""
+"""A page in the browser that renders continuous images on demand, with endless panning and zooming."""

@@ -1,4 +1,4 @@
-"""Who may ask, how often, and what every answer carries."""
+"""Access control, rate limits and security headers."""
 
 import asyncio
 import dataclasses
@@ -27,15 +27,15 @@ _HEADERS = {
 
 @dataclasses.dataclass(frozen=True)
 class AccessSettings:
-    """Bounds of what is answered.
+    """Which requests are answered.
 
     Attributes:
-        hosts: names in the address that are answered to, against pages that rebind a name of theirs; None for all.
-        token: that each request must carry; None for none.
-        requests_per_second: of one client, on the average.
+        hosts: accepted host names, against DNS rebinding; None for all.
+        token: required in each request; None for none.
+        requests_per_second: of one client, on average.
         burst: of one client, at once.
-        send_seconds: that a client may take for a part of an answer.
-        may_be_framed: other pages may show this one in a frame, such as a notebook.
+        send_seconds: time limit of a client for a part of a response.
+        may_be_framed: whether other pages, such as a notebook, may show this one in a frame.
     """
 
     hosts: frozenset[str] | None = None
@@ -46,8 +46,8 @@ class AccessSettings:
     may_be_framed: bool = False
 
 
-class Guard:
-    """Stands before the application.
+class AccessControl:
+    """Middleware that filters requests.
 
     Args:
         app: the application.
@@ -56,11 +56,11 @@ class Guard:
 
     def __init__(self, app: ASGIApp, settings: AccessSettings) -> None:
         self._app, self._settings = app, settings
-        # Client -> (requests left, when that was).
+        # Client -> (requests left, at which time).
         self._left: LRUCache[str, tuple[float, float]] = LRUCache(_MOST_CLIENTS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers a request, or passes it on."""
+        """Answers or forwards a request."""
         if scope["type"] != "http":
             if scope["type"] == "lifespan":
                 await self._app(scope, receive, send)
@@ -69,7 +69,7 @@ class Guard:
         try:
             await (refusal or self._app)(scope, receive, self._bounded(send))
         except TimeoutError:
-            # Who reads so slowly is left; nothing can be said any more.
+            # The client reads too slowly; no further answer is possible.
             return
 
     def _refusal(self, scope: Scope) -> Response | None:
@@ -78,21 +78,21 @@ class Guard:
         if hosts is not None and _name_of(headers.get("host", "")) not in hosts:
             return _sentence(421, "this viewer does not answer to that host name")
         if not self._has_request_left(scope):
-            return _sentence(429, "too many requests from one place; ask again in a second", {"Retry-After": "1"})
+            return _sentence(429, "too many requests from one client; ask again in a second", {"Retry-After": "1"})
         return None if self._settings.token is None else self._token_refusal(scope, headers, self._settings.token)
 
     def _token_refusal(self, scope: Scope, headers: Headers, token: str) -> Response | None:
         query = urllib.parse.parse_qs(scope["query_string"].decode("latin-1"))
         if "token" in query:
             if not _equal(query["token"][0], token):
-                return _sentence(401, "the token is wrong; the viewer printed the address that holds it")
-            # The token leaves the address, so that links which are passed on do not hold it.
+                return _sentence(401, "the token is wrong; the viewer printed the URL that contains it")
+            # The token is removed from the URL, so that shared links do not contain it.
             answer = RedirectResponse("./", 303)
             answer.set_cookie(COOKIE, token, httponly=True, samesite="lax")
             return answer
         given = headers.get("authorization", "").removeprefix("Bearer ") or _cookie(headers.get("cookie", ""))
         if not _equal(given, token):
-            return _sentence(401, "a token is needed; the viewer printed the address that holds it")
+            return _sentence(401, "a token is required; the viewer printed the URL that contains it")
         return None
 
     def _has_request_left(self, scope: Scope) -> bool:
@@ -122,7 +122,7 @@ def _sentence(status: int, sentence: str, headers: dict[str, str] | None = None)
 
 
 def _equal(given: str, token: str) -> bool:
-    """Compares in a time that does not depend on where the two differ."""
+    """Compares in constant time."""
     return hmac.compare_digest(given.encode(), token.encode())
 
 

@@ -1,4 +1,4 @@
-"""Tiles and pictures of scenes: drawn by a few threads, kept, and handed to whoever asks."""
+"""Tiles and pictures of scenes: rendered by a few threads and cached."""
 
 import dataclasses
 import io
@@ -7,29 +7,32 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
+
+from inr_gan_jax.inference.latent_paths import spaces_of
 from inr_gan_jax.inference.loading import LoadedGenerator
-from inr_gan_jax.inference.resampling import Filter
-from inr_gan_jax.inference.views import as_picture
+from inr_gan_jax.inference.sheets import as_picture
+from inr_gan_jax.inference.super_resolution import Filter, resize
+from inr_gan_jax.ops.image_grid import to_uint8
 from inr_gan_jax.ops.rules import DensifyRule
 from inr_gan_jax.ops.viewport import Viewport
-from inr_gan_jax.viewer.comparison import filtered_tile
+from inr_gan_jax.viewer.byte_cache import ByteCache
 from inr_gan_jax.viewer.images import Images
-from inr_gan_jax.viewer.kept import Kept
 from inr_gan_jax.viewer.plane import MAX_LEVEL, MIN_LEVEL, TILE, Tile, viewport_of
 from inr_gan_jax.viewer.programs import PieceSettings, Programs
-from inr_gan_jax.viewer.scene import RULES, ImageChoice, Scene, spaces_of
+from inr_gan_jax.viewer.scene import RULES, ImageChoice, Scene
 from inr_gan_jax.viewer.work_queue import Work, WorkQueue
 
 MOST_WAITING = 256
-# One writes its tile as a file while the other one's is drawn.
+# One encodes its tile while the other renders.
 NUM_WORKERS = 2
 _TILE_BYTES = 2**27
-# Lattice points of all blocks that one tile may need.
+# Grid points of all blocks that one tile may need.
 _MOST_POINTS = 16 * TILE * TILE
-# Compressing more would take longer than drawing.
+# More compression would take longer than rendering.
 _PNG_LEVEL = 1
-# First come, first served; but a coarser tile, which shows more, passes those that came so little earlier.
-_SECONDS_A_LEVEL = 0.05
+# First come, first served, but a coarser tile, which shows more, overtakes those that arrived slightly earlier.
+_SECONDS_PER_LEVEL = 0.05
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,9 +40,9 @@ class InrWork:
     """A square of pixels of the INR.
 
     Attributes:
-        image: what is drawn.
+        image: to render.
         viewport: of TILE x TILE pixels.
-        is_tile: wanted as a file, and kept; otherwise as an array, for a picture.
+        is_tile: whether the result is an encoded, cached tile; otherwise an array, for a picture.
     """
 
     image: ImageChoice
@@ -49,11 +52,11 @@ class InrWork:
 
 @dataclasses.dataclass(frozen=True)
 class FilterWork:
-    """A tile of the trained picture, enlarged by a filter.
+    """A tile of the trained image, resized by a filter.
 
     Attributes:
-        image: what is drawn.
-        tile: where.
+        image: to render.
+        tile: to fill.
         name: of the filter.
     """
 
@@ -63,12 +66,12 @@ class FilterWork:
 
 
 class Drawing:
-    """Draws for many at once.
+    """Renders tiles and pictures for many clients.
 
     Args:
         loaded: the generator, a continuous one.
-        pieces: how tiles are cut.
-        most_waiting: tiles that may wait.
+        pieces: shape of the pieces of tiles.
+        most_waiting: maximum number of waiting tiles.
     """
 
     def __init__(
@@ -81,7 +84,7 @@ class Drawing:
         self.images = Images(loaded)
         self.programs = Programs(pieces)
         self.coarsest: dict[DensifyRule, int] = {rule: coarsest_level(loaded, rule) for rule in RULES}
-        self._tiles: Kept[bytes] = Kept(_TILE_BYTES, len)
+        self._tiles: ByteCache[bytes] = ByteCache(_TILE_BYTES, len)
         self._queue = WorkQueue(self._do, NUM_WORKERS, most_waiting, pieces.tiles)
         self._levels: list[tuple[DensifyRule, int]] = [
             (rule, level) for rule, least in self.coarsest.items() for level in range(least, MAX_LEVEL + 1)
@@ -94,7 +97,7 @@ class Drawing:
         return len(self._spaces) + len(self._levels)
 
     def prepare(self) -> Iterator[None]:
-        """Makes an image in every space and compiles what tiles of every level need, step by step."""
+        """Makes an image in every space and compiles the programs of all levels, step by step."""
         class_index = 0 if self.loaded.generator.c_dim else None
         for space in self._spaces:
             way = ImageChoice(other=1, share=0.5, space=space, class_index=class_index)
@@ -102,37 +105,37 @@ class Drawing:
             yield
         shown = self.images.get(ImageChoice(class_index=class_index))
         for rule, level in self._levels:
-            # Neighbouring tiles may need lattices of other sizes.
+            # Neighbouring tiles may need grids of other sizes.
             for place in (0, 1):
                 viewport = viewport_of(Tile(level, place, place), self.loaded.generator.size, rule)
                 self.programs.prepare(shown.loaded, shown.modulation, viewport)
             yield
 
     def tile_work(self, scene: Scene, tile: Tile) -> InrWork:
-        """What a tile of a scene asks for."""
+        """The work for a tile of a scene."""
         return InrWork(scene.image, viewport_of(tile, self.loaded.generator.size, scene.rule), is_tile=True)
 
-    def kept_tile(self, work: InrWork | FilterWork) -> bytes | None:
-        """A tile that was drawn lately, as PNG."""
+    def cached_tile(self, work: InrWork | FilterWork) -> bytes | None:
+        """A cached tile, as PNG."""
         return self._tiles.get(work)
 
     def ask_for_tile(self, work: InrWork | FilterWork, level: int) -> Work:
-        """Has a tile drawn, as PNG; coarse ones first.
+        """Queues a tile, to be encoded as PNG; coarse ones first.
 
         Raises:
-            RefusalError: if too much waits.
+            RefusalError: if the queue is full.
         """
         by = work.viewport.rule if isinstance(work, InrWork) else work.name
-        urgency = time.monotonic() + _SECONDS_A_LEVEL * level
+        urgency = time.monotonic() + _SECONDS_PER_LEVEL * level
         return self._queue.put(work, (work.image, by, level), work, urgency)
 
     def ask_for_block(self, image: ImageChoice, viewport: Viewport) -> Work:
-        """Has a part of a picture drawn, [TILE, TILE, channels], uint8, when no tile waits; errors are as above."""
+        """Queues a part of a picture, [TILE, TILE, channels], uint8, behind all tiles; raises as `ask_for_tile`."""
         work = InrWork(image, viewport, is_tile=False)
         return self._queue.put(work, (image, viewport.rule, "block"), work, math.inf)
 
     def leave(self, work: Work) -> None:
-        """Tells that a request wants a piece of work no more."""
+        """Withdraws a request for a piece of work."""
         self._queue.leave(work)
 
     def close(self) -> None:
@@ -141,18 +144,18 @@ class Drawing:
 
     @property
     def num_waiting(self) -> int:
-        """Tiles that no thread has taken yet."""
+        """Number of tiles that no thread has started."""
         return self._queue.num_waiting
 
     def _do(self, together: Sequence[InrWork | FilterWork]) -> list[Any]:
-        """Does works of one kind."""
+        """Executes works of one kind."""
         shown = self.images.get(together[0].image)
         filtered = [work for work in together if isinstance(work, FilterWork)]
         if filtered:
             return [self._as_tile(work, filtered_tile(shown.native, work.tile, work.name)) for work in filtered]
         works = [work for work in together if isinstance(work, InrWork)]
-        drawn = self.programs.draw(shown.loaded, shown.modulation, [work.viewport for work in works])
-        pairs = zip(works, drawn, strict=True)
+        rendered = self.programs.render(shown.loaded, shown.modulation, [work.viewport for work in works])
+        pairs = zip(works, rendered, strict=True)
         return [self._as_tile(work, array) if work.is_tile else array for work, array in pairs]
 
     def _as_tile(self, work: InrWork | FilterWork, array: Any) -> bytes:
@@ -162,7 +165,7 @@ class Drawing:
 
 
 def coarsest_level(loaded: LoadedGenerator, rule: DensifyRule) -> int:
-    """The coarsest level whose tiles need no more lattice points than fit in memory many times over."""
+    """The coarsest level whose tiles need few enough grid points."""
     for level in range(MIN_LEVEL, MAX_LEVEL):
         grids: Any = loaded.generator.grids(viewport_of(Tile(level, 0, 0), loaded.generator.size, rule))
         if sum(grid.layout.size[0] * grid.layout.size[1] for grid in grids) <= _MOST_POINTS:
@@ -170,8 +173,43 @@ def coarsest_level(loaded: LoadedGenerator, rule: DensifyRule) -> int:
     return MAX_LEVEL
 
 
+def filtered_tile(native: np.ndarray, tile: Tile, name: Filter) -> np.ndarray:
+    """Resizes the part of the trained image that a tile shows.
+
+    Args:
+        native: [height, width, channels], about [-1, 1].
+        tile: the square of the plane.
+        name: of the filter.
+
+    Returns:
+        [TILE, TILE, channels + 1], uint8, the last channel opaque within the trained image.
+    """
+    tile_image = np.zeros((TILE, TILE, native.shape[-1] + 1), np.uint8)
+    # Length of a tile pixel in trained pixels.
+    step = tile.extent / TILE * max(native.shape[:2])
+    rows = _within(tile.row, step, native.shape[0])
+    columns = _within(tile.column, step, native.shape[1])
+    if not rows or not columns:
+        return tile_image
+    box = (columns[0] * step, rows[0] * step, columns[-1] * step + step, rows[-1] * step + step)
+    # Rounding may lead beyond the border.
+    top, left = tile.row * TILE, tile.column * TILE
+    limits = (native.shape[1], native.shape[0]) * 2
+    box = tuple(min(value, float(limit)) for value, limit in zip(box, limits, strict=True))
+    part = to_uint8(resize(native, (len(rows), len(columns)), name, box))
+    inside = tile_image[rows[0] - top : rows[-1] + 1 - top, columns[0] - left : columns[-1] + 1 - left]
+    inside[..., :-1], inside[..., -1] = part, 255
+    return tile_image
+
+
+def _within(place: int, step: float, size: int) -> range:
+    """Pixels of a tile, counted from the border of the trained image, that lie entirely within it."""
+    first, last = place * TILE, (place + 1) * TILE
+    return range(max(first, 0), min(last, math.floor(size / step + 1e-6)))
+
+
 def as_png(image: Any) -> bytes:
-    """A picture [height, width, 1 to 4], uint8, as the bytes of a file."""
+    """Encodes an image [height, width, 1 to 4], uint8, as PNG."""
     file = io.BytesIO()
     as_picture(image).save(file, "PNG", compress_level=_PNG_LEVEL)
     return file.getvalue()

@@ -5,9 +5,9 @@ import importlib.util
 import threading
 from typing import Any
 
-from inr_gan_jax.cli.flags import check_continuous
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.inference.loading import LoadedGenerator
+from inr_gan_jax.inference.viewports import check_continuous
 from inr_gan_jax.viewer import serving
 
 
@@ -19,13 +19,13 @@ def show_viewer(loaded: LoadedGenerator, height: int = 640) -> Any:
         height: of the frame, in pixels.
 
     Returns:
-        What notebooks show: a frame; None in Colab, which shows it at once.
+        A frame for the notebook to show; None in Colab, which shows it immediately.
 
     Raises:
-        UserError: if a library is missing, or the network draws its trained picture only.
+        UserError: if a library is missing, or the network renders its trained image only.
     """
     serving.check_available()
-    check_continuous(loaded, "an endless picture")
+    check_continuous(loaded, "an endless image")
     if importlib.util.find_spec("IPython") is None:
         raise UserError("the viewer inside a notebook needs IPython, which notebooks have")
     from inr_gan_jax.viewer.access import AccessSettings
@@ -35,7 +35,7 @@ def show_viewer(loaded: LoadedGenerator, height: int = 640) -> Any:
     drawing = Drawing(loaded, pieces_for_device())
     serving.prepare(drawing)
     is_colab = importlib.util.find_spec("google.colab") is not None if importlib.util.find_spec("google") else False
-    # In Colab no browser runs on the machine of the kernel, and a proxy, which asks who one is, changes the host name.
+    # In Colab an authenticating proxy, which changes the host name, connects the browser to the kernel.
     access = AccessSettings(hosts=None if is_colab else serving.LOOPBACK, may_be_framed=True)
     listener = serving.open_socket("127.0.0.1", 0)
     server = serving.made_server(drawing, access)

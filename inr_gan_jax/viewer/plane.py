@@ -1,7 +1,7 @@
-"""The endless plane as square tiles: what each covers, which there are, and the viewport that draws it.
+"""The endless plane as square tiles: their areas, which ones exist, and their viewports.
 
-A tile of level z is 2^-z wide, in units of the longer side of the trained picture; column and row count from the upper
-left corner of the trained picture and may be negative. Tile (0, 0) of level 0 covers a square trained picture.
+A tile of level z is 2^-z wide, in units of the longer side of the trained image; column and row count from the upper
+left corner of the trained image and may be negative. Tile (0, 0) of level 0 covers a square trained image.
 """
 
 import dataclasses
@@ -12,9 +12,9 @@ from inr_gan_jax.ops.viewport import Viewport
 TILE = 256
 MIN_LEVEL = -4
 MAX_LEVEL = 12
-# How far the plane goes each way.
+# Extent of the plane in each direction.
 REACH = 512
-# Positions are float32 on the device, with 23 bits below the leading one; neighbouring pixels are to differ by two.
+# Positions are float32 on the device, with 23 bits below the leading one; neighbouring pixels should differ by two.
 _POSITION_BITS = 22
 
 
@@ -34,12 +34,12 @@ class Tile:
 
     @property
     def extent(self) -> float:
-        """Length of a side, in longer sides of the trained picture."""
+        """Length of a side, in longer sides of the trained image."""
         return 2.0**-self.level
 
     @property
     def exists(self) -> bool:
-        """Whether it lies in the plane, near enough that its pixels have positions of their own."""
+        """Whether it lies in the plane, near enough that its pixels have distinct positions."""
         if not MIN_LEVEL <= self.level <= MAX_LEVEL:
             return False
         count = round(reach_of(self.level) / self.extent)
@@ -47,22 +47,22 @@ class Tile:
 
 
 def reach_of(level: int) -> float:
-    """How far tiles of a level lie from the corner of the trained picture at most, in its longer sides."""
+    """Largest distance of tiles of a level from the corner of the trained image, in its longer sides."""
     return reach_of_step(2.0**-level / TILE)
 
 
 def reach_of_step(step: float) -> float:
-    """How far pixels that are `step` long lie from the corner at most, so that each has a position of its own."""
+    """Largest distance from the corner at which pixels of length `step` have distinct positions."""
     return min(float(REACH), step * 2.0**_POSITION_BITS)
 
 
 def viewport_of(tile: Tile, native: tuple[int, int], rule: DensifyRule) -> Viewport:
-    """The viewport of a tile, which lies over the trained picture pixel by pixel.
+    """The viewport of a tile, aligned with the trained image.
 
     Args:
         tile: the square.
-        native: (height, width) of the trained picture.
-        rule: of drawing denser.
+        native: (height, width) of the trained image.
+        rule: densification rule.
     """
     return viewport_at(
         (tile.row * tile.extent, tile.column * tile.extent), (tile.extent, tile.extent), (TILE, TILE), native, rule
@@ -79,11 +79,11 @@ def viewport_at(
     """The viewport of any rectangle of the plane.
 
     Args:
-        corner: (top, left), in longer sides of the trained picture.
+        corner: (top, left), in longer sides of the trained image.
         extents: (height, width), likewise.
         size: (height, width) in pixels.
-        native: (height, width) of the trained picture in pixels, which are square.
-        rule: of drawing denser.
+        native: (height, width) of the trained image in pixels, which are square.
+        rule: densification rule.
     """
     scales = [max(native) / side for side in native]
     view = Viewport(

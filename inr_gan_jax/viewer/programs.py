@@ -1,8 +1,8 @@
-"""Modulations to tiles by few compiled programs: any place, any density, any image.
+"""Modulations to tiles with few compiled programs: any place, any density, any image.
 
-A program is compiled for the sizes of the lattices that it draws on. Tiles are cut into pieces of one shape; coarse
-lattices, whose sizes differ by one from place to place and by the density from level to level, are filled up to the
-next size of a short list. So the number of programs is bounded, whatever is asked for.
+A program is compiled for the sizes of its grids. Tiles are cut into pieces of one shape; coarse grids, whose sizes
+differ by one from place to place and by the density from level to level, are padded to the next size of a short list.
+So the number of programs is bounded for all requests.
 """
 
 import dataclasses
@@ -23,11 +23,11 @@ from inr_gan_jax.viewer.plane import TILE
 
 @dataclasses.dataclass(frozen=True)
 class PieceSettings:
-    """How tiles are cut for a device.
+    """Shape of the pieces of tiles on a device.
 
     Attributes:
         rows: of a piece.
-        batch: pieces that one call draws side by side.
+        batch: pieces per call.
     """
 
     rows: int
@@ -35,30 +35,30 @@ class PieceSettings:
 
     @property
     def tiles(self) -> int:
-        """Waiting tiles that are worth taking together."""
+        """Number of waiting tiles to render together."""
         return max(1, self.batch * self.rows // TILE)
 
     @property
     def parallel(self) -> int:
-        """Tiles that one page should ask for at once; more would only wait, and others behind them."""
+        """Number of tiles that one page should request at once; more would only wait, and delay others."""
         return self.tiles
 
 
-# On a CPU the activations of a piece stay in its caches, and a tile that waits for others only comes later.
+# On a CPU the activations of a piece stay in its caches, and waiting for other tiles only adds latency.
 CPU_PIECES = PieceSettings(rows=64, batch=1)
 ACCELERATOR_PIECES = PieceSettings(rows=TILE, batch=8)
 
 
 def pieces_for_device() -> PieceSettings:
-    """What suits the device that JAX computes on."""
+    """The pieces for the default device."""
     return CPU_PIECES if jax.default_backend() == "cpu" else ACCELERATOR_PIECES
 
 
 class Programs:
-    """Compiled programs, made when they are first needed and kept.
+    """Compiled programs, compiled on first use and cached.
 
     Args:
-        pieces: how tiles are cut.
+        pieces: shape of the pieces of tiles.
     """
 
     def __init__(self, pieces: PieceSettings) -> None:
@@ -66,50 +66,52 @@ class Programs:
         self._compiled: dict[Any, Any] = {}
         self._lock = threading.Lock()
 
-    def draw(self, loaded: LoadedGenerator, modulation: Modulation, viewports: Sequence[Viewport]) -> list[np.ndarray]:
-        """Draws viewports of TILE x TILE pixels of one image.
+    def render(
+        self, loaded: LoadedGenerator, modulation: Modulation, viewports: Sequence[Viewport]
+    ) -> list[np.ndarray]:
+        """Renders viewports of TILE x TILE pixels of one image.
 
         Args:
             loaded: the generator.
             modulation: of the image.
-            viewports: of one rule; those of a larger picture may reach beyond it.
+            viewports: of one rule; those of a larger picture may extend beyond it.
 
         Returns:
             For each [TILE, TILE, channels], uint8.
         """
         pieces = [piece for viewport in viewports for piece in self._cut(loaded.generator, viewport)]
-        # Neighbours nearly always share a program; where they do not, each group is a call of its own. All calls are
-        # under way before the first is waited for, so that the cores of a CPU share them.
+        # Neighbours nearly always share a program; otherwise each group is a separate call. All calls start before
+        # the first is awaited, so that the cores of a CPU share them.
         calls = [self._call(loaded, modulation, group) for group in _groups(pieces, self.pieces.batch)]
-        drawn = [image for images, count in calls for image in np.asarray(images)[:count]]
+        rendered = [image for images, count in calls for image in np.asarray(images)[:count]]
         count = TILE // self.pieces.rows
-        return [to_uint8(np.concatenate(drawn[start : start + count])) for start in range(0, len(drawn), count)]
+        return [to_uint8(np.concatenate(rendered[start : start + count])) for start in range(0, len(rendered), count)]
 
     def prepare(self, loaded: LoadedGenerator, modulation: Modulation, viewport: Viewport) -> bool:
-        """Compiles what a tile needs; returns whether anything was missing."""
+        """Compiles the programs of a tile; returns whether any was missing."""
         before = len(self._compiled)
         for piece in self._cut(loaded.generator, viewport):
             self._program(loaded, modulation, _stacked([piece] * self.pieces.batch))
         return len(self._compiled) > before
 
     def keys_of(self, generator: Generator, viewport: Viewport) -> set[Any]:
-        """What tells the programs of a tile apart."""
+        """Keys of the programs of a tile."""
         return {_shape_key(piece) for piece in self._cut(generator, viewport)}
 
     @property
     def count(self) -> int:
-        """Programs compiled so far."""
+        """Number of programs compiled so far."""
         return len(self._compiled)
 
     def _cut(self, generator: Generator, viewport: Viewport) -> list[Grids]:
         rows = self.pieces.rows
         return [
-            _filled_up(generator.grids(viewport.crop(top, 0, rows, viewport.width)))
+            _padded(generator.grids(viewport.crop(top, 0, rows, viewport.width)))
             for top in range(0, viewport.height, rows)
         ]
 
     def _call(self, loaded: LoadedGenerator, modulation: Modulation, group: list[Grids]) -> tuple[Array, int]:
-        """Starts to draw pieces: [batch, rows, TILE, channels], and how many of them are wanted."""
+        """Starts to render pieces: [batch, rows, TILE, channels], and how many of them are needed."""
         grids = _stacked(group + [group[-1]] * (self.pieces.batch - len(group)))
         return self._program(loaded, modulation, grids)(loaded.variables, modulation, grids), len(group)
 
@@ -126,14 +128,14 @@ class Programs:
 def _compiled(loaded: LoadedGenerator, modulation: Modulation, grids: Grids) -> Any:
     generator = loaded.generator
 
-    def draw(variables: Variables, modulation: Modulation, grids: Grids) -> Array:
+    def render(variables: Variables, modulation: Modulation, grids: Grids) -> Array:
         return jax.vmap(lambda grids: generator.render_grids(variables, modulation, grids))(grids)
 
-    return jax.jit(draw).lower(loaded.variables, modulation, grids).compile()
+    return jax.jit(render).lower(loaded.variables, modulation, grids).compile()
 
 
 def _groups(pieces: Sequence[Grids], most: int) -> Iterator[list[Grids]]:
-    """Runs of pieces that one program draws, in order, of at most so many."""
+    """Consecutive pieces of one program, at most `most` each."""
     group: list[Grids] = []
     key = None
     for piece in pieces:
@@ -147,25 +149,25 @@ def _groups(pieces: Sequence[Grids], most: int) -> Iterator[list[Grids]]:
         yield group
 
 
-def _filled_up(grids: Any) -> Grids:
-    """Lattices with the sizes of the short list."""
+def _padded(grids: Any) -> Grids:
+    """Grids padded to the sizes of the short list."""
     full = grids[-1].layout.size
     return tuple(_in_float32(grid.laid_out(_layout(grid.layout, full))) for grid in grids)
 
 
 def _layout(layout: Layout, full: tuple[int, int]) -> Layout:
     size = (listed_size(layout.size[0], full[0]), listed_size(layout.size[1], full[1]))
-    # Filled up lattices do not repeat regularly; those of a pointwise picture are all the same.
+    # Padded grids do not repeat regularly; those of rule `pointwise` are all the same.
     return Layout(size, layout.repeats if layout.repeats == (1, 1) else None)
 
 
 def listed_size(size: int, full: int) -> int:
-    """The next size of the form 2^k + 1: halves and quarters of a tile are that long where cells are cut."""
+    """The next size of the form 2^k + 1, that of halves and quarters of a tile where cells are cut."""
     return size if size == full else 1 + 2 ** (max(size, 2) - 2).bit_length()
 
 
 def _in_float32(grid: Any) -> Any:
-    """Positions as the device takes them; indices stay."""
+    """Positions in float32; indices unchanged."""
     return jax.tree.map(lambda leaf: np.asarray(leaf, np.float32) if leaf.dtype.kind == "f" else leaf, grid)
 
 

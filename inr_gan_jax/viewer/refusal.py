@@ -1,8 +1,8 @@
-"""The answer to a request that is not served."""
+"""The answer to a rejected request."""
 
 
 class RefusalError(Exception):
-    """A request that is not served: one sentence for the one who asked.
+    """A rejected request: one sentence for the client.
 
     Attributes:
         status: of HTTP, 400 to 503.

@@ -1,4 +1,4 @@
-"""Which image is looked at, and by which rule it is drawn: read from the query of an address, every value bounded."""
+"""The image to show and its densification rule, read from the query of a URL, every value bounded."""
 
 import dataclasses
 import math
@@ -8,19 +8,19 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from inr_gan_jax.errors import UserError
-from inr_gan_jax.inference.baked_weights import has_own_weights
-from inr_gan_jax.inference.latent_paths import SPACES, Space
+from inr_gan_jax.inference.choices import Space
+from inr_gan_jax.inference.latent_paths import spaces_of
 from inr_gan_jax.inference.latents import MAX_PSI, MAX_SEED
 from inr_gan_jax.inference.loading import LoadedGenerator
-from inr_gan_jax.inference.viewports import natural_rule
+from inr_gan_jax.inference.style_mixing import num_layers, parse_layers
+from inr_gan_jax.inference.viewports import default_rule
 from inr_gan_jax.ops.rules import DensifyRule
-from inr_gan_jax.tools.style_mix import num_layers, parse_layers
 from inr_gan_jax.viewer.refusal import RefusalError
 
 RULES: tuple[DensifyRule, ...] = typing.get_args(DensifyRule)
-# Positions of sliders are told apart to a thousandth, so that neighbours share what is kept.
+# Slider positions are rounded to a thousandth, so that neighbours share cached images.
 _DECIMALS = 3
-_LONGEST_VALUE = 200
+_MAX_VALUE_LENGTH = 200
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +31,7 @@ class ImageChoice:
         seed: of the image.
         other: seed of a second image; None for one alone.
         share: of the second image, 0 to 1.
-        space: that the way between them leads through.
+        space: of the path between them.
         psi: truncation.
         class_index: of a conditional generator.
         style: seed of the image that gives some layers; None for none.
@@ -50,23 +50,18 @@ class ImageChoice:
 
 @dataclasses.dataclass(frozen=True)
 class Scene:
-    """An image, and how it is drawn denser than trained."""
+    """An image and its densification rule."""
 
     image: ImageChoice
     rule: DensifyRule
-
-
-def spaces_of(loaded: LoadedGenerator) -> list[Space]:
-    """The spaces that ways between two images can lead through."""
-    return [space for space in SPACES if space != "image" or has_own_weights(loaded)]
 
 
 def parse_scene(query: Sequence[tuple[str, str]], loaded: LoadedGenerator) -> Scene:
     """Reads a scene.
 
     Args:
-        query: keys and values; whatever is missing has its default.
-        loaded: the generator, which says what there is to choose from.
+        query: keys and values; missing ones have defaults.
+        loaded: the generator, which limits the choices.
 
     Raises:
         RefusalError: for an unknown key, a value out of bounds, or one that does not fit this generator.
@@ -82,55 +77,55 @@ def parse_scene(query: Sequence[tuple[str, str]], loaded: LoadedGenerator) -> Sc
         space=spaces[-1],
     )
     if "to" in values:
-        # Without a second image neither the space nor the share makes another picture.
+        # Without a second image neither the space nor the share matters.
         image = dataclasses.replace(image, other=_integer(values, "to", MAX_SEED, 0), share=share, space=space)
     if "style" in values:
         style = _integer(values, "style", MAX_SEED, 0)
         image = dataclasses.replace(image, style=style, layers=_layers(values.get("layers", ""), loaded))
-    return Scene(image, _one_of(values, "rule", RULES, natural_rule(loaded.generator)))
+    return Scene(image, _one_of(values, "rule", RULES, default_rule(loaded.generator)))
 
 
 def as_mapping(query: Sequence[tuple[str, str]], known: Sequence[str]) -> dict[str, str]:
-    """Turns a query into a mapping.
+    """Converts a query to a mapping.
 
     Raises:
-        RefusalError: for keys that are unknown or come twice, and for values that are too long.
+        RefusalError: for unknown or repeated keys, and for values that are too long.
     """
     values: dict[str, str] = {}
     for key, value in query:
         if key not in known:
-            raise RefusalError(400, f"{_shown(key)} is no key of this address, expected some of {', '.join(known)}")
+            raise RefusalError(400, f"{_shown(key)} is not a key of this URL, expected some of {', '.join(known)}")
         if key in values:
             raise RefusalError(400, f"{key} is given twice")
-        if len(value) > _LONGEST_VALUE:
-            raise RefusalError(400, f"{key} has {len(value)} characters, expected at most {_LONGEST_VALUE}")
+        if len(value) > _MAX_VALUE_LENGTH:
+            raise RefusalError(400, f"{key} has {len(value)} characters, expected at most {_MAX_VALUE_LENGTH}")
         values[key] = value
     return values
 
 
 def number(values: Mapping[str, str], key: str, least: float, most: float, default: float) -> float:
-    """Reads a number, rounded to what is told apart.
+    """Reads a number, rounded to three decimals.
 
     Raises:
-        RefusalError: if it is none or out of bounds.
+        RefusalError: if it is not a number or out of bounds.
     """
     return round(exact_number(values, key, least, most, default), _DECIMALS)
 
 
 def exact_number(values: Mapping[str, str], key: str, least: float, most: float, default: float) -> float:
-    """Reads a number as it is; errors are as in `number`."""
+    """Reads a number without rounding; raises as `number`."""
     value = _converted(float, values[key]) if key in values else default
-    # Not a number compares as false.
+    # NaN compares as false.
     if value is None or not least <= value <= most:
         raise RefusalError(400, f"{key} is {_shown(values[key])}, expected a number from {least:g} to {most:g}")
     return value + 0.0
 
 
 def whole_number(text: str, name: str, least: int, most: int) -> int:
-    """Reads a whole number, written in digits.
+    """Reads a whole number.
 
     Raises:
-        RefusalError: if it is none or out of bounds.
+        RefusalError: if it is not a whole number or out of bounds.
     """
     value = int(text) if re.fullmatch(r"-?[0-9]{1,10}", text) else None
     if value is None or not least <= value <= most:
@@ -145,7 +140,7 @@ def _integer(values: Mapping[str, str], key: str, most: int, default: int) -> in
 def _psi(values: Mapping[str, str], loaded: LoadedGenerator) -> float:
     psi = number(values, "psi", -MAX_PSI, MAX_PSI, 1.0)
     if psi != 1 and loaded.w_avg is None:
-        raise RefusalError(400, "psi must be 1, because this checkpoint holds no mean of w")
+        raise RefusalError(400, "psi must be 1, because this checkpoint has no mean of w")
     return psi
 
 
@@ -184,5 +179,5 @@ def _converted(convert: Callable[[str], float], text: str) -> float | None:
 
 
 def _shown(text: str) -> str:
-    """What was got, short enough for a sentence."""
+    """A value, shortened for a message."""
     return repr(text if len(text) <= 40 else f"{text[:40]}...")

@@ -1,6 +1,6 @@
-"""From a generator to a running server: the socket, the start, the address to open.
+"""Starts the server: socket, compilation, URL to open.
 
-The libraries of the server are imported where they are needed: `check_available` comes before.
+The libraries of the server are imported inside functions, after `check_available`.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ _NEEDED = ("starlette", "uvicorn", "cachetools")
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
 _TOKEN_BYTES = 18
 # Connections at once; a browser opens six.
-_MOST_CONNECTIONS = 512
-_LONGEST_REQUEST = 2**14
+_MAX_CONNECTIONS = 512
+_MAX_REQUEST_BYTES = 2**14
 
 
 def check_available() -> None:
-    """Checks that there is a web server at all.
+    """Checks that the web server is installed.
 
     Raises:
         UserError: if a library is missing.
@@ -41,19 +41,21 @@ def check_available() -> None:
 
 
 def open_socket(host: str, port: int) -> socket.socket:
-    """Takes a port before any work is done; whoever connects is served when the server runs.
+    """Opens a port before any work; connections wait until the server runs.
 
     Args:
-        host: address or name of this machine.
-        port: 0 for any that is free.
+        host: IP address or name of this machine.
+        port: 0 for any free one.
 
     Raises:
-        UserError: if it cannot be taken.
+        UserError: if it is unavailable.
     """
     try:
         family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     except OSError as error:
-        raise UserError(f"host is {host!r}, expected an address or name of this machine ({error.strerror})") from error
+        raise UserError(
+            f"host is {host!r}, expected an IP address or name of this machine ({error.strerror})"
+        ) from error
     listener = socket.socket(family, kind)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -62,20 +64,20 @@ def open_socket(host: str, port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         raise UserError(
-            f"port {port} of {host} cannot be taken ({error.strerror}); end the program that has it, or choose another "
-            "by --port"
+            f"port {port} of {host} is unavailable ({error.strerror}); end the program that uses it, or choose another "
+            "with --port"
         ) from error
     return listener
 
 
 def serve(loaded: LoadedGenerator, listener: socket.socket, host: str, token: str | None = None) -> None:
-    """Compiles what tiles need, prints the address, and answers until it is interrupted.
+    """Compiles the programs, prints the URL, and serves until interrupted.
 
     Args:
         loaded: the generator, a continuous one.
-        listener: socket to answer on.
-        host: as it was asked for; other hosts than this machine alone need a token.
-        token: that requests must carry; None to make one up where one is needed.
+        listener: socket to listen on.
+        host: as given by the user; hosts other than the loopback need a token.
+        token: required in requests; None to generate one if needed.
     """
     from inr_gan_jax.viewer.access import AccessSettings
     from inr_gan_jax.viewer.drawing import Drawing
@@ -94,18 +96,18 @@ def serve(loaded: LoadedGenerator, listener: socket.socket, host: str, token: st
 
 
 def made_server(drawing: Any, access: Any, closes_drawing: bool = True) -> Any:
-    """Makes a `uvicorn.Server`.
+    """Creates a `uvicorn.Server`.
 
     Args:
         drawing: a `Drawing`, prepared or not.
         access: `AccessSettings`.
-        closes_drawing: end the drawing with the server.
+        closes_drawing: whether the drawing ends with the server.
     """
     import uvicorn
 
     from inr_gan_jax.viewer.server import ViewerServer
 
-    # A reader that is too slow is left without an answer on purpose.
+    # Clients that are too slow get no answer on purpose.
     logging.getLogger("uvicorn.error").addFilter(_is_news)
     return uvicorn.Server(
         uvicorn.Config(
@@ -113,11 +115,11 @@ def made_server(drawing: Any, access: Any, closes_drawing: bool = True) -> Any:
             log_level="error",
             access_log=False,
             server_header=False,
-            limit_concurrency=_MOST_CONNECTIONS,
-            h11_max_incomplete_event_size=_LONGEST_REQUEST,
+            limit_concurrency=_MAX_CONNECTIONS,
+            h11_max_incomplete_event_size=_MAX_REQUEST_BYTES,
             http="h11",
             ws="none",
-            # Longer than people look at a view before they move on.
+            # Longer than people look at one view.
             timeout_keep_alive=60,
             timeout_graceful_shutdown=2,
         )
@@ -130,7 +132,7 @@ def _is_news(record: logging.LogRecord) -> bool:
 
 @contextlib.contextmanager
 def in_background(server: Any, listener: socket.socket) -> Iterator[str]:
-    """Runs a server in a thread; gives its address, and stops it in the end."""
+    """Runs a server in a thread; yields its URL, and stops it at the end."""
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     while not server.started and thread.is_alive():
@@ -143,7 +145,7 @@ def in_background(server: Any, listener: socket.socket) -> Iterator[str]:
 
 
 def prepare(drawing: Any) -> None:
-    """Makes all programs, showing how far that is."""
+    """Compiles all programs, showing progress."""
     started = time.perf_counter()
     with Progress("compile", drawing.num_steps, unit="steps") as progress:
         for _ in drawing.prepare():

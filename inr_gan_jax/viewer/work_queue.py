@@ -1,7 +1,7 @@
-"""Waiting work: bounded, coarse first, what nobody waits for any more left out, done by a few threads.
+"""A bounded priority queue of work for a few threads; what nobody waits for any more is dropped.
 
-Requests for the same thing share one piece of work. A thread takes the most urgent piece, and with it others of the
-same kind, up to what one call of a compiled program draws.
+Requests with equal keys share one piece of work. A thread takes the most urgent piece together with others of the same
+kind, as many as one call of a compiled program renders.
 """
 
 import dataclasses
@@ -20,11 +20,11 @@ class Work:
     """A piece of work.
 
     Attributes:
-        key: pieces of equal keys are the same.
-        kind: pieces of equal kinds can be done together.
-        item: what to do.
+        key: pieces with equal keys are the same.
+        kind: pieces of equal kinds can run together.
+        item: input of the work.
         future: of the result.
-        num_waiting: requests that want it.
+        num_waiting: number of requests for it.
     """
 
     key: Hashable
@@ -35,13 +35,13 @@ class Work:
 
 
 class WorkQueue:
-    """Work that waits.
+    """The queue and its threads.
 
     Args:
-        do: does several pieces of one kind: items to results.
-        num_threads: that work.
-        most_waiting: pieces that may wait.
-        most_together: pieces of one kind that are taken at once.
+        do: executes several pieces of one kind: items to results.
+        num_threads: number of threads.
+        most_waiting: maximum number of waiting pieces.
+        most_together: maximum number of pieces of one kind that run together.
     """
 
     def __init__(
@@ -61,25 +61,25 @@ class WorkQueue:
 
     @property
     def num_waiting(self) -> int:
-        """Pieces that no thread has taken yet."""
+        """Number of pieces that no thread has started."""
         return self._num_waiting
 
     @property
     def num_remembered(self) -> int:
-        """Pieces that are held, those that were given up among them."""
+        """Number of pieces in the heap, including cancelled ones."""
         return len(self._heap)
 
     def put(self, key: Hashable, kind: Hashable, item: Any, urgency: float) -> Work:
-        """Adds a piece of work, or joins the same piece if it is there.
+        """Adds a piece of work, or joins one with the same key.
 
         Args:
-            key: pieces of equal keys are the same.
-            kind: pieces of equal kinds can be done together.
-            item: what to do.
-            urgency: the smallest is done first.
+            key: pieces with equal keys are the same.
+            kind: pieces of equal kinds can run together.
+            item: input of the work.
+            urgency: the smallest runs first.
 
         Raises:
-            RefusalError: if too much waits.
+            RefusalError: if the queue is full.
         """
         with self._changed:
             work = self._known.get(key)
@@ -87,7 +87,7 @@ class WorkQueue:
                 work.num_waiting += 1
                 return work
             if not self._is_open or self._num_waiting >= self._most_waiting:
-                raise RefusalError(503, f"{self._num_waiting} tiles are waiting to be drawn; ask again in a moment")
+                raise RefusalError(503, f"{self._num_waiting} tiles are waiting; ask again in a moment")
             work = self._known[key] = Work(key, kind, item)
             heapq.heappush(self._heap, (urgency, next(self._order), work))
             self._num_waiting += 1
@@ -95,19 +95,19 @@ class WorkQueue:
             return work
 
     def leave(self, work: Work) -> None:
-        """Tells that one request wants a piece no more; when none does and no thread has it, it is never done."""
+        """Withdraws one request; a piece without requests is cancelled unless a thread has started it."""
         with self._changed:
             work.num_waiting -= 1
             if work.num_waiting == 0 and not work.future.done() and work.future.cancel():
                 self._known.pop(work.key, None)
                 self._num_waiting -= 1
-                # What is cancelled must not pile up behind what is more urgent.
+                # Cancelled entries must not pile up behind more urgent ones.
                 if len(self._heap) > 2 * self._num_waiting + self._most_together:
                     self._heap = [entry for entry in self._heap if not entry[2].future.cancelled()]
                     heapq.heapify(self._heap)
 
     def close(self) -> None:
-        """Lets the threads finish what they do and stop."""
+        """Lets the threads finish their current work and stop."""
         with self._changed:
             self._is_open = False
             for _, _, work in self._heap:
@@ -128,7 +128,7 @@ class WorkQueue:
                 self._finish(together)
 
     def _taken(self) -> list[Work]:
-        """The most urgent piece and others of its kind, as they are needed."""
+        """The most urgent piece and others of its kind."""
         taken: list[Work] = []
         left = []
         while self._heap and len(taken) < self._most_together:
@@ -151,7 +151,7 @@ class WorkQueue:
         error: BaseException | None = None
         try:
             results = self._do([work.item for work in together])
-        except Exception as caught:  # whoever waits has to hear of it, whatever it is
+        except Exception as caught:  # passed on to whoever waits
             error = caught
         with self._changed:
             for work in together:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from inr_gan_jax.errors import UserError
-from inr_gan_jax.inference.keypoint_file import read_keypoints
+from inr_gan_jax.inference.keypoints import read_keypoints
 
 
 def written(folder: Path, text: str) -> Path:
@@ -35,9 +35,9 @@ def test_files_and_named_points_are_read(tmp_path: Path) -> None:
         ("seed,x1,y1\n", "holds no keypoints"),
         ("name,x1,y1\n0,0,0\n", "has the columns name,x1,y1, expected seed,x1,y1"),
         ("seed,x1,y1,x2\n0,0,0,0\n", "has the columns seed,x1,y1,x2, expected"),
-        ("seed,x1,y2\n0,0,0\n", "has the columns x1,y2 side by side"),
-        ("seed,y1,x1\n0,0,0\n", "has the columns y1,x1 side by side"),
-        ("seed,axis_x,axis_y\n0,0,0\n", "has a point 'axis', whose name is taken"),
+        ("seed,x1,y2\n0,0,0\n", "has the columns x1,y2 in sequence"),
+        ("seed,y1,x1\n0,0,0\n", "has the columns y1,x1 in sequence"),
+        ("seed,axis_x,axis_y\n0,0,0\n", "has a point 'axis', whose name is reserved"),
         ("seed,x1,y1\n0,0,0\n1,0\n", "has 2 entries in line 3, expected 3"),
         ("seed,x1,y1\n0,12,0\n", "has '12' in line 2, expected positions in"),
         ("seed,x1,y1\n0,left,0\n", "has 'left' in line 2, expected positions in"),

@@ -8,16 +8,15 @@ import jax
 import numpy as np
 import pytest
 
-from inr_gan_jax.inference.baked_weights import own_weights, plain_generator
+from inr_gan_jax.inference.baked_weights import baked_weights, plain_generator
 from inr_gan_jax.inference.inr_file import file_sizes, load_inr, save_inr
+from inr_gan_jax.inference.latent_paths import Interpolation
 from inr_gan_jax.inference.latents import latents, sample_modulations
-from inr_gan_jax.inference.loading import LoadedGenerator, load_generator
+from inr_gan_jax.inference.loading import LoadedGenerator, load_generator, save_generator
 from inr_gan_jax.inference.pictures import render, render_all
-from inr_gan_jax.inference.stablehlo import export_generator, lattices_of
+from inr_gan_jax.inference.stablehlo import export_generator, plain_grids
+from inr_gan_jax.inference.style_mixing import mix_styles, num_layers
 from inr_gan_jax.ops.viewport import Viewport
-from inr_gan_jax.tools.export import save_generator
-from inr_gan_jax.tools.interpolate import Interpolation
-from inr_gan_jax.tools.style_mix import mix, num_layers
 from tests.closeness import assert_close
 from tests.inference.tools import image_of, small_generator
 
@@ -54,7 +53,7 @@ def test_image_from_a_file_is_that_of_the_generator(name: str, tmp_path: Path) -
 @pytest.mark.parametrize("name", ALTERNATIVES)
 def test_weights_after_modulation_draw_the_image(name: str) -> None:
     loaded = loaded_as(name)
-    weights = own_weights(loaded, image_of(loaded))
+    weights = baked_weights(loaded, image_of(loaded))
     drawn = render(plain_generator(loaded, weights), weights.modulation, VIEW)
     assert_close(drawn, render(loaded, image_of(loaded), VIEW))
 
@@ -62,7 +61,7 @@ def test_weights_after_modulation_draw_the_image(name: str) -> None:
 @pytest.mark.parametrize(("name", "bends"), [("full", False), ("averaged", False), ("demod", True)])
 def test_way_through_the_weights_is_that_through_w_where_there_are_no_factors(name: str, bends: bool) -> None:
     way, native = Interpolation(loaded_as(name), (5, 9)), loaded_as(name).generator.native_viewport
-    middles = [list(way.images(way.route(space), 2, native))[1] for space in ("w", "image")]
+    middles = [list(way.images(way.path(space), 2, native))[1] for space in ("w", "image")]
     assert (np.abs(middles[0] - middles[1]).max() > 1e-3) == bends
 
 
@@ -78,7 +77,7 @@ def test_generator_from_a_file_draws_the_same(name: str, tmp_path: Path) -> None
 def test_averaged_scales_are_exported_with_their_shares() -> None:
     loaded = loaded_as("averaged")
     exported = jax.export.deserialize(export_generator(loaded, "all").serialize())
-    drawn = np.asarray(exported.call(latents(loaded, range(2)), None, lattices_of(loaded, VIEW)))
+    drawn = np.asarray(exported.call(latents(loaded, range(2)), None, plain_grids(loaded, VIEW)))
     assert_close(drawn, render_all(loaded, sample_modulations(loaded, range(2)), VIEW))
 
 
@@ -87,7 +86,7 @@ def test_mixture_of_all_layers_is_the_other_image(name: str) -> None:
     loaded = loaded_as(name)
     rows, columns = (sample_modulations(loaded, [seed]) for seed in (5, 9))
     generator = loaded.generator
-    mixed = mix(generator, rows, columns, range(num_layers(generator)))
+    mixed = mix_styles(generator, rows, columns, range(num_layers(generator)))
     assert all(map(np.array_equal, jax.tree.leaves(mixed), jax.tree.leaves(columns)))
     # Two blocks of one layer; the second has a connector unless the blocks are networks of their own.
     assert num_layers(generator) == (2 if name == "averaged" else 3)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import Ridge
 
-from inr_gan_jax.inference.landmarks import Keypoints
+from inr_gan_jax.inference.keypoints import Keypoints
 from inr_gan_jax.inference.probe import Probe, ProbeSettings, principal_components, run_probe
 from tests.closeness import assert_close
 

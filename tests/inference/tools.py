@@ -15,7 +15,7 @@ from absl import flags
 from inr_gan_jax.checkpoint.manager import save_entries
 from inr_gan_jax.cli.command import own_flags
 from inr_gan_jax.config.schema import Config
-from inr_gan_jax.inference.latents import sample_modulations, take
+from inr_gan_jax.inference.latents import sample_modulations, select
 from inr_gan_jax.inference.loading import LoadedGenerator
 from inr_gan_jax.models.build import build_generator
 from inr_gan_jax.models.generator import Modulation
@@ -55,7 +55,7 @@ def loaded_release() -> LoadedGenerator:
 
 
 def image_of(loaded: LoadedGenerator, seed: int = 5) -> Modulation:
-    return take(sample_modulations(loaded, [seed]), 0)
+    return select(sample_modulations(loaded, [seed]), 0)
 
 
 def write_run(folder: Path, config: Config, scale: float = 0.3) -> Path:

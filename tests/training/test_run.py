@@ -370,7 +370,7 @@ def test_divergence_stops_and_keeps_only_finite_checkpoints(tmp_path: Path, digi
 def test_gallery_of_no_run_is_one_sentence(tmp_path: Path) -> None:
     done = run([sys.executable, "-m", "inr_gan_jax.tools.gallery", f"--workdir={tmp_path / 'none'}"], tmp_path)
     assert done.returncode == 2
-    assert "is no run folder" in done.stderr
+    assert "is not a run folder" in done.stderr
     (tmp_path / "config.json").write_text(json.dumps({"name": 3}))
     done = run([sys.executable, "-m", "inr_gan_jax.tools.gallery", f"--workdir={tmp_path}"], tmp_path)
     assert done.returncode == 2

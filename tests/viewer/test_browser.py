@@ -14,9 +14,9 @@ import pytest
 from PIL import Image
 
 from inr_gan_jax.inference.inr_file import load_inr
+from inr_gan_jax.inference.latent_paths import Interpolation
 from inr_gan_jax.inference.pictures import render
 from inr_gan_jax.ops.image_grid import to_uint8
-from inr_gan_jax.tools.interpolate import Interpolation
 from inr_gan_jax.viewer.drawing import Drawing
 from inr_gan_jax.viewer.plane import viewport_at
 from inr_gan_jax.viewer.scene import ImageChoice
@@ -102,7 +102,7 @@ def expected_screen(page: Any, pixels: np.ndarray, choice: ImageChoice) -> np.nd
     )
     other = choice.seed if choice.other is None else choice.other
     interpolation = Interpolation(loaded, (choice.seed, other))
-    image = interpolation.image(interpolation.route("image").at(0, choice.share), "image", viewport)
+    image = interpolation.image(interpolation.path("image").at(0, choice.share), "image", viewport)
     return to_uint8(image)[..., 0].astype(int)
 
 
@@ -201,7 +201,7 @@ def test_image_is_saved_as_a_file_that_draws_it(open_page: Callable[..., Any], t
 
 def ws_of(seed: int) -> np.ndarray:
     interpolation = Interpolation(loaded_paper(), (seed,))
-    return interpolation.route("w").keys[0]
+    return interpolation.path("w").keys[0]
 
 
 def test_link_restores_the_view(open_page: Callable[..., Any]) -> None:

@@ -6,13 +6,13 @@ import jax
 import numpy as np
 import pytest
 
+from inr_gan_jax.inference.choices import SPACES, Space
 from inr_gan_jax.inference.inr_file import load_inr, save_inr
-from inr_gan_jax.inference.latent_paths import SPACES, Space
-from inr_gan_jax.inference.latents import sample_modulations, take
+from inr_gan_jax.inference.latent_paths import Interpolation
+from inr_gan_jax.inference.latents import sample_modulations, select
 from inr_gan_jax.inference.pictures import render
+from inr_gan_jax.inference.style_mixing import mix_styles
 from inr_gan_jax.sampling import Truncation
-from inr_gan_jax.tools.interpolate import Interpolation
-from inr_gan_jax.tools.style_mix import mix
 from inr_gan_jax.viewer.images import Images
 from inr_gan_jax.viewer.scene import ImageChoice
 from tests.closeness import assert_close
@@ -30,7 +30,7 @@ def images() -> Images:
 def test_way_is_that_of_the_interpolation(images: Images, space: Space) -> None:
     shown = images.get(ImageChoice(seed=3, other=4, share=0.3, space=space, psi=0.8))
     interpolation = Interpolation(loaded_paper(), (3, 4), truncation=Truncation(0.8))
-    expected = interpolation.image(interpolation.route(space).at(0, 0.3), space, NATIVE)
+    expected = interpolation.image(interpolation.path(space).at(0, 0.3), space, NATIVE)
     assert_close(shown.native, expected)
 
 
@@ -43,8 +43,8 @@ def test_ways_of_different_spaces_differ(images: Images) -> None:
 def test_style_is_mixed_as_by_the_tool(images: Images) -> None:
     loaded = loaded_paper()
     both = sample_modulations(loaded, [1, 2])
-    mixed = mix(loaded.generator, take(both, slice(0, 1)), take(both, slice(1, 2)), (1, 2))
-    expected = render(loaded, take(mixed, 0), NATIVE)
+    mixed = mix_styles(loaded.generator, select(both, slice(0, 1)), select(both, slice(1, 2)), (1, 2))
+    expected = render(loaded, select(mixed, 0), NATIVE)
     shown = images.get(ImageChoice(seed=1, style=2, layers=(1, 2)))
     assert_close(shown.native, expected)
     assert np.abs(shown.native - images.get(ImageChoice(seed=1)).native).max() > 1e-3

@@ -37,7 +37,9 @@ def test_tile_is_a_crop_of_the_render(programs: Programs, model: str, rule: Dens
     whole = to_uint8(render(loaded, image_of(loaded), two_by_two(loaded, level, rule)))
     assert whole.std() > 2
     tiles = [Tile(level, column, row) for row in (-1, 0) for column in (-1, 0)]
-    drawn = programs.draw(loaded, image_of(loaded), [viewport_of(tile, loaded.generator.size, rule) for tile in tiles])
+    drawn = programs.render(
+        loaded, image_of(loaded), [viewport_of(tile, loaded.generator.size, rule) for tile in tiles]
+    )
     for tile, pixels in zip(tiles, drawn, strict=True):
         top, left = (tile.row + 1) * TILE, (tile.column + 1) * TILE
         expected = whole[top : top + TILE, left : left + TILE]
@@ -47,8 +49,8 @@ def test_tile_is_a_crop_of_the_render(programs: Programs, model: str, rule: Dens
 def test_batch_draws_what_single_pieces_draw(programs: Programs) -> None:
     loaded = loaded_paper()
     views = [viewport_of(Tile(1, column, 0), loaded.generator.size, "pointwise") for column in range(3)]
-    single = programs.draw(loaded, image_of(loaded), views)
-    together = Programs(PieceSettings(rows=128, batch=4)).draw(loaded, image_of(loaded), views)
+    single = programs.render(loaded, image_of(loaded), views)
+    together = Programs(PieceSettings(rows=128, batch=4)).render(loaded, image_of(loaded), views)
     for one, other in zip(single, together, strict=True):
         assert np.abs(one.astype(int) - other).max() <= 1
 

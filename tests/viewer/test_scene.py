@@ -44,7 +44,7 @@ def test_way_to_nowhere_is_the_same_image() -> None:
         ("rule=none", "rule is 'none', expected one of paper, all, pointwise"),
         ("style=1&layers=9", "layers is '9', expected numbers and ranges from 0 to 2"),
         ("class=0", "class is given, but this network has no classes"),
-        ("checkpoint=/etc/passwd", "'checkpoint' is no key of this address"),
+        ("checkpoint=/etc/passwd", "'checkpoint' is not a key of this URL"),
         ("seed=1&seed=2", "seed is given twice"),
         ("layers=" + "1" * 300, "layers has 300 characters"),
     ],

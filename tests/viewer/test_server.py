@@ -10,7 +10,7 @@ import pytest
 
 from inr_gan_jax.inference.inr_file import load_inr
 from inr_gan_jax.inference.pictures import render
-from inr_gan_jax.inference.resampling import resize
+from inr_gan_jax.inference.super_resolution import resize
 from inr_gan_jax.ops.image_grid import to_uint8
 from inr_gan_jax.ops.viewport import Viewport
 from inr_gan_jax.viewer.drawing import Drawing, InrWork
@@ -100,18 +100,18 @@ def test_page_has_its_parts_and_its_guards(address: str) -> None:
         ("tile/inr/99/0/0.png", 404, "there is no such tile"),
         ("tile/inr/0/512/0.png", 404, "there is no such tile"),
         ("tile/inr/0/1e9/0.png", 400, "column is '1e9', expected a whole number"),
-        ("tile/oil/0/0/0.png", 404, "tiles are drawn by inr, nearest"),
+        ("tile/oil/0/0/0.png", 404, "tiles are rendered by inr, nearest"),
         ("picture.png?width=16384&height=16384", 400, "expected at most 16,777,216"),
         ("picture.png?width=0", 400, "width is '0', expected a whole number from 1"),
         ("picture.png?extent=0", 400, "too coarse, too fine, or too far away"),
         ("picture.png?extent=900&width=100&height=100", 400, "too coarse, too fine, or too far away"),
         ("picture.png?left=511&width=4096&height=64&extent=0.01", 400, "too coarse, too fine, or too far away"),
         ("picture.png?left=inf", 400, "left is 'inf', expected a number from -512 to 512"),
-        ("image.inr.safetensors?width=3", 400, "'width' is no key of this address"),
-        ("static/../server.py", 404, "there is nothing at this address"),
-        ("static/%2e%2e%2fserver.py", 404, "there is nothing at this address"),
-        ("static//etc/passwd", 404, "there is nothing at this address"),
-        ("docs", 404, "there is nothing at this address"),
+        ("image.inr.safetensors?width=3", 400, "'width' is not a key of this URL"),
+        ("static/../server.py", 404, "there is nothing at this URL"),
+        ("static/%2e%2e%2fserver.py", 404, "there is nothing at this URL"),
+        ("static//etc/passwd", 404, "there is nothing at this URL"),
+        ("docs", 404, "there is nothing at this URL"),
     ],
 )
 def test_wrong_addresses_end_in_a_sentence(address: str, path: str, status: int, sentence: str) -> None:
@@ -130,7 +130,7 @@ def test_full_queue_refuses_and_goes_on() -> None:
     with serving_drawing(drawing) as url:
         answer = ask(url, "tile/inr/1/0/0.png")
         assert (answer.status, answer.headers["Retry-After"]) == (503, "1")
-        assert "tiles are waiting to be drawn" in answer.sentence
+        assert "tiles are waiting" in answer.sentence
         assert ask(url, "info.json").status == 200
     drawing.close()
 
@@ -150,7 +150,7 @@ def test_tiles_that_nobody_waits_for_are_not_drawn(address: str, drawing: Drawin
         each.close()
     while drawing.num_waiting and time.monotonic() < end:
         time.sleep(0.001)
-    kept = [drawing.kept_tile(work_of(drawing, column)) for column in range(60)]
+    kept = [drawing.cached_tile(work_of(drawing, column)) for column in range(60)]
     assert sum(data is not None for data in kept) < 45
 
 

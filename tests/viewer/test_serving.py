@@ -39,7 +39,7 @@ def test_port_in_use() -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         sentence = sentence_of("--checkpoint=nowhere", f"--port={port}")
-    assert sentence.startswith(f"port {port} of 127.0.0.1 cannot be taken (Address already in use)")
+    assert sentence.startswith(f"port {port} of 127.0.0.1 is unavailable (Address already in use)")
 
 
 def test_unknown_host() -> None:
@@ -56,7 +56,7 @@ def test_missing_library(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_network_of_one_picture_is_refused() -> None:
     loaded = random_generator(small_release_config(release={"upsampling": "bilinear"}))
-    with pytest.raises(UserError, match="an endless picture is not possible"):
+    with pytest.raises(UserError, match="an endless image is not possible"):
         notebook.show_viewer(loaded)
 
 

@@ -3,15 +3,15 @@
 import numpy as np
 import pytest
 
-from inr_gan_jax.inference.resampling import Filter, resize
+from inr_gan_jax.inference.super_resolution import UPSCALING_FILTERS, Filter, resize
 from inr_gan_jax.ops.image_grid import to_uint8
-from inr_gan_jax.viewer.comparison import FILTERS, filtered_tile
+from inr_gan_jax.viewer.drawing import filtered_tile
 from inr_gan_jax.viewer.plane import TILE, Tile
 
 NATIVE = np.random.default_rng(0).uniform(-1, 1, (6, 8, 3)).astype(np.float32)
 
 
-@pytest.mark.parametrize("name", FILTERS)
+@pytest.mark.parametrize("name", UPSCALING_FILTERS)
 def test_filtered_tile_is_a_crop_of_the_enlarged_picture(name: Filter) -> None:
     whole = to_uint8(resize(NATIVE, (6 * 64, 8 * 64), name))
     drawn = filtered_tile(NATIVE, Tile(1, 1, 0), name)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from inr_gan_jax.tools.export import save_generator
+from inr_gan_jax.inference.loading import save_generator
 from tests.inference.tools import loaded_paper
 
 

@@ -9,11 +9,11 @@ import pytest
 from PIL import Image
 
 from inr_gan_jax.errors import UserError
-from inr_gan_jax.inference.latents import sample_modulations, take
+from inr_gan_jax.inference.gallery import zoom_out_sheet
+from inr_gan_jax.inference.latents import sample_modulations, select
 from inr_gan_jax.inference.pictures import render
-from inr_gan_jax.inference.viewports import framed
+from inr_gan_jax.inference.viewports import fit_viewport, zoomed_out
 from inr_gan_jax.tools import extrapolate
-from inr_gan_jax.tools.extrapolate import zoom_out_sheet, zoomed_out
 from tests.closeness import assert_close
 from tests.conftest import tiny_config
 from tests.inference.tools import record_of, run_tool, small_generator, write_run
@@ -25,12 +25,12 @@ def test_middle_is_the_trained_square(model: str, density: int, x64: Any) -> Non
     loaded = small_generator(model)
     doubled = jax.tree.map(lambda leaf: leaf.astype(np.float64), loaded.variables)
     loaded = dataclasses.replace(loaded, variables=doubled)
-    image = take(sample_modulations(loaded, [0]), 0)
+    image = select(sample_modulations(loaded, [0]), 0)
     view = zoomed_out(loaded, 2, density)
     top, left, bottom, right = view.square
     drawn = render(loaded, image, view.viewport)
     assert drawn.shape[:2] == (16 * density, 16 * density)
-    inner = render(loaded, image, framed(loaded.generator, (8 * density, 8 * density)))
+    inner = render(loaded, image, fit_viewport(loaded.generator, (8 * density, 8 * density)))
     assert_close(drawn[top : bottom + 1, left : right + 1], inner)
     assert (top, left, bottom + 1, right + 1) == (4 * density, 4 * density, 12 * density, 12 * density)
 
@@ -66,7 +66,7 @@ def test_command_writes_pictures_and_where_the_square_is(tmp_path) -> None:
         ("--factor=0.5", "--factor is 0.5, expected a number from 1 to"),
         ("--factor=nan", "--factor is nan, expected a number from 1 to"),
         ("--density=0", "--density is 0, expected a number from"),
-        ("--density=10000", "more than the 268,435,456 that are drawn at once"),
+        ("--density=10000", "more than the 268,435,456 that are rendered at once"),
     ],
 )
 def test_impossible_numbers_are_one_sentence(argument: str, sentence: str, tmp_path) -> None:

@@ -14,13 +14,13 @@ from configs import ffhq
 from inr_gan_jax.config.parse import parse_config
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.importers.weights_file import flattened
-from inr_gan_jax.inference import inr_file
 from inr_gan_jax.inference.inr_file import file_sizes, load_inr, save_inr
 from inr_gan_jax.inference.loading import LoadedGenerator
 from inr_gan_jax.inference.pictures import render
 from inr_gan_jax.models.build import build_generator
 from inr_gan_jax.ops.image_grid import to_uint8
 from inr_gan_jax.ops.viewport import Viewport
+from inr_gan_jax.tools import inr_file
 from tests.closeness import assert_bytes_close, assert_close
 from tests.inference.tools import flags_of, image_of, loaded_paper, loaded_release, run_tool
 
@@ -114,7 +114,7 @@ def test_foreign_content_is_refused(path: Path, change: str) -> None:
 
 
 def test_absent_file_and_other_names_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="there is no such file"):
+    with pytest.raises(UserError, match="file does not exist"):
         load_inr(tmp_path / "absent.inr.safetensors")
     with pytest.raises(UserError, match=r"expected it to end in \.inr\.safetensors"):
         load_inr(tmp_path / "image.safetensors")

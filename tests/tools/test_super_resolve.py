@@ -6,17 +6,23 @@ import pytest
 from inr_gan_jax.cli import flags as options
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.inference import set_distance
-from inr_gan_jax.inference.latents import sample_modulations, take
+from inr_gan_jax.inference.latents import sample_modulations, select
 from inr_gan_jax.inference.loading import load_generator
 from inr_gan_jax.inference.pictures import render, render_all
-from inr_gan_jax.inference.resampling import resize
 from inr_gan_jax.inference.set_distance import SetDistance
-from inr_gan_jax.inference.upscaling import edge_sharpness, measure_upscalers, upscalers
+from inr_gan_jax.inference.super_resolution import (
+    comparison_sheet,
+    dense_size,
+    edge_sharpness,
+    measure_upscalers,
+    resize,
+    super_resolved,
+    upscalers,
+)
 from inr_gan_jax.metrics.protocols import parse_protocol
 from inr_gan_jax.metrics.real_images import RealImages
 from inr_gan_jax.sampling import Truncation
 from inr_gan_jax.tools import super_resolve
-from inr_gan_jax.tools.super_resolve import comparison_sheet, dense_size, super_resolved
 from tests.closeness import assert_close
 from tests.conftest import tiny_config
 from tests.inference.tools import flags_of, record_of, run_tool, small_generator, write_run
@@ -71,7 +77,7 @@ def test_distance_of_a_set_to_itself_is_nothing() -> None:
 
 
 def test_pixels_of_large_pictures_are_no_features() -> None:
-    with pytest.raises(UserError, match="pixel_fd compares pictures of at most 4096 numbers, these have 4225; use "):
+    with pytest.raises(UserError, match="pixel_fd compares images of at most 4096 values, these have 4225; use "):
         SetDistance("pixel_fd", np.zeros((2, 65, 65, 1)))
 
 
@@ -135,8 +141,8 @@ def test_dense_pictures_of_the_tool_are_those_of_the_function() -> None:
     loaded = small_generator()
     images = sample_modulations(loaded, [2])
     way = upscalers(loaded, (16, 16))["INR all"]
-    native = render(loaded, take(images, 0), loaded.generator.native_viewport)
-    assert_close(way(take(images, 0), native), next(super_resolved(loaded, images, 2, rule="all")))
+    native = render(loaded, select(images, 0), loaded.generator.native_viewport)
+    assert_close(way(select(images, 0), native), next(super_resolved(loaded, images, 2, rule="all")))
 
 
 def test_reference_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

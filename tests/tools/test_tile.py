@@ -11,17 +11,17 @@ import pytest
 from PIL import Image
 
 from inr_gan_jax.errors import UserError
-from inr_gan_jax.inference import pictures, pyramid, raw_picture
+from inr_gan_jax.inference import pictures, pyramid, tiling
 from inr_gan_jax.inference.loading import LoadedGenerator
 from inr_gan_jax.inference.pyramid import PyramidOptions, build_pyramid
-from inr_gan_jax.inference.raw_picture import RawPicture
+from inr_gan_jax.inference.tiling import RawPicture
 from inr_gan_jax.ops.image_grid import to_uint8
 from inr_gan_jax.ops.viewport import Viewport
 from inr_gan_jax.tools import tile
 from tests.closeness import assert_bytes_close
 from tests.inference.tools import flags_of, image_of, loaded_paper, loaded_release, run_tool
 
-# Of no simple ratio to the lattices of 4 and 8, and reaching beyond the trained picture.
+# Of no simple ratio to the grids of 4 and 8, and extending beyond the trained image.
 VIEW = Viewport(37, 46, top=-0.3, left=0.11, height_extent=1.4, width_extent=1.2)
 PIXELS = 46 * 5
 CASES = {
@@ -37,9 +37,9 @@ def view_of(rule: str) -> Viewport:
 
 
 def in_pieces(loaded: LoadedGenerator, viewport: Viewport, pixels: int) -> np.ndarray:
-    pieces = tile.pieces_of(viewport, pixels)
+    pieces = tiling.cut_pieces(viewport, pixels)
     picture = np.zeros((viewport.height, viewport.width, loaded.generator.channels), np.uint8)
-    for piece, values in zip(pieces, tile.draw_pieces(loaded, image_of(loaded), viewport, pieces), strict=True):
+    for piece, values in zip(pieces, tiling.render_pieces(loaded, image_of(loaded), viewport, pieces), strict=True):
         picture[piece.top : piece.top + values.shape[0], piece.left : piece.left + values.shape[1]] = values
     return picture
 
@@ -62,7 +62,7 @@ def test_rows_in_several_parts_make_the_same_picture() -> None:
 @pytest.mark.parametrize("pixels", [1, 7, 46, 47, 200, 10**6])
 def test_pieces_of_one_shape_cover_every_pixel_once(pixels: int) -> None:
     covered = np.zeros((VIEW.height, VIEW.width), int)
-    pieces = tile.pieces_of(VIEW, pixels)
+    pieces = tiling.cut_pieces(VIEW, pixels)
     (shape,) = {(piece.viewport.height, piece.viewport.width) for piece in pieces}
     assert shape[0] * shape[1] <= pixels
     for piece in pieces:
@@ -70,12 +70,12 @@ def test_pieces_of_one_shape_cover_every_pixel_once(pixels: int) -> None:
     np.testing.assert_array_equal(covered, 1)
 
 
-def test_killed_work_goes_on_and_gives_equal_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_killed_work_resumes_with_equal_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     loaded, viewport = loaded_paper(), view_of("pointwise")
     image = image_of(loaded)
-    whole = tile.tile(loaded, image, viewport, made(tmp_path / "whole"), pixels=PIXELS).read_bytes()
+    whole = tiling.render_tiled(loaded, image, viewport, made(tmp_path / "whole"), pixels=PIXELS).read_bytes()
     folder = made(tmp_path / "killed")
-    monkeypatch.setattr(raw_picture, "_SECONDS_BETWEEN_ENTRIES", -1.0)
+    monkeypatch.setattr(tiling, "_SECONDS_BETWEEN_ENTRIES", -1.0)
     drawn: list[int] = []
 
     def render_on(*arguments: object) -> np.ndarray:
@@ -87,13 +87,13 @@ def test_killed_work_goes_on_and_gives_equal_bytes(tmp_path: Path, monkeypatch: 
     original = pictures.render_on
     monkeypatch.setattr(pictures, "render_on", render_on)
     with pytest.raises(KeyboardInterrupt):
-        tile.tile(loaded, image, viewport, folder, pixels=PIXELS)
+        tiling.render_tiled(loaded, image, viewport, folder, pixels=PIXELS)
     # A kill in the middle of an entry.
     with (folder / "picture.journal").open("ab") as file:
         file.write(b'{"done": 9')
     drawn[:] = [1] * 4
-    assert tile.tile(loaded, image, viewport, folder, pixels=PIXELS).read_bytes() == whole
-    assert len(drawn) - 4 == len(tile.pieces_of(viewport, PIXELS)) - 3
+    assert tiling.render_tiled(loaded, image, viewport, folder, pixels=PIXELS).read_bytes() == whole
+    assert len(drawn) - 4 == len(tiling.cut_pieces(viewport, PIXELS)) - 3
     assert sorted(path.name for path in folder.iterdir()) == ["picture.tif", "picture_preview.png"]
 
 
@@ -142,19 +142,19 @@ def test_lost_picture_is_begun_again(tmp_path: Path) -> None:
 def test_unfinished_work_of_another_picture_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "picture.raw"
     RawPicture(path, (2, 2, 1), "a").close()
-    with pytest.raises(UserError, match="unfinished work of another picture"):
+    with pytest.raises(UserError, match="belongs to another, unfinished image"):
         RawPicture(path, (2, 2, 1), "b")
 
 
 def test_foreign_journal_is_refused(tmp_path: Path) -> None:
     (tmp_path / "picture.journal").write_text("notes\n")
-    with pytest.raises(UserError, match="unfinished work of another picture"):
+    with pytest.raises(UserError, match="belongs to another, unfinished image"):
         RawPicture(tmp_path / "picture.raw", (2, 2, 1), "a")
 
 
 def test_two_programs_cannot_draw_one_picture(tmp_path: Path) -> None:
     raw = RawPicture(tmp_path / "picture.raw", (2, 2, 1), "a")
-    with pytest.raises(UserError, match="another program is drawing"):
+    with pytest.raises(UserError, match="another program is rendering"):
         RawPicture(tmp_path / "picture.raw", (2, 2, 1), "a")
     raw.close()
 
@@ -164,11 +164,11 @@ def test_fingerprint_depends_on_image_weights_and_rectangle() -> None:
     image = image_of(loaded)
     doubled = LoadedGenerator(**{**vars(loaded), "variables": jax.tree.map(lambda leaf: 2 * leaf, loaded.variables)})
     words = {
-        tile.fingerprint_of(loaded, image, VIEW, 9),
-        tile.fingerprint_of(loaded, image_of(loaded, 6), VIEW, 9),
-        tile.fingerprint_of(doubled, image, VIEW, 9),
-        tile.fingerprint_of(loaded, image, view_of("all"), 9),
-        tile.fingerprint_of(loaded, image, VIEW, 8),
+        tiling.fingerprint(loaded, image, VIEW, 9),
+        tiling.fingerprint(loaded, image_of(loaded, 6), VIEW, 9),
+        tiling.fingerprint(doubled, image, VIEW, 9),
+        tiling.fingerprint(loaded, image, view_of("all"), 9),
+        tiling.fingerprint(loaded, image, VIEW, 8),
     }
     assert len(words) == 5
 
@@ -207,14 +207,14 @@ def test_full_disk_is_told_before_any_work(tmp_path: Path, monkeypatch: pytest.M
     usage = namedtuple("Usage", ["free"])
     monkeypatch.setattr("shutil.disk_usage", lambda folder: usage(10**9))
     with pytest.raises(UserError, match=r"needs up to 1\.9 GB more .* but 1\.0 GB are free"):
-        tile.check_folder(tmp_path, (16384, 16384, 3), PyramidOptions())
+        tiling.check_folder(tmp_path, (16384, 16384, 3), PyramidOptions())
     assert not list(tmp_path.iterdir())
 
 
 def test_finished_picture_is_not_overwritten(tmp_path: Path) -> None:
     (tmp_path / "picture.dzi").touch()
-    with pytest.raises(UserError, match=r"picture\.dzi is there already"):
-        tile.check_folder(tmp_path, (8, 8, 1), PyramidOptions("dzi"))
+    with pytest.raises(UserError, match=r"picture\.dzi exists already"):
+        tiling.check_folder(tmp_path, (8, 8, 1), PyramidOptions("dzi"))
 
 
 @pytest.mark.parametrize(
@@ -226,7 +226,7 @@ def test_finished_picture_is_not_overwritten(tmp_path: Path) -> None:
         (["--seeds=x"], "seeds are 'x', expected numbers"),
         (["--left=nan"], "--left is nan, expected a number from -1000 to 1000"),
         (["--width_extent=0"], "--width_extent is 0, expected a number from 1e-06 to 1000"),
-        (["--format=png", "--jpeg_quality=90"], "--jpeg_quality is 90, but PNG keeps every byte"),
+        (["--format=png", "--jpeg_quality=90"], "--jpeg_quality is 90, but PNG is lossless"),
         (["--checkpoint=nowhere"], "nowhere does not exist"),
         (["--output=/dev/null/x"], "output folder /dev/null/x cannot be written"),
         (["--height=8", "--resolution=9"], "--resolution=9 and --height were both given"),

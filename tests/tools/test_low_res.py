@@ -6,22 +6,22 @@ import numpy as np
 import pytest
 
 from inr_gan_jax.errors import UserError
-from inr_gan_jax.inference.latents import sample_modulations, take
+from inr_gan_jax.inference.latents import sample_modulations, select
 from inr_gan_jax.inference.loading import load_generator
+from inr_gan_jax.inference.low_resolution import (
+    coarse_view,
+    compare_coarse,
+    labelled_parts,
+    measure_seconds,
+    parse_fractions,
+    part_label,
+    set_psnr,
+)
 from inr_gan_jax.inference.pictures import render, render_all
 from inr_gan_jax.metrics.settings import MetricSettings
 from inr_gan_jax.ops.viewport import Viewport
 from inr_gan_jax.sampling import Truncation
 from inr_gan_jax.tools import low_res
-from inr_gan_jax.tools.low_res import (
-    coarse_view,
-    compare,
-    labelled_parts,
-    parse_fractions,
-    part_label,
-    psnr,
-    seconds_of,
-)
 from tests.conftest import tiny_config
 from tests.inference.tools import record_of, run_tool, small_generator, write_run
 
@@ -44,7 +44,7 @@ def test_nothing_is_no_picture() -> None:
 @pytest.mark.parametrize("model", ["paper", "release"])
 def test_antialiasing_changes_coarse_pictures_and_no_others(model: str) -> None:
     loaded = small_generator(model)
-    image = take(sample_modulations(loaded, [0]), 0)
+    image = select(sample_modulations(loaded, [0]), 0)
     for size, is_equal in (((4, 4), False), ((8, 8), True), ((16, 16), True)):
         views = [Viewport(*size, rule="all", antialias=antialias) for antialias in (False, True)]
         plain, faded = (render(loaded, image, view) for view in views)
@@ -64,25 +64,26 @@ def test_antialiasing_a_linear_wave_is_the_mean_over_its_pixels() -> None:
 
 def test_psnr_of_a_known_error() -> None:
     images = np.zeros((1, 2, 2, 1))
-    assert psnr(images, images) == float("inf")
-    assert psnr(images, images + 0.2) == pytest.approx(20.0)
+    assert set_psnr(images, images) == float("inf")
+    assert set_psnr(images, images + 0.2) == pytest.approx(20.0)
 
 
 def test_comparison_has_both_ways_for_every_part() -> None:
     loaded = small_generator()
     images = sample_modulations(loaded, range(6))
-    table = compare(loaded, images, [Fraction(1, 2)], "pixel_fd", MetricSettings())
+    table = compare_coarse(loaded, images, [Fraction(1, 2)], "pixel_fd", MetricSettings())
     assert set(table) == {"1/2 points", "1/2 antialias"}
     full = render_all(loaded, images, loaded.generator.native_viewport)
     reduced = full.reshape(6, 4, 2, 4, 2, 1).mean(axis=(2, 4))
     coarse = render_all(loaded, images, coarse_view(loaded, Fraction(1, 2), antialias=False))
-    assert table["1/2 points"]["psnr"] == pytest.approx(psnr(coarse, reduced), rel=1e-4)
+    assert table["1/2 points"]["psnr"] == pytest.approx(set_psnr(coarse, reduced), rel=1e-4)
 
 
 def test_seconds_are_measured_for_every_view() -> None:
     loaded = small_generator()
     images = sample_modulations(loaded, range(2))
-    seconds = seconds_of(loaded, images, {"full": loaded.generator.native_viewport, "large": Viewport(128, 128)}, 3)
+    views = {"full": loaded.generator.native_viewport, "large": Viewport(128, 128)}
+    seconds = measure_seconds(loaded, images, views, 3)
     assert seconds["large"] > seconds["full"] > 0
 
 
@@ -104,11 +105,11 @@ def test_table_is_of_the_images_that_were_asked_for(tmp_path) -> None:
     config = tiny_config(data={"num_classes": 3}, paper={"class_embedding_dim": 4})
     run, output = write_run(tmp_path / "run", config), tmp_path / "out"
     chosen = ["--seeds=100-103", "--class_index=2", "--truncation_psi=0.5", "--fractions=0.37"]
-    fast = ["--turns=1", "--batch_size=2"]
+    fast = ["--repetitions=1", "--batch_size=2"]
     run_tool(low_res, f"--checkpoint={run}", f"--output={output}", *chosen, *fast)
     loaded = load_generator(run)
     images = sample_modulations(loaded, range(100, 104), 2, Truncation(0.5))
-    expected = compare(loaded, images, [Fraction(3, 8)], "pixel_fd", MetricSettings())
+    expected = compare_coarse(loaded, images, [Fraction(3, 8)], "pixel_fd", MetricSettings())
     record = record_of(output)
     assert set(expected) == {"3/8 points", "3/8 antialias"}
     # Bit-equal: the same programs on the same images.
@@ -120,10 +121,10 @@ def test_table_is_of_the_images_that_were_asked_for(tmp_path) -> None:
 
 def test_command_writes_sheet_tables_and_record(tmp_path) -> None:
     run = write_run(tmp_path / "run", tiny_config())
-    arguments = ["--seeds=0", "--fractions=1/2", "--num_measured=5", "--turns=1", "--batch_size=2"]
+    arguments = ["--seeds=0", "--fractions=1/2", "--num_measured=5", "--repetitions=1", "--batch_size=2"]
     run_tool(low_res, f"--checkpoint={run}", f"--output={tmp_path / 'out'}", *arguments)
     record = record_of(tmp_path / "out")
-    assert set(record["seconds_an_image"]) == {"full", "1/2"}
+    assert set(record["seconds_per_image"]) == {"full", "1/2"}
     text = (tmp_path / "out" / "table.md").read_text()
     assert "| 1/2 antialias |" in text
     assert "speed-up" in text

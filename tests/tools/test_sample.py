@@ -9,8 +9,8 @@ from inr_gan_jax.importers.weights_file import save_weights
 from inr_gan_jax.inference.latents import sample_modulations
 from inr_gan_jax.inference.loading import load_generator
 from inr_gan_jax.inference.pictures import render_bytes
+from inr_gan_jax.inference.sheets import sample_grid
 from inr_gan_jax.tools import sample
-from inr_gan_jax.tools.sample import sample_grid
 from tests.closeness import assert_bytes_close
 from tests.conftest import tiny_config
 from tests.golden.official_pickles import official_pickle

@@ -3,13 +3,11 @@
 import numpy as np
 import pytest
 
-from inr_gan_jax.cli import viewport_flags as viewport_options
+from inr_gan_jax.cli.viewport_flags import chosen_viewport
 from inr_gan_jax.errors import UserError
-from inr_gan_jax.inference import inr_file
-from inr_gan_jax.inference import viewports as framing
-from inr_gan_jax.inference.viewports import chosen_viewport, framed, natural_rule
+from inr_gan_jax.inference.viewports import default_rule, fit_viewport
 from inr_gan_jax.ops.viewport import Viewport
-from inr_gan_jax.tools import interpolate, sample, tile
+from inr_gan_jax.tools import inr_file, interpolate, sample, tile
 from tests.closeness import assert_close
 from tests.inference.tools import flags_of, small_generator
 
@@ -24,7 +22,7 @@ def edges(view: Viewport) -> tuple[float, float, float, float]:
 @pytest.mark.parametrize("size", [(4, 4), (16, 16), (13, 13)])
 @pytest.mark.parametrize("fit", ["crop", "extend", "stretch"])
 def test_squares_cover_the_trained_square_whatever_the_fit(size: tuple[int, int], fit: str) -> None:
-    assert_close(edges(framed(small_generator().generator, size, fit)), (0, 8, 0, 8))
+    assert_close(edges(fit_viewport(small_generator().generator, size, fit)), (0, 8, 0, 8))
 
 
 @pytest.mark.parametrize(
@@ -32,19 +30,19 @@ def test_squares_cover_the_trained_square_whatever_the_fit(size: tuple[int, int]
     [("crop", (2, 6, 0, 8)), ("extend", (0, 8, -4, 12)), ("stretch", (0, 8, 0, 8))],
 )
 def test_wide_pictures_show_the_middle_more_or_bend(fit: str, expected: tuple[float, ...]) -> None:
-    view = framed(small_generator().generator, (16, 32), fit)
+    view = fit_viewport(small_generator().generator, (16, 32), fit)
     assert_close(edges(view), expected)
 
 
 def test_trained_size_is_the_trained_lattice() -> None:
     generator = small_generator().generator
-    view = framed(generator, (8, 8))
+    view = fit_viewport(generator, (8, 8))
     assert (view.top, view.left, view.height_extent, view.width_extent) == (0, 0, 1, 1)
 
 
 @pytest.mark.parametrize(("training_rule", "expected"), [("paper", "all"), ("pointwise", "pointwise")])
 def test_rule_follows_the_training(training_rule: str, expected: str) -> None:
-    assert natural_rule(small_generator(paper={"training_rule": training_rule}).generator) == expected
+    assert default_rule(small_generator(paper={"training_rule": training_rule}).generator) == expected
 
 
 @pytest.mark.parametrize(
@@ -61,7 +59,7 @@ def test_size_comes_from_the_flags(arguments: list[str], size: tuple[int, int]) 
     ("arguments", "sentence"),
     [
         (["--resolution=0"], "--resolution is 0, expected a whole number from 1 to 1,048,576"),
-        (["--resolution=1000000"], "more than the 268,435,456 that are drawn at once"),
+        (["--resolution=1000000"], "more than the 268,435,456 that are rendered at once"),
         (["--height=5", "--width=5", "--resolution=6"], "--resolution=6 and --height were both given"),
     ],
 )
@@ -77,20 +75,16 @@ SIZES = [["--height=10", "--width=17"], ["--resolution=12"], ["--height=5"], ["-
 def test_every_tool_shows_the_same_for_a_size(arguments: list[str]) -> None:
     views = []
     loaded = small_generator()
-    for tool, others, choose in (
-        (sample, ["--checkpoint=x"], framing.chosen_viewport),
-        (interpolate, ["--checkpoint=x"], framing.chosen_viewport),
-        (tile, ["--checkpoint=x"], viewport_options.chosen_viewport),
-        (inr_file, ["x.inr.safetensors"], viewport_options.chosen_viewport),
-    ):
-        with flags_of(tool, *others, *arguments):
-            views.append(choose(loaded))
+    for tool in (sample, interpolate, tile, inr_file):
+        given = "x.inr.safetensors" if tool is inr_file else "--checkpoint=x"
+        with flags_of(tool, given, *arguments):
+            views.append(chosen_viewport(loaded))
     assert views == [views[0]] * 4
 
 
 def test_sides_left_open_keep_pixels_square() -> None:
     with flags_of(tile, "--checkpoint=x", "--height=30", "--height_extent=2"):
-        view = viewport_options.chosen_viewport(small_generator())
+        view = chosen_viewport(small_generator())
     assert (view.height, view.width) == (30, 15)
 
 
@@ -98,21 +92,21 @@ def test_sides_left_open_keep_pixels_square() -> None:
 def test_fit_says_what_an_area_of_another_shape_shows(fit: str, expected: tuple[float, float]) -> None:
     area = ["--top=-1", "--left=0.25", "--height_extent=1", "--width_extent=1"]
     with flags_of(tile, "--checkpoint=x", "--height=20", "--width=40", f"--fit={fit}", *area):
-        top, bottom, left, right = edges(viewport_options.chosen_viewport(small_generator()))
+        top, bottom, left, right = edges(chosen_viewport(small_generator()))
     np.testing.assert_allclose((bottom - top, right - left), expected, rtol=1e-12)
     np.testing.assert_allclose(((top + bottom) / 2, (left + right) / 2), (-4, 6), rtol=1e-12)
 
 
 def test_dense_pictures_of_a_part_are_the_part_of_a_dense_picture() -> None:
     with flags_of(tile, "--checkpoint=x", "--height=64"):
-        whole = viewport_options.chosen_viewport(small_generator())
+        whole = chosen_viewport(small_generator())
     part = ["--top=0.25", "--left=0.5", "--height_extent=0.5", "--width_extent=0.5"]
     with flags_of(tile, "--checkpoint=x", "--height=32", *part):
-        corner = viewport_options.chosen_viewport(small_generator())
+        corner = chosen_viewport(small_generator())
     assert corner == whole.crop(16, 32, 32, 32)
 
 
 def test_networks_of_one_size_say_so() -> None:
     loaded = small_generator("release", release={"upsampling": "bilinear"})
-    with flags_of(sample, "--checkpoint=x", "--resolution=16"), pytest.raises(UserError, match="trained picture only"):
+    with flags_of(sample, "--checkpoint=x", "--resolution=16"), pytest.raises(UserError, match="trained image only"):
         chosen_viewport(loaded)

@@ -14,13 +14,13 @@ from PIL import Image
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.inference import animation
 from inr_gan_jax.inference.animation import save_animation
-from inr_gan_jax.inference.baked_weights import own_weights, plain_generator
-from inr_gan_jax.inference.latent_paths import SPACES
+from inr_gan_jax.inference.baked_weights import baked_weights, plain_generator
+from inr_gan_jax.inference.choices import SPACES
+from inr_gan_jax.inference.latent_paths import Interpolation
 from inr_gan_jax.inference.loading import LoadedGenerator, load_generator
 from inr_gan_jax.inference.pictures import render
 from inr_gan_jax.ops.image_grid import to_uint8
 from inr_gan_jax.tools import interpolate
-from inr_gan_jax.tools.interpolate import Interpolation
 from tests.closeness import assert_bytes_close, assert_close
 from tests.golden.official_pickles import official_pickle
 from tests.inference.tools import flags_of, image_of, loaded_paper, loaded_release, run_tool
@@ -37,7 +37,7 @@ def test_ends_are_the_images_in_all_spaces(make: Callable[[], LoadedGenerator]) 
     middles = []
     for space in SPACES:
         way = Interpolation(loaded, SEEDS)
-        first, middle, last = way.images(way.route(space), 2, native)
+        first, middle, last = way.images(way.path(space), 2, native)
         assert_close(first, ends[0])
         assert_close(last, ends[1])
         middles.append(middle)
@@ -49,14 +49,14 @@ def test_class_of_an_image_does_not_depend_on_its_space() -> None:
     loaded = loaded_paper(num_classes=3)
     native = loaded.generator.native_viewport
     way = Interpolation(loaded, SEEDS, class_index=2)
-    drawn = [next(way.images(way.route(space), 2, native)) for space in SPACES]
+    drawn = [next(way.images(way.path(space), 2, native)) for space in SPACES]
     assert_close(drawn[1], drawn[0])
     assert_close(drawn[2], drawn[0])
 
 
 def test_weights_after_style_modulation_draw_the_image() -> None:
     loaded = load_generator(official_pickle("tiny-cips-16"))
-    weights = own_weights(loaded, image_of(loaded))
+    weights = baked_weights(loaded, image_of(loaded))
     native = loaded.generator.native_viewport
     expected = render(loaded, image_of(loaded), native)
     drawn = render(plain_generator(loaded, weights), weights.modulation, native)
@@ -65,7 +65,7 @@ def test_weights_after_style_modulation_draw_the_image() -> None:
 
 def test_weights_after_modulation_carry_all_that_the_image_is() -> None:
     loaded = loaded_paper()
-    first, second = (own_weights(loaded, image_of(loaded, seed)) for seed in SEEDS)
+    first, second = (baked_weights(loaded, image_of(loaded, seed)) for seed in SEEDS)
     # Nothing of the modulation but biases, frequencies and colours is left.
     factors = [leaf for block in first.modulation for layer in block.layers for leaf in (layer.left, layer.right)]
     assert not any(np.any(leaf) for leaf in factors)
@@ -77,7 +77,7 @@ def test_network_of_large_kernels_has_no_image_space() -> None:
     loaded = load_generator(official_pickle("tiny-stylegan2-16"))
     assert Interpolation(loaded, SEEDS).spaces() == ["z", "w"]
     with pytest.raises(ValueError, match="expected pointwise layers"):
-        own_weights(loaded, image_of(loaded))
+        baked_weights(loaded, image_of(loaded))
 
 
 def frames(height: int, width: int, channels: int) -> list[np.ndarray]:
@@ -137,12 +137,12 @@ def test_command_writes_strip_frames_and_loop(weights: str, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--seeds=3"], "--seeds has one image, expected at least two"),
+        (["--seeds=3"], "--seeds is 3, expected at least two"),
         (["--seeds=3-1"], "seeds are '3-1'"),
         (["--formats=avi"], "animation format 'avi' is unknown, expected one of gif, webp, mp4"),
         (["--resolution=0"], "--resolution is 0, expected"),
         (["--resolution=1000000"], "the size is 1000000 x 1000000 pixels"),
-        (["--num_frames=50000"], "200,000 frames were asked for"),
+        (["--num_frames=50000"], "200,000 frames were requested"),
         (["--checkpoint=nowhere"], "nowhere does not exist"),
         (["--output=/dev/null"], "output folder /dev/null cannot be written"),
     ],

@@ -13,11 +13,10 @@ import pytest
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.inference.inr_file import load_inr, save_inr
 from inr_gan_jax.inference.latents import latents, sample_modulations
-from inr_gan_jax.inference.loading import LoadedGenerator, load_generator
+from inr_gan_jax.inference.loading import LoadedGenerator, load_generator, save_generator
 from inr_gan_jax.inference.pictures import render, render_all
 from inr_gan_jax.ops.viewport import Viewport
 from inr_gan_jax.tools import export
-from inr_gan_jax.tools.export import save_generator
 from tests.closeness import assert_close
 from tests.golden.official_pickles import official_pickle
 from tests.inference.tools import flags_of, image_of, loaded_paper, loaded_release, run_tool

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from inr_gan_jax.inference.landmarks import Keypoints, built_in_landmarks, foreground_masks, otsu_threshold
+from inr_gan_jax.inference.keypoints import Keypoints, built_in_landmarks, foreground_masks, otsu_threshold
 
 
 def bar(angle: float, centre: tuple[float, float] = (0.5, 0.5)) -> np.ndarray:

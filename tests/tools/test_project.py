@@ -13,6 +13,7 @@ from inr_gan_jax.inference.code_file import load_codes
 from inr_gan_jax.inference.loading import LoadedGenerator, load_generator
 from inr_gan_jax.inference.perceptual_features import at_usual_side, check_features, feature_distance, load_features
 from inr_gan_jax.inference.pictures import render_bytes
+from inr_gan_jax.inference.projection_sheet import similarities
 from inr_gan_jax.inference.real_pictures import one_hot_labels, picture_files, read_from_data_set, read_pictures
 from inr_gan_jax.tools import project
 from tests.conftest import tiny_config
@@ -92,7 +93,7 @@ def test_command_writes_codes_that_draw_the_sheet(run: Path, picture: Path, tmp_
     record = json.loads((output / "record.json").read_text())
     assert (codes.space, codes.names, record["images"]) == ("modulation", ("wide.png",), ["wide.png"])
     drawn = render_bytes(loaded, codes.modulations, loaded.generator.native_viewport)
-    found = project.similarities(read_pictures(loaded, [picture]), drawn)
+    found = similarities(read_pictures(loaded, [picture]), drawn)
     assert (record["psnr"], record["ssim"]) == (found["psnr"], found["ssim"])
     with Image.open(output / "projection.png") as sheet:
         assert sheet.width > 5 * 128
@@ -136,7 +137,7 @@ def test_digits_features_are_mean_squared_differences_of_similarities() -> None:
 
 
 def test_features_of_another_size_are_one_sentence() -> None:
-    with pytest.raises(UserError, match="the features do not take pictures of 16x16 pixels"):
+    with pytest.raises(UserError, match="the features do not accept images of 16x16 pixels"):
         check_features(load_features("digits", {}), 16, 16, 1)
 
 

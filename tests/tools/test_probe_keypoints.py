@@ -8,13 +8,13 @@ import pytest
 
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.inference.code_file import Codes, save_codes
-from inr_gan_jax.inference.landmarks import Keypoints
+from inr_gan_jax.inference.keypoints import Keypoints
 from inr_gan_jax.inference.latents import intermediate_codes, latents, modulations_of, sample_modulations
 from inr_gan_jax.inference.loading import load_generator
 from inr_gan_jax.inference.pictures import render_bytes
+from inr_gan_jax.inference.probe import subjects_of_seeds
 from inr_gan_jax.inference.probe_plots import landmark_sheet
 from inr_gan_jax.tools import probe_keypoints
-from inr_gan_jax.tools.probe_keypoints import subjects_of_seeds
 from tests.closeness import assert_bytes_close, assert_close
 from tests.conftest import tiny_config
 from tests.inference.tools import random_generator, run_tool, write_run

@@ -14,7 +14,7 @@ from inr_gan_jax.inference.latents import (
     parse_seeds,
     sample_modulations,
     seeds_text,
-    take,
+    select,
 )
 from inr_gan_jax.sampling import Truncation
 from tests.closeness import assert_close
@@ -90,7 +90,7 @@ def test_absent_classes_are_one_sentence(num_classes: int, index: int) -> None:
 
 def test_modulations_are_those_of_the_generator() -> None:
     loaded = small_generator()
-    drawn = take(sample_modulations(loaded, [4, 5]), 1)
+    drawn = select(sample_modulations(loaded, [4, 5]), 1)
     ws = loaded.generator.mapping(loaded.variables, latents(loaded, [5])[0])
     expected = loaded.generator.modulation(loaded.variables, ws)
     jax.tree.map(assert_close, drawn, expected)

@@ -1,4 +1,4 @@
-"""What is kept for the next request: least recently used goes first, bounded in bytes."""
+"""A least-recently-used cache bounded in bytes."""
 
 import threading
 from collections.abc import Callable
@@ -10,8 +10,8 @@ from cachetools import LRUCache
 Value = TypeVar("Value")
 
 
-class Kept(Generic[Value]):
-    """A mapping that many threads use and that never holds more than so many bytes.
+class ByteCache(Generic[Value]):
+    """A thread-safe mapping that holds at most `most_bytes`.
 
     Args:
         most_bytes: bound.
@@ -23,12 +23,12 @@ class Kept(Generic[Value]):
         self._lock = threading.Lock()
 
     def get(self, key: Any) -> Value | None:
-        """The value, which then is the last to go; None if it is not kept."""
+        """The value; None if it is not cached."""
         with self._lock:
             return self._values.get(key)
 
     def put(self, key: Any, value: Value) -> None:
-        """Keeps a value; one that is larger than the bound is not kept."""
+        """Caches a value, unless it is larger than the bound."""
         with self._lock:
             try:
                 self._values[key] = value
@@ -37,7 +37,7 @@ class Kept(Generic[Value]):
 
     @property
     def num_bytes(self) -> int:
-        """Bytes held."""
+        """Bytes cached."""
         return int(self._values.currsize)
 
 

@@ -9,11 +9,11 @@ import pytest
 from PIL import Image
 
 from inr_gan_jax.errors import UserError
-from inr_gan_jax.inference.latents import intermediate_codes, latents, modulations_of, sample_modulations, take
+from inr_gan_jax.inference.latents import intermediate_codes, latents, modulations_of, sample_modulations, select
 from inr_gan_jax.inference.loading import LoadedGenerator
 from inr_gan_jax.inference.pictures import render_bytes
+from inr_gan_jax.inference.style_mixing import layer_numbers, mix_styles, mixing_sheet, num_layers, parse_layers
 from inr_gan_jax.tools import style_mix
-from inr_gan_jax.tools.style_mix import layer_numbers, mix, mixing_sheet, num_layers, parse_layers
 from tests.closeness import assert_bytes_close, assert_close
 from tests.conftest import small_release_config, tiny_config
 from tests.inference.tools import random_generator, run_tool, write_run
@@ -44,7 +44,7 @@ def test_release_mixture_is_that_of_its_codes(release: LoadedGenerator) -> None:
     ws = np.array(intermediate_codes(release, latents(release, (*ROWS, *COLUMNS))))
     modulations = modulations_of(release, ws)
     layers = (0, 2, 3)
-    mixed = mix(release.generator, take(modulations, slice(0, 2)), take(modulations, slice(2, 5)), layers)
+    mixed = mix_styles(release.generator, select(modulations, slice(0, 2)), select(modulations, slice(2, 5)), layers)
     ws_of_mixtures = ws[[0, 0, 0, 1, 1, 1]]
     ws_of_mixtures[:, layers] = ws[[2, 3, 4, 2, 3, 4]][:, layers]
     jax.tree.map(assert_close, mixed, modulations_of(release, ws_of_mixtures))
@@ -63,12 +63,12 @@ def test_paper_counts_connectors_and_hidden_layers(paper: LoadedGenerator) -> No
 
 def test_paper_mixture_takes_whole_layers(paper: LoadedGenerator) -> None:
     rows, columns = sample_modulations(paper, ROWS), sample_modulations(paper, COLUMNS)
-    mixed = mix(paper.generator, rows, columns, (1,))
+    mixed = mix_styles(paper.generator, rows, columns, (1,))
     # The picture of row 1 and column 2.
-    coarse, fine = take(mixed, 5)
-    assert_equal(coarse, take(rows, 1)[0])
-    assert_equal((fine.fourier, fine.connector), (take(columns, 2)[1].fourier, take(columns, 2)[1].connector))
-    assert_equal((fine.layers, fine.to_rgb), (take(rows, 1)[1].layers, take(rows, 1)[1].to_rgb))
+    coarse, fine = select(mixed, 5)
+    assert_equal(coarse, select(rows, 1)[0])
+    assert_equal((fine.fourier, fine.connector), (select(columns, 2)[1].fourier, select(columns, 2)[1].connector))
+    assert_equal((fine.layers, fine.to_rgb), (select(rows, 1)[1].layers, select(rows, 1)[1].to_rgb))
 
 
 def test_sheet_has_the_unmixed_images_at_its_borders(paper: LoadedGenerator) -> None:

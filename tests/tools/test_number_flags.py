@@ -22,16 +22,16 @@ TOOLS = [
     "evaluate",
     "plan",
     "viewer.__main__",
-    *(f"inference.{path.stem}" for path in sorted(PACKAGE.glob("inference/*.py")) if "run(main" in path.read_text()),
+    *(f"tools.{path.stem}" for path in sorted(PACKAGE.glob("tools/[a-z]*.py"))),
 ]
 # Flags that hold several numbers.
 LISTS = {
-    **{f"inference.{name}": {"seeds"} for name in ("sample", "super_resolve", "extrapolate", "tile", "interpolate")},
-    "inference.export": {"seeds"},
-    "inference.probe_keypoints": {"seeds"},
-    "inference.low_res": {"seeds", "fractions"},
-    "inference.style_mix": {"row_seeds", "col_seeds", "col_styles"},
-    "inference.project": {"data_indices", "classes"},
+    **{f"tools.{name}": {"seeds"} for name in ("sample", "super_resolve", "extrapolate", "tile", "interpolate")},
+    "tools.export": {"seeds"},
+    "tools.probe_keypoints": {"seeds"},
+    "tools.low_res": {"seeds", "fractions"},
+    "tools.style_mix": {"row_seeds", "col_seeds", "col_styles"},
+    "tools.project": {"data_indices", "classes"},
 }
 
 
@@ -81,7 +81,7 @@ def test_lists_of_no_numbers_are_refused(tool: str) -> None:
 
 def test_every_number_of_a_tool_is_checked_in_one_place() -> None:
     """No tool defines a number by absl itself, which accepts nan, nor a list of seeds as mere text."""
-    for tool in (*TOOLS, "inference.options", "inference.framing", "inference.viewport_options"):
+    for tool in (*TOOLS, "cli.flags", "cli.viewport_flags"):
         for node in ast.walk(ast.parse(source_of(tool).read_text())):
             if isinstance(node, ast.Attribute) and node.attr.startswith("DEFINE_"):
                 assert node.attr.removeprefix("DEFINE_") not in {"integer", "float", "multi_integer", "multi_float"}
