@@ -19,16 +19,10 @@ from safetensors.numpy import save
 
 from inr_gan_jax.array_types import Variables
 from inr_gan_jax.errors import UserError
-from inr_gan_jax.models.paper.network import PaperNetwork
-from inr_gan_jax.models.paper.settings import PaperSettings
-from inr_gan_jax.models.release.network import ReleaseNetwork
-from inr_gan_jax.models.release.settings import ReleaseSettings
-from inr_gan_jax.models.variable_shapes import generator_shapes
+from inr_gan_jax.models.build import generator_of
+from inr_gan_jax.models.generator import MODELS, Settings, model_name
 from inr_gan_jax.storage import whole_file
 
-Settings = PaperSettings | ReleaseSettings
-
-_MODELS: Mapping[str, type[Settings]] = {"paper": PaperSettings, "release": ReleaseSettings}
 _FORMAT = "inr_gan_jax generator 1"
 # The entry of an .npz that takes the place of the metadata of a .safetensors.
 _METADATA = "__metadata__"
@@ -101,20 +95,14 @@ def load_weights(path: str | os.PathLike[str]) -> tuple[Settings, dict[str, Any]
     except (SafetensorError, zipfile.BadZipFile, ValueError, KeyError, EOFError) as error:
         raise UserError(f"{path}: not a file of generator weights ({error})") from error
     settings = read_settings(path, metadata, _FORMAT)
-    expected = flattened(generator_shapes(network_of(settings)))
+    expected = flattened(generator_of(settings).variable_shapes)
     check_arrays(path, expected, {name: leaf for name, leaf in arrays.items() if name.split("/")[0] in _COLLECTIONS})
     return settings, nested(path, arrays)
 
 
-def network_of(settings: Settings) -> PaperNetwork | ReleaseNetwork:
-    """The network of either model."""
-    return PaperNetwork(settings) if isinstance(settings, PaperSettings) else ReleaseNetwork(settings)
-
-
 def settings_metadata(settings: Settings) -> dict[str, str]:
     """Settings as the metadata of a file: the name of the model, and JSON."""
-    (model,) = [name for name, kind in _MODELS.items() if isinstance(settings, kind)]
-    return {"model": model, "settings": json.dumps(dataclasses.asdict(settings))}
+    return {"model": model_name(settings), "settings": json.dumps(dataclasses.asdict(settings))}
 
 
 def read_settings(path: Path, metadata: Mapping[str, str], file_format: str) -> Settings:
@@ -128,13 +116,13 @@ def read_settings(path: Path, metadata: Mapping[str, str], file_format: str) -> 
     Raises:
         UserError: if the file is of another format or model, or its settings make no network.
     """
-    if metadata.get("format") != file_format or metadata.get("model") not in _MODELS:
+    if metadata.get("format") != file_format or metadata.get("model") not in MODELS:
         raise UserError(
             f"{path}: holds the format {metadata.get('format')!r} of the model {metadata.get('model')!r}, expected "
-            f"{file_format!r} of one of {', '.join(_MODELS)}"
+            f"{file_format!r} of one of {', '.join(MODELS)}"
         )
     try:
-        settings = _parsed(_MODELS[metadata["model"]], json.loads(metadata["settings"]))
+        settings = _parsed(MODELS[metadata["model"]], json.loads(metadata["settings"]))
         size = max(settings.native_viewport.height, settings.native_viewport.width)
         if size > _MAX_SIDE:
             raise ValueError(f"its pictures have a side of {size} pixels, expected at most {_MAX_SIDE}")

@@ -69,34 +69,29 @@ def image_shapes(settings: Settings) -> ImageShapes:
     """Works out what one image needs, without computing anything."""
     import jax
 
-    from inr_gan_jax.importers.weights_file import network_of
     from inr_gan_jax.models.build import generator_of
-    from inr_gan_jax.models.variable_shapes import generator_shapes
 
     generator, key = generator_of(settings), jax.random.key(0)
-    ws = jax.ShapeDtypeStruct((generator.num_ws, generator.w_dim), np.float32)
-    modulation = jax.eval_shape(generator.modulation, generator_shapes(network_of(settings)), ws)
 
     def init(modulation: Modulation) -> Any:
         # Only what drawing touches is initialised.
         return generator.network.init(key, modulation, generator.native_viewport, method="render")
 
-    return ImageShapes(modulation, jax.eval_shape(init, modulation))
+    return ImageShapes(generator.modulation_shapes, jax.eval_shape(init, generator.modulation_shapes))
 
 
 def file_sizes(settings: Settings) -> FileSizes:
     """Sizes of the file of a generator and of one of its images, worked out from shapes."""
     import jax
 
-    from inr_gan_jax.importers.weights_file import network_of
-    from inr_gan_jax.models.variable_shapes import generator_shapes
+    from inr_gan_jax.models.build import generator_of
 
     def size(tree: Any) -> int:
         return sum(4 * math.prod(leaf.shape) for leaf in jax.tree.leaves(tree))
 
     shapes = image_shapes(settings)
     modulation = size(shapes.modulation)
-    return FileSizes(size(generator_shapes(network_of(settings))), modulation + size(shapes.variables), modulation)
+    return FileSizes(size(generator_of(settings).variable_shapes), modulation + size(shapes.variables), modulation)
 
 
 def save_inr(path: str | os.PathLike[str], loaded: LoadedGenerator, modulation: Modulation) -> None:
@@ -113,7 +108,7 @@ def save_inr(path: str | os.PathLike[str], loaded: LoadedGenerator, modulation: 
     """
     from inr_gan_jax.importers.weights_file import flattened, settings_metadata, write_arrays
 
-    path, settings = _checked(path), loaded.generator.network.settings
+    path, settings = _checked(path), loaded.generator.settings
     shapes = image_shapes(settings)
     expected = _named(shapes.modulation)
     arrays = _named(modulation)

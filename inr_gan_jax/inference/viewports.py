@@ -44,15 +44,6 @@ TRAINED_AREA = Area()
 flags.disclaim_key_flags()
 
 
-def natural_rule(generator: Generator) -> DensifyRule:
-    """The rule to draw a network denser by, unless another is asked for.
-
-    `pointwise` for networks trained like that; `all` for those trained on nested lattices, because it keeps to each
-    block the neighbourhood that it was trained with (docs/continuous.md has the pictures).
-    """
-    return "pointwise" if generator.native_viewport.rule == "pointwise" else "all"
-
-
 def framed(
     generator: Generator, size: tuple[int, int], fit: Fit = "crop", area: Area = TRAINED_AREA, **choices: Any
 ) -> Viewport:
@@ -64,7 +55,7 @@ def framed(
         fit: for another shape than that of the area: `crop` shows the largest part that fits inside, `extend` the
             whole and what lies beyond two of its borders, `stretch` the whole with pixels that are not square.
         area: to show.
-        choices: `rule`, `tables`, `antialias` of the viewport; `rule` is `natural_rule` by default.
+        choices: `rule`, `tables`, `antialias` of the viewport; `rule` is the default of the network unless given.
 
     Returns:
         The viewport, in the middle of the area, such that pictures of several densities lie exactly over each other;
@@ -74,7 +65,7 @@ def framed(
 
     native = generator.size
     extents = (area.height_extent, area.width_extent)
-    choices.setdefault("rule", natural_rule(generator))
+    choices.setdefault("rule", generator.default_rule)
     steps = (extents[0] / size[0], extents[1] / size[1])
     if fit != "stretch":
         # Trained pixels that one rendered pixel is long; equal both ways, as trained pixels are square.
@@ -145,7 +136,7 @@ def chosen_rule(generator: Generator) -> dict[str, Any]:
 
     values = flags.FLAGS
     return {
-        "rule": natural_rule(generator) if values.rule == "auto" else values.rule,
+        "rule": generator.default_rule if values.rule == "auto" else values.rule,
         "tables": TableRule(values.table_between, values.table_beyond),
         "antialias": values.antialias,
     }

@@ -2,9 +2,10 @@
 
 import math
 import typing
-from typing import Literal
+from typing import Any, Literal
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 
 from inr_gan_jax.array_types import Array, Precision, in_precision
@@ -90,6 +91,13 @@ class Discriminator(nn.Module):
             allowed = ", ".join(typing.get_args(Architecture))
             raise ValueError(f"the discriminator has the architecture {self.architecture!r}, expected one of {allowed}")
         super().__post_init__()
+
+    @nn.nowrap
+    def variable_shapes(self, channels: int) -> dict[str, Any]:
+        """The variables for images of `channels` channels, with `jax.ShapeDtypeStruct` as leaves."""
+        images = jax.ShapeDtypeStruct((1, *self.resolution, channels), jnp.result_type(float))
+        c = jax.ShapeDtypeStruct((1, self.c_dim), images.dtype) if self.c_dim else None
+        return jax.eval_shape(self.init, jax.random.key(0), images, c)
 
     def _channels(self, side: int) -> int:
         return min(self.channel_base // side, self.channel_max)

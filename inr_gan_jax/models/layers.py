@@ -1,6 +1,7 @@
 """Layers shared by the networks: equalised learning rate, leaky ReLU with gain, minibatch standard deviation."""
 
 import math
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -10,11 +11,18 @@ from inr_gan_jax.array_types import Array, along_last
 from inr_gan_jax.ops.convolution import convolve
 
 LEAKY_SLOPE = 0.2
+# Multiplies weights by 0.5 + sigmoid(0), which is 1, where the factors are 0.
+NEUTRAL_ACTIVATION = "sigmoid"
 
 
 def scaled_leaky_relu(x: Array, gain: float = math.sqrt(2)) -> Array:
     """Leaky ReLU of slope 0.2 times a gain that keeps the variance (StyleGAN2)."""
     return jax.nn.leaky_relu(x, LEAKY_SLOPE) * gain
+
+
+def numbers_like(tree: Any, number: int) -> Any:
+    """The tree with the number in place of each array."""
+    return jax.tree.map(lambda _: number, tree)
 
 
 def clamp(x: Array, limit: float | None) -> Array:

@@ -14,7 +14,7 @@ from inr_gan_jax.ops.viewport import BlockGrid
 FIR_TAPS = np.array([1.0, 3.0, 3.0, 1.0]) / 8.0
 
 
-def take_cells(features: Array, grid: BlockGrid) -> Array:
+def gather_features(features: Array, grid: BlockGrid) -> Array:
     """Carries features of one block to the lattice of the next: each point takes the cell it falls in, or its corners.
 
     Args:

@@ -68,6 +68,13 @@ def axis_cells(positions: np.ndarray, resolution: int, rule: TableRule) -> AxisC
     return AxisCells(lower=lower, upper=_inside(cells + 1, resolution, rule.beyond), weight=weight)
 
 
+def nearest_cells(positions: Array, resolution: int) -> AxisCells:
+    """As `axis_cells` with the default rule, for positions known only inside a compiled program."""
+    # Positions in float32 may lie this far before the line of the cell that they start.
+    cells = jnp.floor(positions * resolution + 1e-4).astype(jnp.int32) % (2 * resolution)
+    return AxisCells(lower=jnp.minimum(cells, 2 * resolution - 1 - cells))
+
+
 def _inside(cells: np.ndarray, resolution: int, beyond: Beyond) -> np.ndarray:
     if beyond == "clamp":
         folded = np.clip(cells, 0, resolution - 1)

@@ -8,7 +8,8 @@ Positions are computed in NumPy float64 on the host, so that a crop far from the
 import dataclasses
 import math
 import typing
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from flax import struct
@@ -162,7 +163,25 @@ class BlockGrid(struct.PyTreeNode):
         """What a compiled program depends on."""
         return Layout(self.size, self.repeats)
 
-    def laid_out(self, layout: Layout) -> "BlockGrid":
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """Plain arrays by name, positions in float32; without the footprint, so for viewports without anti-aliasing."""
+        arrays = {"x": np.asarray(self.x, np.float32), "y": np.asarray(self.y, np.float32)}
+        for name in ("row_index", "column_index"):
+            if getattr(self, name) is not None:
+                arrays[name] = np.asarray(getattr(self, name))
+        for name in ("row_share", "column_share"):
+            if getattr(self, name) is not None:
+                arrays[name] = np.asarray(getattr(self, name), np.float32)
+        return arrays
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, Array]) -> "BlockGrid":
+        """The inverse of `to_arrays`; other entries are ignored."""
+        names = ("row_index", "column_index", "row_share", "column_share")
+        cells: dict[str, Any] = {name: arrays[name] for name in names if name in arrays}
+        return cls(arrays["x"], arrays["y"], **cells)
+
+    def with_layout(self, layout: Layout) -> "BlockGrid":
         """The same lattice, filled up to another size by its last row and column, which nothing refers to."""
 
         def filled(array: Array | np.ndarray | None, axis: int) -> np.ndarray | None:

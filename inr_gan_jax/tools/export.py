@@ -35,7 +35,6 @@ from inr_gan_jax.cli.flags import (
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.inference.inr_file import SUFFIX, save_inr
 from inr_gan_jax.inference.latents import Truncation, draw_modulations, take
-from inr_gan_jax.inference.viewports import natural_rule
 from inr_gan_jax.ops.rules import DensifyRule
 
 if TYPE_CHECKING:
@@ -77,7 +76,7 @@ def save_generator(path: str | os.PathLike[str], loaded: LoadedGenerator) -> Non
     variables: dict[str, Any] = {"params": loaded.variables["params"], "constants": loaded.variables["constants"]}
     if loaded.w_avg is not None:
         variables["statistics"] = {"w_avg": loaded.w_avg}
-    save_weights(path, loaded.generator.network.settings, variables)
+    save_weights(path, loaded.generator.settings, variables)
 
 
 def save_stablehlo(
@@ -137,13 +136,13 @@ def describe(
         "meanings": _MEANINGS,
         "output": _written(exported.out_avals[0]) + ", about [-1, 1]: images, height, width, channels",
         "trained_picture": _trained_picture(loaded, kind),
-        "rule": rule or natural_rule(loaded.generator),
+        "rule": rule or loaded.generator.default_rule,
         "truncation": {"psi": truncation.psi, "cutoff": truncation.cutoff},
         "platforms": list(exported.platforms),
         "jax": jax.__version__,
         "calling_convention_version": exported.calling_convention_version,
         "source": loaded.source,
-        **settings_metadata(loaded.generator.network.settings),
+        **settings_metadata(loaded.generator.settings),
     }
 
 
@@ -158,7 +157,7 @@ def _trained_picture(loaded: LoadedGenerator, kind: str) -> str:
     places = f"x = arange({width}) / {width}, y = arange({height}) / {height}"
     if kind == "pointwise":
         return f"{places}; n times denser: x = arange({width} * n) / ({width} * n), y likewise"
-    return f"{places} in the last lattice; inr_gan_jax.inference.stablehlo.lattices_of makes them for a viewport"
+    return f"{places} in the last grid; Generator.grid_arrays returns them for a viewport"
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -71,10 +71,9 @@ def zoom_out_sheet(
 ) -> np.ndarray:
     """One row an image, the trained border marked; a column for each rule of learned tables where there are any."""
     from inr_gan_jax.inference.pictures import render_bytes
-    from inr_gan_jax.models.release.network import ReleaseNetwork
     from inr_gan_jax.ops.table_lookup import TableRule
 
-    beyond = typing.get_args(Beyond) if isinstance(loaded.generator.network, ReleaseNetwork) else ("",)
+    beyond = typing.get_args(Beyond) if loaded.generator.has_tables else ("",)
     tables = choices.get("tables", TableRule())
     columns = []
     for name in beyond:

@@ -71,7 +71,7 @@ class Interpolation:
         """The way through all images in one space."""
         import jax
 
-        from inr_gan_jax.inference.baked_weights import own_weights
+        from inr_gan_jax.inference.baked_weights import bake
 
         z = np.asarray(latents(self.loaded, self.seeds))
         c = labels(self.loaded, len(self.seeds), self.class_index)
@@ -79,7 +79,7 @@ class Interpolation:
         if space == "w":
             points = [self._ws(point) for point in points]
         elif space == "image":
-            weights = (own_weights(self.loaded, self._modulation(self._ws(point))) for point in points)
+            weights = (bake(self.loaded, self._modulation(self._ws(point))) for point in points)
             points = [jax.device_get(each) for each in weights]
         return Route(points, space, is_closed, is_smooth)
 
@@ -88,11 +88,11 @@ class Interpolation:
 
         One at a time, so that an image is the same numbers whatever its neighbours are.
         """
-        from inr_gan_jax.inference.baked_weights import plain_generator
+        from inr_gan_jax.inference.baked_weights import baked_generator
         from inr_gan_jax.inference.pictures import render
 
         if space == "image":
-            return render(plain_generator(self.loaded, point), point.modulation, viewport)
+            return render(baked_generator(self.loaded, point), point.modulation, viewport)
         ws = self._ws(point) if space == "z" else point
         return render(self.loaded, self._modulation(ws), viewport)
 
@@ -103,9 +103,7 @@ class Interpolation:
 
     def spaces(self) -> list[Space]:
         """The spaces that the network has; kernels of 3x3 make no INR."""
-        from inr_gan_jax.inference.baked_weights import has_own_weights
-
-        return [space for space in SPACES if space != "image" or has_own_weights(self.loaded)]
+        return [space for space in SPACES if space != "image" or self.loaded.generator.is_pointwise]
 
     def _modulation(self, ws: np.ndarray) -> Modulation:
         import jax.numpy as jnp

@@ -27,7 +27,7 @@ from inr_gan_jax.inference.latents import take
 from inr_gan_jax.inference.resampling import resize_all
 from inr_gan_jax.inference.set_distance import SetDistance, chosen_settings, define_measure_flags
 from inr_gan_jax.inference.sheets import labelled_sheet, magnification, table_text
-from inr_gan_jax.inference.viewports import define_rule_flags, framed, natural_rule
+from inr_gan_jax.inference.viewports import define_rule_flags, framed
 from inr_gan_jax.metrics.settings import MetricSettings
 from inr_gan_jax.ops.image_grid import magnify, to_uint8
 from inr_gan_jax.ops.rules import DensifyRule
@@ -100,7 +100,7 @@ def coarse_view(
         UserError: if no pixel is left, or all are.
     """
     size = coarse_size(loaded.generator.size, part)
-    rule = rule or natural_rule(loaded.generator)
+    rule = rule or loaded.generator.default_rule
     return framed(loaded.generator, size, "stretch", rule=rule, antialias=antialias)
 
 
@@ -158,7 +158,7 @@ def compare(
         parts: of the side.
         measure: see `SetDistance`.
         settings: weights for it.
-        rule: None for `framing.natural_rule`.
+        rule: None for the default of the network.
 
     Returns:
         "1/2 points" and the like, see `part_label` -> {"psnr": dB, measure: distance of the two sets}.
@@ -216,7 +216,7 @@ def main(arguments: Sequence[str]) -> None:
     measured = options.measured_seeds()
     loaded = options.load_checkpoint()
     options.check_continuous(loaded, "a coarser picture")
-    rule = natural_rule(loaded.generator) if values.rule == "auto" else values.rule
+    rule = loaded.generator.default_rule if values.rule == "auto" else values.rule
     native = loaded.generator.size
     parts = labelled_parts(native, parse_fractions(values.fractions))
     views = {label: coarse_view(loaded, part, values.antialias, rule) for label, part in parts.items()}

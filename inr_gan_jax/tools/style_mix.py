@@ -15,7 +15,6 @@ layer, and the layers of `--col_styles` come from the column. Layers are counted
 
 from __future__ import annotations
 
-import functools
 import re
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
@@ -55,36 +54,6 @@ _CELL_SIDE = 96
 _MOST_LAYERS = 1000
 
 
-@functools.cache
-def layer_numbers(generator: Generator) -> Modulation:
-    """The layer that each array of a modulation belongs to: a modulation with an int in the place of each array."""
-    import jax
-    import jax.numpy as jnp
-
-    from inr_gan_jax.models.paper.network import PaperNetwork
-
-    ws = jax.ShapeDtypeStruct((generator.num_ws, generator.w_dim), jnp.float32)
-    variables = jax.eval_shape(generator.init, jax.random.key(0))
-    shapes: Any = jax.eval_shape(generator.modulation, variables, ws)
-    if isinstance(generator.network, PaperNetwork):
-        return _paper_numbers(shapes)
-    plans = generator.network.settings.blocks()
-    numbered = []
-    for block, plan in zip(shapes, plans, strict=True):
-        layers = tuple(_all(layer, plan.first_ws + index) for index, layer in enumerate(block.layers))
-        coordinates = _all(block.coordinates, plan.first_ws)
-        to_rgb = _all(block.to_rgb, plan.first_ws + plan.num_layers)
-        numbered.append(block.replace(coordinates=coordinates, layers=layers, to_rgb=to_rgb))
-    return tuple(numbered)
-
-
-def num_layers(generator: Generator) -> int:
-    """How many layers `layer_numbers` counts."""
-    import jax
-
-    return 1 + max(jax.tree.leaves(layer_numbers(generator)))
-
-
 def mix(generator: Generator, rows: Modulation, columns: Modulation, layers: Collection[int]) -> Modulation:
     """Mixes every image of the rows with every image of the columns.
 
@@ -109,7 +78,7 @@ def mix(generator: Generator, rows: Modulation, columns: Modulation, layers: Col
             return jnp.tile(column, (num_rows,) + (1,) * (column.ndim - 1))
         return jnp.repeat(row, num_columns, axis=0)
 
-    return jax.tree.map(choose, layer_numbers(generator), rows, columns)
+    return jax.tree.map(choose, generator.layer_numbers, rows, columns)
 
 
 def mixing_sheet(
@@ -149,7 +118,7 @@ def parse_layers(text: str, generator: Generator) -> tuple[int, ...]:
     Raises:
         UserError: one sentence, for anything else, and for layers that the generator does not have.
     """
-    count = num_layers(generator)
+    count = generator.num_layers
     if not text:
         return tuple(range(count // 2))
     layers = {layer for first, last in layer_ranges(text, count) for layer in range(first, last + 1)}
@@ -175,29 +144,6 @@ def layer_ranges(text: str, count: int = _MOST_LAYERS) -> list[tuple[int, int]]:
     return ranges
 
 
-def _paper_numbers(shapes: Any) -> Modulation:
-    numbered, first = [], 0
-    for block in shapes:
-        entry = 0 if block.connector is None else 1
-        last = first + entry + len(block.layers) - 1
-        numbered.append(
-            block.replace(
-                fourier=first,
-                connector=_all(block.connector, first),
-                layers=tuple(_all(layer, first + entry + index) for index, layer in enumerate(block.layers)),
-                to_rgb=_all(block.to_rgb, last),
-            )
-        )
-        first = last + 1
-    return tuple(numbered)
-
-
-def _all(tree: Any, number: int) -> Any:
-    import jax
-
-    return jax.tree.map(lambda _: number, tree)
-
-
 def main(arguments: Sequence[str]) -> None:
     """Entry point."""
     del arguments
@@ -217,7 +163,7 @@ def main(arguments: Sequence[str]) -> None:
     cells = mixing_sheet(loaded, rows, columns, layers, side)
     sheet = labelled_sheet(cells, ["", *map(str, column_seeds)], ["", *map(str, row_seeds)])
     save_picture(folder / PICTURE_FILE, sheet)
-    count = num_layers(loaded.generator)
+    count = loaded.generator.num_layers
     chosen = {"row_seeds": row_seeds, "col_seeds": column_seeds, "col_layers": layers, "num_layers": count}
     save_record(folder, "style_mix", loaded, chosen)
     print(f"{folder / PICTURE_FILE}: layers {', '.join(map(str, layers))} of {count} are those of the column's seed")

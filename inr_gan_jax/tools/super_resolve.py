@@ -48,7 +48,7 @@ def super_resolved(
         loaded: the generator.
         modulations: of the images, with a leading axis.
         factor: any number above 0, also 1.7; the size is rounded to whole pixels.
-        choices: `rule` (`framing.natural_rule` by default), `tables` and `antialias` of the viewport.
+        choices: `rule` (the default of the network unless given), `tables` and `antialias` of the viewport.
 
     Yields:
         [height, width, channels], about [-1, 1], covering the same area as the trained picture.

@@ -114,7 +114,7 @@ def fingerprint_of(loaded: LoadedGenerator, modulation: Modulation, viewport: Vi
     """A word for all that the bytes of a picture depend on: network, weights, image, rectangle, pieces."""
     import jax
 
-    request = [repr(loaded.generator.network.settings), dataclasses.asdict(viewport), pixels, jax.__version__]
+    request = [repr(loaded.generator.settings), dataclasses.asdict(viewport), pixels, jax.__version__]
     digest = hashlib.sha256(json.dumps(request).encode())
     for leaf in jax.tree.leaves((modulation, dict(loaded.variables))):
         digest.update(np.ascontiguousarray(leaf).tobytes())

@@ -8,13 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from inr_gan_jax.errors import UserError
-from inr_gan_jax.inference.baked_weights import has_own_weights
 from inr_gan_jax.inference.latent_paths import SPACES, Space
 from inr_gan_jax.inference.latents import MAX_PSI, MAX_SEED
 from inr_gan_jax.inference.loading import LoadedGenerator
-from inr_gan_jax.inference.viewports import natural_rule
 from inr_gan_jax.ops.rules import DensifyRule
-from inr_gan_jax.tools.style_mix import num_layers, parse_layers
+from inr_gan_jax.tools.style_mix import parse_layers
 from inr_gan_jax.viewer.refusal import RefusalError
 
 RULES: tuple[DensifyRule, ...] = typing.get_args(DensifyRule)
@@ -58,7 +56,7 @@ class Scene:
 
 def spaces_of(loaded: LoadedGenerator) -> list[Space]:
     """The spaces that ways between two images can lead through."""
-    return [space for space in SPACES if space != "image" or has_own_weights(loaded)]
+    return [space for space in SPACES if space != "image" or loaded.generator.is_pointwise]
 
 
 def parse_scene(query: Sequence[tuple[str, str]], loaded: LoadedGenerator) -> Scene:
@@ -87,7 +85,7 @@ def parse_scene(query: Sequence[tuple[str, str]], loaded: LoadedGenerator) -> Sc
     if "style" in values:
         style = _integer(values, "style", MAX_SEED, 0)
         image = dataclasses.replace(image, style=style, layers=_layers(values.get("layers", ""), loaded))
-    return Scene(image, _one_of(values, "rule", RULES, natural_rule(loaded.generator)))
+    return Scene(image, _one_of(values, "rule", RULES, loaded.generator.default_rule))
 
 
 def as_mapping(query: Sequence[tuple[str, str]], known: Sequence[str]) -> dict[str, str]:
@@ -162,7 +160,7 @@ def _layers(text: str, loaded: LoadedGenerator) -> tuple[int, ...]:
     try:
         return parse_layers(text, loaded.generator)
     except UserError as error:
-        count = num_layers(loaded.generator)
+        count = loaded.generator.num_layers
         raise RefusalError(
             400, f"layers is {_shown(text)}, expected numbers and ranges from 0 to {count - 1}, such as 0-{count // 2}"
         ) from error

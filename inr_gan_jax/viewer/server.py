@@ -24,8 +24,6 @@ from starlette.routing import Route
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.inference.inr_file import SUFFIX, save_inr
 from inr_gan_jax.inference.latents import MAX_PSI, MAX_SEED
-from inr_gan_jax.inference.viewports import natural_rule
-from inr_gan_jax.tools.style_mix import num_layers
 from inr_gan_jax.viewer import plane
 from inr_gan_jax.viewer.access import AccessSettings, Guard
 from inr_gan_jax.viewer.comparison import FILTERS
@@ -213,9 +211,9 @@ def information(drawing: Drawing) -> dict[str, Any]:
         "reach": REACH,
         "reaches": {str(level): plane.reach_of(level) for level in range(MIN_LEVEL, MAX_LEVEL + 1)},
         "rules": drawing.coarsest,
-        "rule": natural_rule(generator),
+        "rule": generator.default_rule,
         "spaces": spaces_of(drawing.loaded),
-        "layers": num_layers(generator),
+        "layers": generator.num_layers,
         "classes": generator.c_dim,
         "truncation": drawing.loaded.w_avg is not None,
         "filters": FILTERS,

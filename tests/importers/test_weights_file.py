@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from inr_gan_jax.errors import UserError
-from inr_gan_jax.importers.weights_file import Settings, load_weights, network_of, save_weights
+from inr_gan_jax.importers.weights_file import Settings, load_weights, save_weights
+from inr_gan_jax.models.build import generator_of
 from inr_gan_jax.models.paper.settings import PaperBlock, PaperSettings
 from inr_gan_jax.models.release.settings import CoordinateSettings, ReleaseSettings
-from inr_gan_jax.models.variable_shapes import generator_shapes
 
 RELEASE = ReleaseSettings(
     resolution=8,
@@ -34,7 +34,7 @@ PAPER = PaperSettings(blocks=(PaperBlock((4, 4), 4, 1, 3),), z_dim=3, mapping_di
 
 def variables_of(settings: Settings) -> dict[str, Any]:
     random = np.random.default_rng(0)
-    shapes = generator_shapes(network_of(settings))
+    shapes = {name: part for name, part in generator_of(settings).variable_shapes.items() if part}
     return jax.tree.map(lambda leaf: random.standard_normal(leaf.shape, np.float32), shapes)
 
 

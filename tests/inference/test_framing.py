@@ -7,7 +7,7 @@ from inr_gan_jax.cli import viewport_flags as viewport_options
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.inference import inr_file
 from inr_gan_jax.inference import viewports as framing
-from inr_gan_jax.inference.viewports import chosen_viewport, framed, natural_rule
+from inr_gan_jax.inference.viewports import chosen_viewport, framed
 from inr_gan_jax.ops.viewport import Viewport
 from inr_gan_jax.tools import interpolate, sample, tile
 from tests.closeness import assert_close
@@ -44,7 +44,7 @@ def test_trained_size_is_the_trained_lattice() -> None:
 
 @pytest.mark.parametrize(("training_rule", "expected"), [("paper", "all"), ("pointwise", "pointwise")])
 def test_rule_follows_the_training(training_rule: str, expected: str) -> None:
-    assert natural_rule(small_generator(paper={"training_rule": training_rule}).generator) == expected
+    assert small_generator(paper={"training_rule": training_rule}).generator.default_rule == expected
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from inr_gan_jax.ops import resample
 from inr_gan_jax.ops.fourier_features import fixed_basis, fourier_features
 from inr_gan_jax.ops.image_grid import draw_border, magnify, tile, to_uint8
 from inr_gan_jax.ops.modulation import modulate_product
-from inr_gan_jax.ops.resample import fir_filter, repeat_cells, take_cells
+from inr_gan_jax.ops.resample import fir_filter, gather_features, repeat_cells
 from inr_gan_jax.ops.viewport import BlockGrid, Viewport, block_grids
 from tests.closeness import assert_close
 
@@ -52,9 +52,9 @@ def test_fir_filter_keeps_a_constant_inside() -> None:
 def test_repeat_equals_nearest_lookup() -> None:
     features = jnp.asarray(np.random.default_rng(0).normal(size=(4, 4, 2)))
     grid = block_grids(Viewport(8, 8), [(4, 4), (8, 8)])[1]
-    looked_up = take_cells(features, grid.replace(repeats=None))
+    looked_up = gather_features(features, grid.replace(repeats=None))
     np.testing.assert_array_equal(repeat_cells(features, (2, 2)), looked_up)
-    np.testing.assert_array_equal(take_cells(features, grid), looked_up)
+    np.testing.assert_array_equal(gather_features(features, grid), looked_up)
 
 
 def test_fourier_features_of_many_points_are_those_of_few(x64: None) -> None:
@@ -137,7 +137,7 @@ def test_bilinear_lattices_give_linear_functions_back(antialias: bool) -> None:
     def sampled(grid: BlockGrid) -> np.ndarray:
         return (2.0 - 3 * grid.x[None, :] + 5 * grid.y[:, None])[..., None]
 
-    assert_close(take_cells(jnp.asarray(sampled(coarse)), fine), sampled(fine))
+    assert_close(gather_features(jnp.asarray(sampled(coarse)), fine), sampled(fine))
 
 
 def test_modulation_refuses_factors_that_do_not_fit() -> None:

@@ -3,19 +3,23 @@
 Source of this module: arXiv 2011.12026v2. Everything is written for one sample; map it with `jax.vmap`.
 """
 
+import dataclasses
 import functools
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from inr_gan_jax.array_types import Array, along_last, check_shape, in_precision
+from inr_gan_jax.array_types import Array, Params, along_last, check_shape, in_precision
+from inr_gan_jax.models.layers import NEUTRAL_ACTIVATION, numbers_like
 from inr_gan_jax.models.paper.modulation import (
     BlockModulation,
     EmittedLayer,
+    FactorisedLayer,
     LayerModulation,
     PaperModulation,
     emitted_weights,
@@ -25,7 +29,7 @@ from inr_gan_jax.models.paper.modulation import (
 )
 from inr_gan_jax.models.paper.settings import CONNECTOR_GAIN, HIDDEN_GAIN, PaperSettings
 from inr_gan_jax.ops.fourier_features import box_average, centred_coordinates, fourier_features
-from inr_gan_jax.ops.resample import take_cells
+from inr_gan_jax.ops.resample import gather_features
 from inr_gan_jax.ops.viewport import BlockGrid, Viewport, block_grids
 
 # Emitted biases of hidden layers and of ToRGB are scaled by this on top of their layer's weight scale.
@@ -178,7 +182,7 @@ class PaperINRBlock(nn.Module):
             low = self._dense(features.shape[-1], block.features, CONNECTOR_GAIN, 1.0, "connector_low")
             high = self._dense(embedding.shape[-1], block.features, CONNECTOR_GAIN, 1.0, "connector_high")
             # A pointwise layer commutes with nearest upsampling, so it is applied at the low resolution.
-            carried = take_cells(low(modulation.connector.low, features), grid)
+            carried = gather_features(low(modulation.connector.low, features), grid)
             x = settings.activate(carried + high(modulation.connector.high, embedding))
         for number, (in_features, out_features) in enumerate(settings.layer_widths(self.index)):
             parts = (embedding,) if x is None else (x, embedding)
@@ -258,7 +262,7 @@ class PaperNetwork(nn.Module):
         for index, (block, grid) in enumerate(zip(self.blocks, grids, strict=True)):
             features = block(features, grid, modulation[index])
             if image is not None:
-                image = take_cells(image, grid)
+                image = gather_features(image, grid)
             rgb = modulation[index].to_rgb
             if rgb is not None:
                 own = _to_rgb(features, rgb, self.settings.num_pictures)
@@ -273,13 +277,90 @@ class PaperNetwork(nn.Module):
             assert own.to_rgb is not None, "every block draws a picture"
             picture = jnp.tanh(_to_rgb(block(None, grid, own), own.to_rgb, num_pictures=1))
             # Interpolating twice on nested lattices is interpolating once.
-            total = picture if total is None else picture + take_cells(total, grid)
+            total = picture if total is None else picture + gather_features(total, grid)
         assert total is not None, "there is at least one block"
         return total / len(grids)
 
+    # What the rest of the package needs to know of the network; none of it touches variables.
+    has_tables = False
+    is_pointwise = True
+
+    @nn.nowrap
+    def parameter_groups(self, params: Params) -> dict[str, Any]:
+        """Learning-rate group of each parameter, as a prefix of their tree."""
+        groups: dict[str, Any] = dict.fromkeys(params, "inr")
+        names = params["hypernetwork"]
+        groups["hypernetwork"] = {key: key if key in ("class_embedding", "connector") else "mapping" for key in names}
+        return groups
+
+    @nn.nowrap
+    def layer_numbers(self, shapes: PaperModulation) -> PaperModulation:
+        """A modulation with the layer number in place of each array; see `Generator.layer_numbers`."""
+        numbered, first = [], 0
+        for block in shapes:
+            start = first + (block.connector is not None)
+            last = start + len(block.layers) - 1
+            layers = tuple(numbers_like(layer, start + index) for index, layer in enumerate(block.layers))
+            numbered.append(
+                BlockModulation(
+                    fourier=numbers_like(block.fourier, first),
+                    connector=numbers_like(block.connector, first),
+                    layers=layers,
+                    to_rgb=numbers_like(block.to_rgb, last),
+                )
+            )
+            first = last + 1
+        return tuple(numbered)
+
+    @property
+    def baked_settings(self) -> PaperSettings:
+        """Settings of the network that renders baked weights."""
+        if self.settings.modulation != "factorised":
+            return self.settings
+        return dataclasses.replace(self.settings, modulation_activation=NEUTRAL_ACTIVATION, equalised_lr=False)
+
+    @nn.nowrap
+    def bake(self, params: Params, modulation: PaperModulation) -> tuple[dict[str, Any], PaperModulation]:
+        """Computes the weights of one image, and the modulation that leaves them unchanged."""
+        kernels = {
+            f"blocks_{index}": {
+                name: image_weight(self.settings, params[f"blocks_{index}"][name]["kernel"], layer, gain)
+                for name, gain, layer in _layers_of(block)
+                if isinstance(layer, FactorisedLayer)
+            }
+            for index, block in enumerate(modulation)
+        }
+        neutral = jax.tree.map(_without_factors, modulation, is_leaf=lambda part: isinstance(part, FactorisedLayer))
+        return kernels, neutral
+
+    @nn.nowrap
+    def pointwise_grids(self, x: Array, y: Array) -> tuple[BlockGrid, ...]:
+        """See `Generator.pointwise_grids`."""
+        return (BlockGrid(x=x, y=y), *[BlockGrid(x=x, y=y, repeats=(1, 1))] * self.settings.last)
+
+    @nn.nowrap
+    def grids_from_arrays(self, arrays: Sequence[Mapping[str, Array]]) -> tuple[BlockGrid, ...]:
+        """See `Generator.grids_from_arrays`."""
+        return tuple(BlockGrid.from_arrays(entry) for entry in arrays)
+
     def __call__(self, z: Array, c: Array | None = None) -> Array:
-        """Draws the trained picture of one latent code; also initialises every parameter."""
+        """Renders the trained picture of one latent code; also initialises every parameter."""
         return self.render(self.modulation(self.mapping(z, c)), self.settings.native_viewport)
+
+
+def _layers_of(block: BlockModulation) -> Iterator[tuple[str, float, LayerModulation]]:
+    """Name, gain and modulation of the connectors and hidden layers of a block."""
+    if block.connector is not None:
+        yield "connector_low", CONNECTOR_GAIN, block.connector.low
+        yield "connector_high", CONNECTOR_GAIN, block.connector.high
+    for number, layer in enumerate(block.layers):
+        yield f"layer_{number}", HIDDEN_GAIN, layer
+
+
+def _without_factors(part: Any) -> Any:
+    if not isinstance(part, FactorisedLayer):
+        return part
+    return part.replace(left=jnp.zeros_like(part.left), right=jnp.zeros_like(part.right))
 
 
 def _to_rgb(features: Array, modulation: EmittedLayer, num_pictures: int) -> Array:

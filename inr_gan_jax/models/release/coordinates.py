@@ -1,5 +1,7 @@
 """Coordinates of the `release` family: lattices, and the embedding of positions."""
 
+from collections.abc import Mapping
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -10,7 +12,7 @@ from inr_gan_jax.array_types import Array, along_last
 from inr_gan_jax.models.layers import EqualisedDense
 from inr_gan_jax.models.release.settings import CoordinateSettings, ReleaseSettings
 from inr_gan_jax.ops.fourier_features import box_average, lattice_phases, logarithmic_basis
-from inr_gan_jax.ops.table_lookup import AxisCells, axis_cells, read_table
+from inr_gan_jax.ops.table_lookup import AxisCells, axis_cells, nearest_cells, read_table
 from inr_gan_jax.ops.viewport import BlockGrid, Layout, Viewport, block_grids, fill_up
 
 
@@ -41,16 +43,48 @@ class ReleaseGrid(struct.PyTreeNode):
         """What a compiled program depends on."""
         return self.lattice.layout
 
-    def laid_out(self, layout: Layout) -> "ReleaseGrid":
-        """The same grid filled up to another size; see `BlockGrid.laid_out`."""
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """Plain arrays by name; the indices into tables are included even where they only count up."""
+        height, width = self.lattice.size
+        rows = np.arange(height, dtype=np.int32) if self.rows is None else np.asarray(self.rows.lower)
+        columns = np.arange(width, dtype=np.int32) if self.columns is None else np.asarray(self.columns.lower)
+        positions = {"x": np.asarray(self.x, np.float32), "y": np.asarray(self.y, np.float32)}
+        return self.lattice.to_arrays() | positions | {"table_rows": rows, "table_columns": columns}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, Array]) -> "ReleaseGrid":
+        """The inverse of `to_arrays`, without the positions of `block_grid`, which rendering does not use."""
+        rows, columns = AxisCells(lower=arrays["table_rows"]), AxisCells(lower=arrays["table_columns"])
+        return cls(BlockGrid.from_arrays(arrays), arrays["x"], arrays["y"], rows, columns)
+
+    def with_layout(self, layout: Layout) -> "ReleaseGrid":
+        """The same grid filled up to another size; see `BlockGrid.with_layout`."""
         height, width = layout.size
         return self.replace(
-            lattice=self.lattice.laid_out(layout),
+            lattice=self.lattice.with_layout(layout),
             x=fill_up(np.asarray(self.x), width),
             y=fill_up(np.asarray(self.y), height),
             rows=jax.tree.map(lambda array: fill_up(array, height), self.rows),
             columns=jax.tree.map(lambda array: fill_up(array, width), self.columns),
         )
+
+
+def pointwise_release_grids(settings: ReleaseSettings, x: Array, y: Array) -> tuple[ReleaseGrid, ...]:
+    """The grids of the rule `pointwise` at positions known only inside a compiled program.
+
+    Tables are read at the nearest entry, mirrored beyond their borders.
+
+    Args:
+        settings: of the generator.
+        x: [width], columns; 0 and 1 are the borders of the trained picture.
+        y: [height], rows, downwards.
+    """
+    grids = []
+    for index, (side, _) in enumerate(settings.native_sizes):
+        block_grid = BlockGrid(x=x, y=y, repeats=(1, 1) if index else None)
+        rows, columns = nearest_cells(y, side), nearest_cells(x, side)
+        grids.append(ReleaseGrid(block_grid, x=2 * x - 1, y=1 - 2 * y - 2 / side, rows=rows, columns=columns))
+    return tuple(grids)
 
 
 def release_grids(settings: ReleaseSettings, viewport: Viewport) -> tuple[ReleaseGrid, ...]:

@@ -13,7 +13,7 @@ from inr_gan_jax.models.layers import EqualisedDense, clamp, scaled_leaky_relu
 from inr_gan_jax.models.release.coordinates import ReleaseGrid
 from inr_gan_jax.models.release.settings import ReleaseSettings
 from inr_gan_jax.ops.modulation import demodulation, modulate_factors
-from inr_gan_jax.ops.resample import bilinear_upsample, fir_filter, fir_upsample, take_cells
+from inr_gan_jax.ops.resample import bilinear_upsample, fir_filter, fir_upsample, gather_features
 from inr_gan_jax.ops.table_lookup import read_table
 
 NoiseMode = Literal["const", "random", "none"]
@@ -39,6 +39,29 @@ class FactorModulation(struct.PyTreeNode):
 
     left: Array
     right: Array
+
+    @classmethod
+    def zeros(cls, kernel: Array, rank: int) -> "FactorModulation":
+        """Factors of 0 for a kernel [in_features, out_features]."""
+        in_features, out_features = kernel.shape
+        return cls(left=jnp.zeros((out_features, rank)), right=jnp.zeros((rank, in_features)))
+
+
+def pointwise_weight(settings: ReleaseSettings, kernel: Array, modulation: StyleModulation | FactorModulation) -> Array:
+    """Computes the weight of a pointwise layer for one image.
+
+    Args:
+        settings: of the generator.
+        kernel: [in_features, out_features], shared by all images.
+        modulation: of the layer.
+
+    Returns:
+        [in_features, out_features].
+    """
+    if isinstance(modulation, StyleModulation):
+        return kernel * modulation.styles[:, None] * demodulation(kernel, modulation.styles)[None, :]
+    assert settings.factor_activation is not None, "factors are predicted only with an activation"
+    return modulate_factors(kernel, modulation.left, modulation.right, settings.factor_activation)
 
 
 class SynthesisLayer(nn.Module):
@@ -125,14 +148,8 @@ class SynthesisLayer(nn.Module):
     def _pointwise(
         self, x: Array, embedding: Array | None, modulation: StyleModulation | FactorModulation, grid: ReleaseGrid
     ) -> Array:
-        """The layer as a matrix, built once for the image."""
-        if isinstance(modulation, StyleModulation):
-            weight = self.kernel * modulation.styles[:, None] * demodulation(self.kernel, modulation.styles)[None, :]
-        else:
-            activation = self.settings.factor_activation
-            assert activation is not None, "factors are predicted only with an activation"
-            weight = modulate_factors(self.kernel, modulation.left, modulation.right, activation)
-        weight = weight.astype(x.dtype)
+        """The layer as one matrix per image."""
+        weight = pointwise_weight(self.settings, self.kernel, modulation).astype(x.dtype)
         # A pointwise layer commutes with upsampling, so the features pass it at their own, lower resolution.
         x = x @ weight[: self.in_features]
         if self.upsamples:
@@ -177,7 +194,7 @@ def _correlate(x: Array, kernel: Array, padding: int, dilation: int) -> Array:
 def upsample(settings: ReleaseSettings, x: Array, grid: ReleaseGrid) -> Array:
     """Brings features or a picture [height, width, ...] to the lattice of an upsampling block."""
     if settings.upsampling == "nearest":
-        return take_cells(x, grid.lattice)
+        return gather_features(x, grid.lattice)
     return bilinear_upsample(x) if settings.upsampling == "bilinear" else fir_upsample(x)
 
 

@@ -4,21 +4,31 @@ The networks inr-gan, inr-gan-bil, cips and stylegan2 are settings of it. Everyt
 with `jax.vmap`.
 """
 
+import dataclasses
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
 from flax import struct
 
-from inr_gan_jax.array_types import Array, check_shape, in_precision
+from inr_gan_jax.array_types import Array, Params, check_shape, in_precision
+from inr_gan_jax.models.layers import NEUTRAL_ACTIVATION, numbers_like
 from inr_gan_jax.models.mapping import MappingNetwork
-from inr_gan_jax.models.release.coordinates import CoordinateEmbedding, CoordinateModulation, ReleaseGrid, release_grids
+from inr_gan_jax.models.release.coordinates import (
+    CoordinateEmbedding,
+    CoordinateModulation,
+    ReleaseGrid,
+    pointwise_release_grids,
+    release_grids,
+)
 from inr_gan_jax.models.release.layers import (
     FactorModulation,
     NoiseMode,
     StyleModulation,
     SynthesisLayer,
     ToRGBLayer,
+    pointwise_weight,
     upsample,
 )
 from inr_gan_jax.models.release.settings import BlockPlan, ReleaseSettings
@@ -141,6 +151,12 @@ class SynthesisBlock(nn.Module):
         return x, carried + rgb
 
 
+def _layer_names(plan: BlockPlan) -> list[str]:
+    """Names of the parameters of a block's modulated layers, in order, ToRGB excluded."""
+    first = ["conv1"] if plan.in_features == 0 else ["conv0", "conv1"]
+    return first + [f"extra_convs_{index}" for index in range(plan.num_layers - len(first))]
+
+
 class ReleaseNetwork(nn.Module):
     """Mapping network and INR of the `release` family, for one sample.
 
@@ -223,6 +239,66 @@ class ReleaseNetwork(nn.Module):
         assert image is not None, "there is a block of side 4"
         return image
 
+    # What the rest of the package needs to know of the network; none of it touches variables.
+    @property
+    def has_tables(self) -> bool:
+        """Whether it reads arrays with an entry for each trained pixel."""
+        settings = self.settings
+        has_table = any(entry.table_channels for entry in settings.coordinates)
+        return has_table or settings.input_type == "const" or settings.use_noise
+
+    @property
+    def is_pointwise(self) -> bool:
+        """Whether all layers act on each point alone."""
+        return self.settings.kernel_size == 1
+
+    @nn.nowrap
+    def parameter_groups(self, params: Params) -> dict[str, Any]:
+        """Learning-rate group of each parameter, as a prefix of their tree."""
+        return {name: "mapping" if name == "mapping_network" else "inr" for name in params}
+
+    @nn.nowrap
+    def layer_numbers(self, shapes: ReleaseModulation) -> ReleaseModulation:
+        """A modulation with the layer number in place of each array; see `Generator.layer_numbers`."""
+        return tuple(
+            BlockModulation(
+                coordinates=numbers_like(block.coordinates, plan.first_ws),
+                layers=tuple(numbers_like(layer, plan.first_ws + index) for index, layer in enumerate(block.layers)),
+                to_rgb=numbers_like(block.to_rgb, plan.first_ws + plan.num_layers),
+            )
+            for block, plan in zip(shapes, self.settings.blocks(), strict=True)
+        )
+
+    @property
+    def baked_settings(self) -> ReleaseSettings:
+        """Settings of the network that renders baked weights."""
+        return dataclasses.replace(self.settings, factor_activation=NEUTRAL_ACTIVATION)
+
+    @nn.nowrap
+    def bake(self, params: Params, modulation: ReleaseModulation) -> tuple[dict[str, Any], ReleaseModulation]:
+        """Computes the weights of one image, and the modulation that leaves them unchanged."""
+        kernels: dict[str, Any] = {}
+        neutral = []
+        for plan, block in zip(self.settings.blocks(), modulation, strict=True):
+            name = f"blocks_{plan.side}"
+            kernels[name] = {
+                layer: pointwise_weight(self.settings, params[name][layer]["kernel"], part)
+                for layer, part in zip(_layer_names(plan), block.layers, strict=True)
+            }
+            layers = tuple(FactorModulation.zeros(kernel, self.settings.rank) for kernel in kernels[name].values())
+            neutral.append(block.replace(layers=layers))
+        return kernels, tuple(neutral)
+
+    @nn.nowrap
+    def pointwise_grids(self, x: Array, y: Array) -> tuple[ReleaseGrid, ...]:
+        """See `Generator.pointwise_grids`."""
+        return pointwise_release_grids(self.settings, x, y)
+
+    @nn.nowrap
+    def grids_from_arrays(self, arrays: Sequence[Mapping[str, Array]]) -> tuple[ReleaseGrid, ...]:
+        """See `Generator.grids_from_arrays`."""
+        return tuple(ReleaseGrid.from_arrays(entry) for entry in arrays)
+
     def __call__(self, z: Array, c: Array | None = None) -> Array:
-        """Draws the trained picture of one latent code; also initialises every variable."""
+        """Renders the trained picture of one latent code; also initialises every variable."""
         return self.render(self.modulation(self.mapping(z, c)), self.settings.native_viewport)
