@@ -9,7 +9,7 @@
   image's own: nothing but biases, frequencies and colours; factors of a rank; every weight.
 - `sigmoid`, `tanh`, `demod`: how the factors act.
 - `scales_1`, `scales_2`, `scales_4`, `scales_all` (from 4 pixels on), staged as in the paper; `scales_averaged`: those
-  of `scales_all` as INRs of their own, whose pictures are averaged. All of them on nested lattices, of the widths of
+  of `scales_all` as INRs of their own, whose pictures are averaged. All of them on nested grids, of the widths of
   the base's finest blocks, and as deep as the base as far as each scale has a layer.
 - `fourier_emitted`, `fourier_learned`, `fourier_fixed` (logarithmic), `fourier_none` (x and y alone), as many
   frequencies as the base has, or what the logarithmic basis has up to that.

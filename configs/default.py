@@ -56,7 +56,7 @@ def get_config() -> ConfigDict:
                 "modulation_activation": "sigmoid",
                 "rank": 10,  # rank of the factorised multiplicative modulation
                 # `staged`: one network, each block refines the features of the one before; `averaged`: each block is an
-                # INR of its own, whose picture is interpolated to the finest lattice and averaged with the others
+                # INR of its own, whose picture is interpolated to the finest grid and averaged with the others
                 "scales": "staged",
                 "features": (512, 256),  # hidden width of a block; the number of entries is the number of blocks
                 "num_layers": (4, 4),  # hidden layers of a block
@@ -68,7 +68,7 @@ def get_config() -> ConfigDict:
                 "use_raw_coordinates": False,  # pass x and y on as they are, in [-1, 1), beside the waves
                 "use_diagonal_features": False,  # keep diagonals in the fixed basis at the cost of high frequencies
                 "first_dense_block": 1,  # super-resolution by the rule `paper` runs denser from this block on
-                # lattices of the blocks in training: `paper` nests them, each coarser one feeding the next by nearest
+                # grids of the blocks in training: `paper` nests them, each coarser one feeding the next by nearest
                 # upsampling; `pointwise` evaluates every block at every pixel: dearer, and continuous between pixels
                 "training_rule": "paper",
                 "activation": "relu",  # relu or leaky_relu
@@ -86,7 +86,7 @@ def get_config() -> ConfigDict:
                 "channel_base": 32768,  # width at nominal side r is channel_base / r ...
                 "channel_max": 512,  # ... at most this
                 "input_type": "coordinates",  # what the first block starts from: coordinates or const
-                "input_resolution": 32,  # side of the first lattice; all blocks up to it run on it
+                "input_resolution": 32,  # side of the first grid; all blocks up to it run on it
                 "upsampling": "nearest",  # nearest, bilinear, or fir (inside the convolution)
                 "kernel_size": 1,  # 1 or 3
                 "coordinate_blocks": "upsampling",  # blocks that take coordinates in: none, upsampling, every
@@ -98,7 +98,7 @@ def get_config() -> ConfigDict:
                 "num_extra_layers": (),  # (resolution, number) pairs of further layers
                 "use_noise": False,  # add noise to the features
                 "conv_clamp": None,  # bound of the activations; None: none
-                "first_dense_lattice": 1,  # super-resolution by the rule `paper` runs denser from this lattice on
+                "first_dense_lattice": 1,  # super-resolution by the rule `paper` runs denser from this grid on
             },
             "discriminator": {  # StyleGAN2
                 "channel_base": 16384,  # width at side r is channel_base / r ...

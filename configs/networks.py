@@ -100,7 +100,7 @@ def apply_network(config: ConfigDict, network: str, resolution: int, ema_half_li
 def apply_scaled_network(config: ConfigDict, network: str, side: int, channel_base: int, channel_max: int) -> None:
     """Writes one network, cut down to smaller pictures and widths, into a configuration.
 
-    Blocks above the pictures are left out, as the published code leaves them out; the coarse lattice is at most half as
+    Blocks above the pictures are left out, as the published code leaves them out; the coarse grid is at most half as
     dense as the picture. Latent codes, tables and features keep their ratio to `channel_max`. Batch, rates and averages
     are those that the published code chooses for one device and pictures of at most 128x128; its gamma of 10 is made
     for 256x256 and is 1 here. `paper` keeps its own rates, for which its batch of 16 is part of the recipe.
@@ -144,13 +144,13 @@ def _scaled_paper(published: dict[str, Any], channel_max: int) -> dict[str, Any]
 
 def _scaled_release(published: dict[str, Any], side: int, channel_max: int) -> dict[str, Any]:
     """Settings of the `release` family for pictures of `side` pixels a side."""
-    lattice = published.get("input_resolution", 32)
-    # A network of one lattice keeps it; the others keep at least one step from a coarse lattice to a finer one.
-    coarse = side if lattice == 256 else min(lattice, side // 2)
+    grid = published.get("input_resolution", 32)
+    # A network of one grid keeps it; the others keep at least one step from a coarse grid to a finer one.
+    coarse = side if grid == 256 else min(grid, side // 2)
     coordinates: list[dict[str, Any]] = []
     resolution = coarse
     while "coordinates" in published and resolution <= side:
-        entry = _CIPS_COORDINATES if lattice == 256 else _LOW if resolution <= 64 else _MEDIUM
+        entry = _CIPS_COORDINATES if grid == 256 else _LOW if resolution <= 64 else _MEDIUM
         widths = {key: _scaled(entry[key], channel_max) for key in _WIDTHS_OF_COORDINATES if key in entry}
         coordinates.append({**entry, **widths, "resolution": resolution})
         resolution *= 2

@@ -168,7 +168,7 @@ def _sum_slices(images: Array, axis: int, weights: np.ndarray, starts: range, si
 
 
 def _at_double_density(inverse: Array) -> Array:
-    """[batch, 2, 3]: the same transform between lattices of double density, whose pixels lie half a step off."""
+    """[batch, 2, 3]: the same transform between grids of double density, whose pixels lie half a step off."""
     linear, offset = inverse[:, :2, :2], inverse[:, :2, 2]
     shift = 0.5 * linear.sum(axis=2) - 0.5
     return jnp.concatenate([linear, (2 * offset + shift)[:, :, None]], axis=2)

@@ -44,7 +44,7 @@ def render(loaded: LoadedGenerator, modulation: Modulation, viewport: Viewport) 
 
 
 def render_on(loaded: LoadedGenerator, modulation: Modulation, grids: Grids) -> np.ndarray:
-    """Draws one image on given lattices: [height, width, channels], about [-1, 1], on the host."""
+    """Draws one image on given grids: [height, width, channels], about [-1, 1], on the host."""
     return np.asarray(_render(loaded.generator, loaded.variables, modulation, grids))
 
 

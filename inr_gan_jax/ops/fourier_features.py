@@ -8,14 +8,14 @@ import numpy as np
 
 from inr_gan_jax.array_types import Array, check_shape
 
-# Lattices of fewer points are too small for a loop to pay.
+# Grids of fewer points are too small for a loop to pay.
 _MANY_POINTS = 2048
 # y, x and the two diagonals, the latter at half the length of the sum of both axes.
 _DIRECTIONS = np.array([(0.0, 1.0), (1.0, 0.0), (-0.5, 0.5), (0.5, 0.5)])
 
 
 def fourier_features(basis: Array, x: Array, y: Array) -> Array:
-    """Embeds the lattice spanned by column and row positions as sines and cosines.
+    """Embeds the grid spanned by column and row positions as sines and cosines.
 
     Args:
         basis: [num_features, 2], angular frequencies (x, y) in radians a unit length.
@@ -38,7 +38,7 @@ def fourier_features(basis: Array, x: Array, y: Array) -> Array:
 
 
 def _waves_of_points(basis: Array, x: Array, y: Array) -> Array:
-    phases = lattice_phases(basis, x, y)
+    phases = grid_phases(basis, x, y)
     return jnp.concatenate([jnp.sin(phases), jnp.cos(phases)], axis=-1)
 
 
@@ -59,7 +59,7 @@ def _waves_of_axes(basis: Array, x: Array, y: Array) -> Array:
 
 
 def centred_coordinates(x: Array, y: Array) -> Array:
-    """Lays out the positions of a lattice as they are, the trained picture centred on 0.
+    """Lays out the positions of a grid as they are, the trained picture centred on 0.
 
     Args:
         x: [width], column positions, [0, 1) on the trained picture.
@@ -71,8 +71,8 @@ def centred_coordinates(x: Array, y: Array) -> Array:
     return jnp.stack(jnp.broadcast_arrays(2 * x[None, :] - 1, 2 * y[:, None] - 1), axis=-1)
 
 
-def lattice_phases(basis: Array, x: Array, y: Array) -> Array:
-    """Multiplies the positions of a lattice with angular frequencies.
+def grid_phases(basis: Array, x: Array, y: Array) -> Array:
+    """Multiplies the positions of a grid with angular frequencies.
 
     Args:
         basis: [num_features, 2], angular frequencies (x, y) in radians a unit length.
@@ -133,7 +133,7 @@ def logarithmic_basis(resolution: int, use_diagonals: bool) -> np.ndarray:
     Each direction carries the frequencies pi / 2 * 2^k, k = 0 .. ceil(log2(resolution)) - 1.
 
     Args:
-        resolution: side of the lattice that the basis is for, in pixels.
+        resolution: side of the grid that the basis is for, in pixels.
         use_diagonals: add the two diagonals to the directions y and x.
 
     Returns:

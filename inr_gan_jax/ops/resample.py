@@ -15,15 +15,15 @@ FIR_TAPS = np.array([1.0, 3.0, 3.0, 1.0]) / 8.0
 
 
 def gather_features(features: Array, grid: BlockGrid) -> Array:
-    """Carries features of one block to the lattice of the next: each point takes the cell it falls in, or its corners.
+    """Carries features of one block to the grid of the next: each point takes the cell it falls in, or its corners.
 
     Args:
-        features: [height, width, channels] on the lattice of the block before.
-        grid: the lattice to carry them to.
+        features: [height, width, channels] on the grid of the block before.
+        grid: the grid to carry them to.
 
     Returns:
-        [*grid.size, channels]; nearest upsampling when the lattice is a whole multiple, bilinear interpolation when
-        the lattice has shares.
+        [*grid.size, channels]; nearest upsampling when the grid is a whole multiple, bilinear interpolation when
+        the grid has shares.
     """
     if grid.repeats is not None:
         return repeat_cells(features, grid.repeats)

@@ -1,4 +1,4 @@
-"""Learned tables, one entry a pixel of a square lattice, read at any point of the plane."""
+"""Learned tables, one entry a pixel of a square grid, read at any point of the plane."""
 
 import dataclasses
 import typing
@@ -10,7 +10,7 @@ from flax import struct
 from inr_gan_jax.array_types import Array
 from inr_gan_jax.ops.rules import Between, Beyond
 
-# A point on a lattice line belongs to the cell that starts there, although 0.3 * 10 may round to 2.9999999999999996.
+# A point on a grid line belongs to the cell that starts there, although 0.3 * 10 may round to 2.9999999999999996.
 _CELL_TOLERANCE = 1e-9
 
 
@@ -87,7 +87,7 @@ def _inside(cells: np.ndarray, resolution: int, beyond: Beyond) -> np.ndarray:
 
 
 def read_table(table: Array, rows: AxisCells | None, columns: AxisCells | None) -> Array:
-    """Reads a table on a lattice.
+    """Reads a table on a grid.
 
     Args:
         table: [resolution, resolution, ...].

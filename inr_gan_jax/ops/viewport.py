@@ -1,4 +1,4 @@
-"""Where an image is sampled: a rectangle of the plane, and the lattice each block of an INR runs on.
+"""Where an image is sampled: a rectangle of the plane, and the grid each block of an INR runs on.
 
 The trained picture covers the unit square of the plane: x to the right, y down, both in [0, 1). The pixel in row i and
 column j of a picture of size R stands for the point (j / R, i / R), the convention the `paper` model is trained with.
@@ -18,7 +18,7 @@ from inr_gan_jax.array_types import Array
 from inr_gan_jax.ops.rules import Between, DensifyRule
 from inr_gan_jax.ops.table_lookup import TableRule
 
-# A point on a lattice line belongs to the cell that starts there, although 0.3 * 10 may round to 2.9999999999999996.
+# A point on a grid line belongs to the cell that starts there, although 0.3 * 10 may round to 2.9999999999999996.
 _CELL_TOLERANCE = 1e-9
 
 
@@ -39,7 +39,7 @@ class Viewport:
             `first_dense_block` on (arXiv 2011.12026, super-resolution); `all`: every block, ratios between the blocks
             kept; `pointwise`: every block is evaluated at every pixel, so the picture is a function of the point alone.
         tables: what learned tables, one entry a trained pixel, hold between and beyond the trained pixels.
-        antialias: where a lattice is coarser than trained, average each wave around a point over the trained points
+        antialias: where a grid is coarser than trained, average each wave around a point over the trained points
             that it stands for: what is above the coarse Nyquist limit fades instead of turning into other, lower
             frequencies. Such a viewport should be `centred_on` the trained size.
     """
@@ -118,7 +118,7 @@ class Viewport:
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """What a program that draws on a lattice is compiled for.
+    """What a program that draws on a grid is compiled for.
 
     Attributes:
         size: (height, width).
@@ -130,7 +130,7 @@ class Layout:
 
 
 class BlockGrid(struct.PyTreeNode):
-    """The lattice that one block is evaluated on, and where its cells lie on the lattice of the block before.
+    """The grid that one block is evaluated on, and where its cells lie on the grid of the block before.
 
     Attributes:
         x: [width], positions of the columns; 0 and 1 are the borders of the trained picture.
@@ -155,7 +155,7 @@ class BlockGrid(struct.PyTreeNode):
 
     @property
     def size(self) -> tuple[int, int]:
-        """(height, width) of the lattice."""
+        """(height, width) of the grid."""
         return self.y.shape[0], self.x.shape[0]
 
     @property
@@ -182,7 +182,7 @@ class BlockGrid(struct.PyTreeNode):
         return cls(arrays["x"], arrays["y"], **cells)
 
     def with_layout(self, layout: Layout) -> "BlockGrid":
-        """The same lattice, filled up to another size by its last row and column, which nothing refers to."""
+        """The same grid, filled up to another size by its last row and column, which nothing refers to."""
 
         def filled(array: Array | np.ndarray | None, axis: int) -> np.ndarray | None:
             return None if array is None else fill_up(np.asarray(array), layout.size[axis])
@@ -204,7 +204,7 @@ def fill_up(array: np.ndarray, size: int) -> np.ndarray:
 
 
 def common_layout(layouts: Iterable[tuple[Layout, ...]]) -> tuple[Layout, ...]:
-    """The layout, lattice by lattice, that the grids of several rectangles can be brought to.
+    """The layout, grid by grid, that the grids of several rectangles can be brought to.
 
     Args:
         layouts: of each rectangle, coarse to fine.
@@ -227,9 +227,9 @@ def block_grids(
     first_dense_block: int = 1,
     upsampling: Between = "nearest",
 ) -> tuple[BlockGrid, ...]:
-    """Lays out the lattices of all blocks of a multi-scale INR for one viewport.
+    """Lays out the grids of all blocks of a multi-scale INR for one viewport.
 
-    The last block is evaluated at the pixels of the viewport. Earlier blocks lie on lattices through the origin of the
+    The last block is evaluated at the pixels of the viewport. Earlier blocks lie on grids through the origin of the
     plane, and a point takes the features of the cell it falls in (nearest upsampling) or what lies between the corners
     of that cell (bilinear), so that the picture at a point does not depend on the rectangle it is part of.
 
@@ -245,7 +245,7 @@ def block_grids(
     Source: arXiv 2011.12026, multi-scale INRs and super-resolution.
     """
     rows, columns = (
-        _axis_lattices(viewport, axis, [size[axis] for size in native_sizes], first_dense_block, upsampling)
+        _axis_grids(viewport, axis, [size[axis] for size in native_sizes], first_dense_block, upsampling)
         for axis in (0, 1)
     )
     grids = []
@@ -259,7 +259,7 @@ def block_grids(
             footprint = np.array([column.footprint, row.footprint])
             is_last = len(grids) == len(native_sizes) - 1
             if not is_last and viewport.rule != "pointwise" and upsampling == "nearest":
-                # The last lattice lies where the viewport says; the others start at the corners of their cells. What
+                # The last grid lies where the viewport says; the others start at the corners of their cells. What
                 # is interpolated is wanted at the corners.
                 x, y = x + column.shift, y + row.shift
         shares = {"row_share": row.shares, "column_share": column.shares}
@@ -268,8 +268,8 @@ def block_grids(
 
 
 @dataclasses.dataclass(frozen=True)
-class _AxisLattice:
-    """One axis of a block's lattice.
+class _AxisGrid:
+    """One axis of a block's grid.
 
     Attributes:
         points: [size], positions.
@@ -302,21 +302,21 @@ class _AxisLattice:
         return math.sqrt(self.step**2 - self.trained_step**2) if self.excess else 0.0
 
 
-def _axis_lattices(
+def _axis_grids(
     viewport: Viewport, axis: int, native: Sequence[int], first_dense_block: int, upsampling: Between
-) -> list[_AxisLattice]:
-    """The lattices of all blocks along one axis: 0 for the rows, 1 for the columns."""
+) -> list[_AxisGrid]:
+    """The grids of all blocks along one axis: 0 for the rows, 1 for the columns."""
     start, count = ((viewport.top, viewport.height), (viewport.left, viewport.width))[axis]
     extent = (viewport.height_extent, viewport.width_extent)[axis]
     points, step = start + np.arange(count) * (extent / count), extent / count
     if viewport.rule == "pointwise":
         identity = np.arange(count, dtype=np.int32)
-        # Trained on nested lattices or not, the picture shows what the finest block was trained at.
+        # Trained on nested grids or not, the picture shows what the finest block was trained at.
         cells = [identity if block else None for block in range(len(native))]
-        return [_AxisLattice(points, each, None, step, 1 / native[-1]) for each in cells]
+        return [_AxisGrid(points, each, None, step, 1 / native[-1]) for each in cells]
     density = count / extent
     dense_from = first_dense_block if viewport.rule == "paper" and first_dense_block < len(native) else 0
-    lattices: list[_AxisLattice] = []
+    grids: list[_AxisGrid] = []
     # From fine to coarse: the cells that a block needs follow from the positions of the next finer one.
     for block in reversed(range(1, len(native))):
         density_before = native[block - 1] * (density / native[-1] if block - 1 >= dense_from else 1.0)
@@ -324,9 +324,9 @@ def _axis_lattices(
         shares, last = None, cells[-1]
         if upsampling == "bilinear":
             shares, last = np.maximum(points * density_before - cells, 0.0), cells[-1] + 1
-        lattices.append(_AxisLattice(points, (cells - cells[0]).astype(np.int32), shares, step, 1 / native[block]))
+        grids.append(_AxisGrid(points, (cells - cells[0]).astype(np.int32), shares, step, 1 / native[block]))
         points, step = np.arange(cells[0], last + 1) / density_before, 1 / density_before
-    return [_AxisLattice(points, None, None, step, 1 / native[0]), *reversed(lattices)]
+    return [_AxisGrid(points, None, None, step, 1 / native[0]), *reversed(grids)]
 
 
 def _repeat_of(index: np.ndarray) -> int | None:

@@ -18,7 +18,7 @@ _WINDOWS = lax.GatherDimensionNumbers(
 def affine_sample(
     images: Array, transforms: Array, size: tuple[int, int], first: Array | None = None, last: Array | None = None
 ) -> Array:
-    """Samples every image of a batch on a lattice of its own, bilinearly.
+    """Samples every image of a batch on a grid of its own, bilinearly.
 
     Positions count pixels from the centre of a picture, x to the right and y down: the pixel in column j of `width`
     lies at x = j - (width - 1) / 2. Linear in the images, and differentiable in them any number of times.

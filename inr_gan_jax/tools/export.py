@@ -51,14 +51,14 @@ _MEANINGS = {
     "c": "labels, one-hot",
     "x": "positions of the columns; 0 and 1 are the borders of the trained picture, to the right",
     "y": "positions of the rows; 0 and 1 are the borders of the trained picture, downwards",
-    "row_index": "row of the lattice before whose features each row takes",
-    "column_index": "column of the lattice before whose features each column takes",
+    "row_index": "row of the grid before whose features each row takes",
+    "column_index": "column of the grid before whose features each column takes",
     "row_share": "share of the row behind that one, in [0, 1)",
     "column_share": "share of the column behind that one, in [0, 1)",
     "table_rows": "row of the learned tables that each row takes",
     "table_columns": "column of the learned tables that each column takes",
 }
-_POSITIONS = {"pointwise": ", x, y", "native": "", "nested": ", lattices"}
+_POSITIONS = {"pointwise": ", x, y", "native": "", "nested": ", grids"}
 
 
 def save_generator(path: str | os.PathLike[str], loaded: LoadedGenerator) -> None:
@@ -87,7 +87,7 @@ def save_stablehlo(
     Args:
         path: of the program.
         loaded: the generator.
-        rule: of the lattices; None for the one that suits the network.
+        rule: of the grids; None for the one that suits the network.
         truncation: fixed in the program.
 
     Returns:
@@ -128,7 +128,7 @@ def describe(
     if kind == "pointwise":
         inputs |= dict(zip("xy", places, strict=True))
     elif kind == "nested":
-        inputs["lattices"] = places[0]
+        inputs["grids"] = places[0]
     label = "None" if c is None else "c"
     return {
         "call": f"jax.export.deserialize(open(file, 'rb').read()).call(z, {label}{_POSITIONS[kind]})",

@@ -131,12 +131,12 @@ def seconds_of(
     def draw(variables: Variables, modulations: Modulation, grids: Grids) -> Array:
         return jax.vmap(lambda one: generator.render_grids(variables, one, grids))(modulations)
 
-    grids = {name: generator.grids(view) for name, view in views.items()}
+    grids_of = {name: generator.grids(view) for name, view in views.items()}
     seconds: dict[str, list[float]] = {name: [] for name in views}
     for turn in range(turns + 1):
-        for name, lattices in grids.items():
+        for name, grids in grids_of.items():
             started = time.perf_counter()
-            jax.block_until_ready(draw(loaded.variables, modulations, lattices))
+            jax.block_until_ready(draw(loaded.variables, modulations, grids))
             if turn:  # the first compiles
                 seconds[name].append(time.perf_counter() - started)
     return {name: statistics.median(each) / count for name, each in seconds.items()}

@@ -102,10 +102,10 @@ def draw_pieces(
     """
     from inr_gan_jax.inference import pictures
 
-    grids = pictures.grids_of_tiles(loaded, [piece.viewport for piece in pieces])
-    for piece, lattices in itertools.islice(zip(pieces, grids, strict=True), first, None):
-        drawn = to_uint8(pictures.render_on(loaded, modulation, lattices))
-        # A lattice may have been filled up further than the piece.
+    all_grids = pictures.grids_of_tiles(loaded, [piece.viewport for piece in pieces])
+    for piece, grids in itertools.islice(zip(pieces, all_grids, strict=True), first, None):
+        drawn = to_uint8(pictures.render_on(loaded, modulation, grids))
+        # A grid may have been filled up further than the piece.
         height = min(piece.viewport.height, viewport.height - piece.top)
         yield drawn[:height, : min(piece.viewport.width, viewport.width - piece.left)]
 

@@ -24,7 +24,7 @@ MOST_WAITING = 256
 # One writes its tile as a file while the other one's is drawn.
 NUM_WORKERS = 2
 _TILE_BYTES = 2**27
-# Lattice points of all blocks that one tile may need.
+# Grid points of all blocks that one tile may need.
 _MOST_POINTS = 16 * TILE * TILE
 # Compressing more would take longer than drawing.
 _PNG_LEVEL = 1
@@ -102,7 +102,7 @@ class Drawing:
             yield
         shown = self.images.get(ImageChoice(class_index=class_index))
         for rule, level in self._levels:
-            # Neighbouring tiles may need lattices of other sizes.
+            # Neighbouring tiles may need grids of other sizes.
             for place in (0, 1):
                 viewport = viewport_of(Tile(level, place, place), self.loaded.generator.size, rule)
                 self.programs.prepare(shown.loaded, shown.modulation, viewport)
@@ -162,7 +162,7 @@ class Drawing:
 
 
 def coarsest_level(loaded: LoadedGenerator, rule: DensifyRule) -> int:
-    """The coarsest level whose tiles need no more lattice points than fit in memory many times over."""
+    """The coarsest level whose tiles need no more grid points than fit in memory many times over."""
     for level in range(MIN_LEVEL, MAX_LEVEL):
         grids: Any = loaded.generator.grids(viewport_of(Tile(level, 0, 0), loaded.generator.size, rule))
         if sum(grid.layout.size[0] * grid.layout.size[1] for grid in grids) <= _MOST_POINTS:

@@ -1,7 +1,7 @@
 """Modulations to tiles by few compiled programs: any place, any density, any image.
 
-A program is compiled for the sizes of the lattices that it draws on. Tiles are cut into pieces of one shape; coarse
-lattices, whose sizes differ by one from place to place and by the density from level to level, are filled up to the
+A program is compiled for the sizes of the grids that it draws on. Tiles are cut into pieces of one shape; coarse
+grids, whose sizes differ by one from place to place and by the density from level to level, are filled up to the
 next size of a short list. So the number of programs is bounded, whatever is asked for.
 """
 
@@ -148,14 +148,14 @@ def _groups(pieces: Sequence[Grids], most: int) -> Iterator[list[Grids]]:
 
 
 def _filled_up(grids: Any) -> Grids:
-    """Lattices with the sizes of the short list."""
+    """Grids with the sizes of the short list."""
     full = grids[-1].layout.size
     return tuple(_in_float32(grid.with_layout(_layout(grid.layout, full))) for grid in grids)
 
 
 def _layout(layout: Layout, full: tuple[int, int]) -> Layout:
     size = (listed_size(layout.size[0], full[0]), listed_size(layout.size[1], full[1]))
-    # Filled up lattices do not repeat regularly; those of a pointwise picture are all the same.
+    # Filled up grids do not repeat regularly; those of a pointwise picture are all the same.
     return Layout(size, layout.repeats if layout.repeats == (1, 1) else None)
 
 

@@ -36,7 +36,7 @@ def test_wide_pictures_show_the_middle_more_or_bend(fit: str, expected: tuple[fl
     assert_close(edges(view), expected)
 
 
-def test_trained_size_is_the_trained_lattice() -> None:
+def test_trained_size_is_the_trained_grid() -> None:
     generator = small_generator().generator
     view = framed(generator, (8, 8))
     assert (view.top, view.left, view.height_extent, view.width_extent) == (0, 0, 1, 1)

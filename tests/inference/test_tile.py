@@ -21,7 +21,7 @@ from inr_gan_jax.tools import tile
 from tests.closeness import assert_bytes_close
 from tests.inference.tools import flags_of, image_of, loaded_paper, loaded_release, run_tool
 
-# Of no simple ratio to the lattices of 4 and 8, and reaching beyond the trained picture.
+# Of no simple ratio to the grids of 4 and 8, and reaching beyond the trained picture.
 VIEW = Viewport(37, 46, top=-0.3, left=0.11, height_extent=1.4, width_extent=1.2)
 PIXELS = 46 * 5
 CASES = {

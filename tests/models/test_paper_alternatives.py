@@ -46,7 +46,7 @@ def drawn(settings: PaperSettings) -> tuple[PaperNetwork, dict, tuple]:
 
 
 class Oracle:
-    """The network of one image in NumPy, written from the formulas, on its trained lattices."""
+    """The network of one image in NumPy, written from the formulas, on its trained grids."""
 
     def __init__(self, settings: PaperSettings, params: dict, modulation: tuple) -> None:
         self.settings = settings

@@ -124,7 +124,7 @@ def test_crop_at_native_density_equals_the_native_pixels() -> None:
 
 
 @pytest.mark.parametrize("factor", [2, 3])
-def test_denser_lattices_contain_the_native_pixels(factor: int) -> None:
+def test_denser_grids_contain_the_native_pixels(factor: int) -> None:
     dense = draw(Viewport(16 * factor, 16 * factor))
     assert_close(dense[::factor, ::factor], native())
 

@@ -124,7 +124,7 @@ def test_generator_activations_match(variant: str) -> None:
             owner = "coord_fuser" if before is not None else "input.input.coord_fuser"
             fused = ours["coordinates"]["__call__"][0]
             if before is not None:
-                carried = jax.vmap(lambda x, plan=plan: upsample(golden.settings, x, grids[plan.lattice]))(before)
+                carried = jax.vmap(lambda x, plan=plan: upsample(golden.settings, x, grids[plan.grid_index]))(before)
                 fused = jnp.concatenate([carried, fused], axis=-1)
             assert_equals(fused, channels_last(golden.arrays[f"{theirs}.{owner}:0"]))
         before = features

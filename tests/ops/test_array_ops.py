@@ -130,7 +130,7 @@ def test_unknown_activation_of_a_product_is_refused() -> None:
 
 
 @pytest.mark.parametrize("antialias", [False, True])
-def test_bilinear_lattices_give_linear_functions_back(antialias: bool) -> None:
+def test_bilinear_grids_give_linear_functions_back(antialias: bool) -> None:
     view = Viewport(9, 14, top=-0.37, left=0.21, height_extent=1.3, width_extent=2.9, rule="all", antialias=antialias)
     coarse, fine = block_grids(view, [(4, 4), (8, 8)], upsampling="bilinear")
 

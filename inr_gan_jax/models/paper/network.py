@@ -164,11 +164,11 @@ class PaperINRBlock(nn.Module):
 
     @nn.compact
     def __call__(self, features: Array | None, grid: BlockGrid, modulation: BlockModulation) -> Array:
-        """Evaluates the block on its lattice.
+        """Evaluates the block on its grid.
 
         Args:
-            features: [height, width, features] of the block before, on its own lattice; None for a block without.
-            grid: the lattice to evaluate on.
+            features: [height, width, features] of the block before, on its own grid; None for a block without.
+            grid: the grid to evaluate on.
             modulation: of this block.
 
         Returns:
@@ -246,12 +246,12 @@ class PaperNetwork(nn.Module):
         return self.render_grids(modulation, self.grids(viewport))
 
     def grids(self, viewport: Viewport) -> tuple[BlockGrid, ...]:
-        """The lattices of the blocks for a viewport; pass them to `render_grids` to move without compiling again."""
+        """The grids of the blocks for a viewport; pass them to `render_grids` to move without compiling again."""
         sizes = [block.size for block in self.settings.blocks]
         return block_grids(viewport, sizes, self.settings.first_dense_block, self.settings.upsampling)
 
     def render_grids(self, modulation: PaperModulation, grids: tuple[BlockGrid, ...]) -> Array:
-        """Draws one image on given lattices, as `render`."""
+        """Draws one image on given grids, as `render`."""
         return (
             self._staged(modulation, grids) if self.settings.scales == "staged" else self._averaged(modulation, grids)
         )
@@ -271,12 +271,12 @@ class PaperNetwork(nn.Module):
         return jnp.tanh(image)
 
     def _averaged(self, modulation: PaperModulation, grids: tuple[BlockGrid, ...]) -> Array:
-        """Independent networks, one a scale: the mean of their pictures on the finest lattice."""
+        """Independent networks, one a scale: the mean of their pictures on the finest grid."""
         total = None
         for block, grid, own in zip(self.blocks, grids, modulation, strict=True):
             assert own.to_rgb is not None, "every block draws a picture"
             picture = jnp.tanh(_to_rgb(block(None, grid, own), own.to_rgb, num_pictures=1))
-            # Interpolating twice on nested lattices is interpolating once.
+            # Interpolating twice on nested grids is interpolating once.
             total = picture if total is None else picture + gather_features(total, grid)
         assert total is not None, "there is at least one block"
         return total / len(grids)

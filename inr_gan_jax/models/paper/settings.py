@@ -65,12 +65,12 @@ class PaperSettings:
             norm that they start with in the mean.
         rank: rank of the factorised modulation.
         scales: `staged`: each block refines the features of the one before; `averaged`: each block is an INR of its
-            own, and their pictures are brought to the finest lattice by bilinear interpolation and averaged.
+            own, and their pictures are brought to the finest grid by bilinear interpolation and averaged.
         fourier_source: whether the frequencies of `num_fourier_features` are emitted for each image or learned, the
             same for all.
         use_raw_coordinates: add x and y themselves, in [-1, 1), to the embedding.
         first_dense_block: the block from which super-resolution by the rule `paper` runs denser.
-        training_rule: which lattices the blocks run on in training.
+        training_rule: which grids the blocks run on in training.
         activation: of the INR's layers.
         leaky_slope: slope of `leaky_relu` below 0.
         equalised_lr: store the shared weights at unit variance and scale them at run time.
@@ -114,7 +114,7 @@ class PaperSettings:
 
     @property
     def native_viewport(self) -> Viewport:
-        """The trained picture, on the lattices of training."""
+        """The trained picture, on the grids of training."""
         return Viewport(*self.blocks[-1].size, rule=self.training_rule)
 
     @property
@@ -124,7 +124,7 @@ class PaperSettings:
 
     @property
     def upsampling(self) -> Between:
-        """How what a block passes on is brought to the lattice of the next."""
+        """How what a block passes on is brought to the grid of the next."""
         return "nearest" if self.scales == "staged" else "bilinear"
 
     @property

@@ -1,4 +1,4 @@
-"""Coordinates of the `release` family: lattices, and the embedding of positions."""
+"""Coordinates of the `release` family: grids, and the embedding of positions."""
 
 from collections.abc import Mapping
 
@@ -11,23 +11,23 @@ from flax import struct
 from inr_gan_jax.array_types import Array, along_last
 from inr_gan_jax.models.layers import EqualisedDense
 from inr_gan_jax.models.release.settings import CoordinateSettings, ReleaseSettings
-from inr_gan_jax.ops.fourier_features import box_average, lattice_phases, logarithmic_basis
+from inr_gan_jax.ops.fourier_features import box_average, grid_phases, logarithmic_basis
 from inr_gan_jax.ops.table_lookup import AxisCells, axis_cells, nearest_cells, read_table
 from inr_gan_jax.ops.viewport import BlockGrid, Layout, Viewport, block_grids, fill_up
 
 
 class ReleaseGrid(struct.PyTreeNode):
-    """One of the lattices of a network, in its own coordinates.
+    """One of the grids of a network, in its own coordinates.
 
     Attributes:
-        lattice: positions in the unit square and the way from the lattice before.
+        block_grid: positions in the unit square and the way from the grid before.
         x: [width], coordinate of the columns; the trained picture covers [-1, 1), to the right.
         y: [height], coordinate of the rows, upwards; 1 - 2 / resolution is the first row of the trained picture.
         rows: entries of trained tables that the rows take; None for all of them in order.
         columns: likewise for the columns.
     """
 
-    lattice: BlockGrid
+    block_grid: BlockGrid
     x: Array | np.ndarray
     y: Array | np.ndarray
     rows: AxisCells | None = None
@@ -35,21 +35,21 @@ class ReleaseGrid(struct.PyTreeNode):
 
     @property
     def is_native(self) -> bool:
-        """Whether this is the trained lattice, on which tables need no look-up."""
+        """Whether this is the trained grid, on which tables need no look-up."""
         return self.rows is None and self.columns is None
 
     @property
     def layout(self) -> Layout:
         """What a compiled program depends on."""
-        return self.lattice.layout
+        return self.block_grid.layout
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """Plain arrays by name; the indices into tables are included even where they only count up."""
-        height, width = self.lattice.size
+        height, width = self.block_grid.size
         rows = np.arange(height, dtype=np.int32) if self.rows is None else np.asarray(self.rows.lower)
         columns = np.arange(width, dtype=np.int32) if self.columns is None else np.asarray(self.columns.lower)
         positions = {"x": np.asarray(self.x, np.float32), "y": np.asarray(self.y, np.float32)}
-        return self.lattice.to_arrays() | positions | {"table_rows": rows, "table_columns": columns}
+        return self.block_grid.to_arrays() | positions | {"table_rows": rows, "table_columns": columns}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, Array]) -> "ReleaseGrid":
@@ -61,7 +61,7 @@ class ReleaseGrid(struct.PyTreeNode):
         """The same grid filled up to another size; see `BlockGrid.with_layout`."""
         height, width = layout.size
         return self.replace(
-            lattice=self.lattice.with_layout(layout),
+            block_grid=self.block_grid.with_layout(layout),
             x=fill_up(np.asarray(self.x), width),
             y=fill_up(np.asarray(self.y), height),
             rows=jax.tree.map(lambda array: fill_up(array, height), self.rows),
@@ -88,23 +88,24 @@ def pointwise_release_grids(settings: ReleaseSettings, x: Array, y: Array) -> tu
 
 
 def release_grids(settings: ReleaseSettings, viewport: Viewport) -> tuple[ReleaseGrid, ...]:
-    """Lays out the distinct lattices of a network for one viewport.
+    """Lays out the distinct grids of a network for one viewport.
 
     Args:
         settings: of the generator.
         viewport: where, how dense and by which rule.
 
     Returns:
-        One grid a distinct lattice, coarse to fine, on the host.
+        One grid a distinct grid, coarse to fine, on the host.
 
     Raises:
         ValueError: if the network can draw its trained picture only and another one is asked for.
     """
     sizes = settings.native_sizes
     grids = []
-    lattices = block_grids(viewport, sizes, settings.first_dense_lattice)
-    for (resolution, _), lattice in zip(sizes, lattices, strict=True):
-        x, y = np.asarray(lattice.x, np.float64), np.asarray(lattice.y, np.float64)
+    for (resolution, _), block_grid in zip(
+        sizes, block_grids(viewport, sizes, settings.first_dense_lattice), strict=True
+    ):
+        x, y = np.asarray(block_grid.x, np.float64), np.asarray(block_grid.y, np.float64)
         native = np.arange(resolution) / resolution
         is_native = np.array_equal(x, native) and np.array_equal(y, native)
         if not is_native and not settings.is_continuous:
@@ -112,7 +113,7 @@ def release_grids(settings: ReleaseSettings, viewport: Viewport) -> tuple[Releas
                 f"the viewport {viewport} is not the trained picture of {settings.resolution} x {settings.resolution} "
                 "pixels; a network with kernel size 3, bilinear or FIR upsampling or instance norm draws no other"
             )
-        grid = ReleaseGrid(lattice=lattice, x=2 * x - 1, y=1 - 2 * y - 2 / resolution)
+        grid = ReleaseGrid(block_grid=block_grid, x=2 * x - 1, y=1 - 2 * y - 2 / resolution)
         if not is_native:
             rule = viewport.tables
             grid = grid.replace(rows=axis_cells(y, resolution, rule), columns=axis_cells(x, resolution, rule))
@@ -177,10 +178,10 @@ class CoordinateEmbedding(nn.Module):
         return CoordinateModulation(basis=basis, phase=predicted[2 * count :])
 
     def __call__(self, grid: ReleaseGrid, modulation: CoordinateModulation | None, dtype: jnp.dtype) -> Array:
-        """Embeds a lattice.
+        """Embeds a grid.
 
         Args:
-            grid: the lattice.
+            grid: the grid.
             modulation: of the image; None when nothing is predicted.
             dtype: of the result.
 
@@ -205,11 +206,11 @@ class CoordinateEmbedding(nn.Module):
 
     def _kept(self, grid: ReleaseGrid, modulation: CoordinateModulation | None, dtype: jnp.dtype) -> Array | float:
         """What anti-aliasing leaves of each wave: 1, or [1, 1, num_phases]."""
-        if grid.lattice.footprint is None:
+        if grid.block_grid.footprint is None:
             return 1.0
         bases = self._fixed_bases() + ([modulation.basis] if modulation is not None else [])
-        # The trained picture is 2 wide in these coordinates and 1 in those of the lattice.
-        return along_last(box_average(jnp.concatenate(bases), 2 * jnp.asarray(grid.lattice.footprint, dtype)), 3)
+        # The trained picture is 2 wide in these coordinates and 1 in those of the grid.
+        return along_last(box_average(jnp.concatenate(bases), 2 * jnp.asarray(grid.block_grid.footprint, dtype)), 3)
 
     def _fixed_bases(self) -> list[Array]:
         """The bases that do not depend on the image."""
@@ -225,7 +226,7 @@ class CoordinateEmbedding(nn.Module):
     def _phases(self, x: Array, y: Array, modulation: CoordinateModulation | None) -> Array:
         bases = self._fixed_bases()
         # Without the predicted part the phases are the same for all images of a batch, and computed once.
-        parts = [lattice_phases(jnp.concatenate(bases), x, y)] if bases else []
+        parts = [grid_phases(jnp.concatenate(bases), x, y)] if bases else []
         if modulation is not None:
-            parts.append(lattice_phases(modulation.basis, x, y) + along_last(modulation.phase, 3))
+            parts.append(grid_phases(modulation.basis, x, y) + along_last(modulation.phase, 3))
         return jnp.concatenate(parts, axis=-1)

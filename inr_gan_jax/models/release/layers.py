@@ -72,8 +72,8 @@ class SynthesisLayer(nn.Module):
         in_features: width of the features.
         embedding_features: width of the coordinate embedding beside them.
         out_features: width of the result.
-        resolution: side of the trained lattice of the result.
-        upsamples: the layer brings the features to the lattice of its block.
+        resolution: side of the trained grid of the result.
+        upsamples: the layer brings the features to the grid of its block.
         instance_norm: divide the features by their standard deviation first.
     """
 
@@ -122,14 +122,14 @@ class SynthesisLayer(nn.Module):
         """Maps features to features.
 
         Args:
-            x: [height, width, in_features]; on the lattice before when the layer upsamples.
-            embedding: [*grid.lattice.size, embedding_features], None for none.
+            x: [height, width, in_features]; on the grid before when the layer upsamples.
+            embedding: [*grid.block_grid.size, embedding_features], None for none.
             modulation: of this layer.
-            grid: the lattice of the result.
+            grid: the grid of the result.
             noise_mode: `const`: the stored noise; `random`: drawn anew from the stream `noise`; `none`.
 
         Returns:
-            [*grid.lattice.size, out_features].
+            [*grid.block_grid.size, out_features].
         """
         if self.instance_norm:
             deviation = jnp.std(x.astype(self.bias.dtype), axis=(0, 1), ddof=1, keepdims=True)
@@ -172,11 +172,11 @@ class SynthesisLayer(nn.Module):
         return x * along_last(demodulation(self.kernel, styles), 3).astype(x.dtype)
 
     def _noise(self, grid: ReleaseGrid, noise_mode: NoiseMode, dtype: jnp.dtype) -> Array:
-        """[*grid.lattice.size]."""
+        """[*grid.block_grid.size]."""
         if noise_mode == "const":
             return read_table(self.noise_const.value, grid.rows, grid.columns)
         if noise_mode == "random":
-            return jax.random.normal(self.make_rng("noise"), grid.lattice.size, dtype)
+            return jax.random.normal(self.make_rng("noise"), grid.block_grid.size, dtype)
         raise ValueError(f"noise_mode is {noise_mode!r}, expected 'const', 'random' or 'none'")
 
 
@@ -192,9 +192,9 @@ def _correlate(x: Array, kernel: Array, padding: int, dilation: int) -> Array:
 
 
 def upsample(settings: ReleaseSettings, x: Array, grid: ReleaseGrid) -> Array:
-    """Brings features or a picture [height, width, ...] to the lattice of an upsampling block."""
+    """Brings features or a picture [height, width, ...] to the grid of an upsampling block."""
     if settings.upsampling == "nearest":
-        return gather_features(x, grid.lattice)
+        return gather_features(x, grid.block_grid)
     return bilinear_upsample(x) if settings.upsampling == "bilinear" else fir_upsample(x)
 
 

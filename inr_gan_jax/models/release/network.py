@@ -119,17 +119,17 @@ class SynthesisBlock(nn.Module):
         modulation: BlockModulation,
         noise_mode: NoiseMode = "const",
     ) -> tuple[Array, Array]:
-        """Evaluates the block on its lattice.
+        """Evaluates the block on its grid.
 
         Args:
             x: [height, width, in_features] of the block before; None in the first block.
             image: [height, width, channels], the picture so far; None in the first block.
-            grid: the lattice to evaluate on.
+            grid: the grid to evaluate on.
             modulation: of this block.
             noise_mode: see `SynthesisLayer`.
 
         Returns:
-            Features [*grid.lattice.size, out_features] and picture [*grid.lattice.size, channels].
+            Features [*grid.block_grid.size, out_features] and picture [*grid.block_grid.size, channels].
         """
         embedding = None
         if self.has_coordinates:
@@ -209,7 +209,7 @@ class ReleaseNetwork(nn.Module):
         )
 
     def grids(self, viewport: Viewport) -> tuple[ReleaseGrid, ...]:
-        """The lattices for a viewport; pass them to `render_grids` to move without compiling again."""
+        """The grids for a viewport; pass them to `render_grids` to move without compiling again."""
         return release_grids(self.settings, viewport)
 
     def render(self, modulation: ReleaseModulation, viewport: Viewport, noise_mode: NoiseMode = "const") -> Array:
@@ -231,11 +231,11 @@ class ReleaseNetwork(nn.Module):
     def render_grids(
         self, modulation: ReleaseModulation, grids: tuple[ReleaseGrid, ...], noise_mode: NoiseMode = "const"
     ) -> Array:
-        """Draws one image on given lattices, as `render`."""
+        """Draws one image on given grids, as `render`."""
         x, image = None, None
         for plan, block_modulation in zip(self.settings.blocks(), modulation, strict=True):
             block = self.blocks[str(plan.side)]
-            x, image = block(x, image, grids[plan.lattice], block_modulation, noise_mode)
+            x, image = block(x, image, grids[plan.grid_index], block_modulation, noise_mode)
         assert image is not None, "there is a block of side 4"
         return image
 

@@ -23,7 +23,7 @@ class CoordinateSettings:
     """What a block learns about positions at one resolution.
 
     Attributes:
-        resolution: side of the lattice.
+        resolution: side of the grid.
         max_num_log_features: upper bound of the fixed logarithmic frequencies, their number follows from the
             resolution; 0 for none.
         use_diagonals: give the logarithmic frequencies diagonal directions too.
@@ -83,8 +83,8 @@ class BlockPlan:
 
     Attributes:
         side: nominal side, 4, 8, 16, …, which names the block and gives its width.
-        resolution: side of the lattice that it runs on.
-        lattice: index of that lattice among the distinct ones.
+        resolution: side of the grid that it runs on.
+        grid_index: index of that grid among the distinct ones.
         in_features: width of the features of the block before; 0 in the first block.
         out_features: width of the block.
         upsamples: the block runs at twice the resolution of the one before.
@@ -95,7 +95,7 @@ class BlockPlan:
 
     side: int
     resolution: int
-    lattice: int
+    grid_index: int
     in_features: int
     out_features: int
     upsamples: bool
@@ -122,7 +122,7 @@ class ReleaseSettings:
         channel_base: a block of nominal side r has channel_base // r channels, at most `channel_max`.
         channel_max: upper bound of the widths.
         input_type: what the first block starts from, `coordinates` or a trained `const`.
-        input_resolution: side of the lattice of the first block, a power of two; blocks of smaller nominal side run
+        input_resolution: side of the grid of the first block, a power of two; blocks of smaller nominal side run
             on it too.
         upsampling: between the blocks: `nearest`, `bilinear` (corners aligned), or `fir` (inside the convolution).
         kernel_size: of the convolutions, 1 or 3.
@@ -131,11 +131,11 @@ class ReleaseSettings:
         factor_activation: of factorised multiplicative modulation; None for weight demodulation as in StyleGAN2.
         rank: of the factors.
         instance_norm: divide the inputs of all but the first layer of a block by their standard deviation.
-        num_extra_layers: (resolution of the lattice, number of further layers of each block on it).
+        num_extra_layers: (resolution of the grid, number of further layers of each block on it).
         use_noise: add noise to the features.
         conv_clamp: bound of the activations, None for none.
-        first_dense_lattice: for the viewport rule `paper`, the first lattice that gets denser; one that matches no
-            lattice means all.
+        first_dense_lattice: for the viewport rule `paper`, the first grid that gets denser; one that matches no
+            grid means all.
         precision: of the layers; mapping, modulation, coordinates, statistics and colours stay float32.
         remat: compute each block again in the backward pass instead of keeping its activations.
     """
@@ -215,18 +215,18 @@ class ReleaseSettings:
     def blocks(self) -> tuple[BlockPlan, ...]:
         """The blocks, coarse to fine."""
         plans: list[BlockPlan] = []
-        side, first_ws, lattice = FIRST_SIDE, 0, 0
+        side, first_ws, grid_index = FIRST_SIDE, 0, 0
         extra = dict(self.num_extra_layers)
         while side <= self.resolution:
             first, upsamples = side == FIRST_SIDE, side > self.input_resolution
             takes = not first and (self.coordinate_blocks == "every" or (self._on_upsampling and upsamples))
             resolution = max(side, self.input_resolution)
-            lattice += upsamples
+            grid_index += upsamples
             num_layers = (1 if first else 2) + extra.get(resolution, 0)
             plan = BlockPlan(
                 side=side,
                 resolution=resolution,
-                lattice=lattice,
+                grid_index=grid_index,
                 in_features=0 if first else self.features_at(side // 2),
                 out_features=self.features_at(side),
                 upsamples=upsamples,
@@ -251,7 +251,7 @@ class ReleaseSettings:
 
     @property
     def native_sizes(self) -> list[tuple[int, int]]:
-        """(height, width) of the distinct lattices, coarse to fine."""
+        """(height, width) of the distinct grids, coarse to fine."""
         sides = sorted({block.resolution for block in self.blocks()})
         return [(side, side) for side in sides]
 
