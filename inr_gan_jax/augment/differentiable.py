@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from inr_gan_jax.array_types import Array, PRNGKey
-from inr_gan_jax.augment.pipeline import Draw, Draws
+from inr_gan_jax.augment.pipeline import RandomInput, RandomInputs
 
 Policy = Literal["color", "translation", "cutout"]
 
@@ -46,8 +46,10 @@ class DifferentiableSettings:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected 0 to 1")
 
 
-def draw(settings: DifferentiableSettings, key: PRNGKey, batch_size: int, image_shape: tuple[int, int, int]) -> Draws:
-    """Draws the random numbers of one batch; see `pipeline.draw`, whose form it has.
+def sample_inputs(
+    settings: DifferentiableSettings, key: PRNGKey, batch_size: int, image_shape: tuple[int, int, int]
+) -> RandomInputs:
+    """Draws the random numbers of one batch; see `pipeline.sample_inputs`, whose form it has.
 
     Args:
         settings: of the policies.
@@ -60,21 +62,21 @@ def draw(settings: DifferentiableSettings, key: PRNGKey, batch_size: int, image_
     """
     del image_shape
     numbers = jax.random.uniform(key, (batch_size, sum(_STRENGTHS.values()) + len(_STRENGTHS)), jnp.float32)
-    draws, end = {}, 0
+    inputs, end = {}, 0
     for policy, count in _STRENGTHS.items():
         start, end = end, end + count + 1
         if policy in settings.policies:
-            draws[policy] = Draw(strength=numbers[:, start : end - 1], chance=numbers[:, end - 1])
-    return draws
+            inputs[policy] = RandomInput(strength=numbers[:, start : end - 1], chance=numbers[:, end - 1])
+    return inputs
 
 
-def augment(settings: DifferentiableSettings, images: Array, draws: Draws, p: Array) -> Array:
+def augment(settings: DifferentiableSettings, images: Array, inputs: RandomInputs, p: Array) -> Array:
     """Augments each image of a batch by itself.
 
     Args:
         settings: of the policies.
         images: [batch, height, width, channels], in [-1, 1].
-        draws: of `draw` with the same settings.
+        inputs: of `sample_inputs` with the same settings.
         p: scalar, probability of each policy for each image; 1 in the paper, 0 is the identity.
 
     Returns:
@@ -83,7 +85,7 @@ def augment(settings: DifferentiableSettings, images: Array, draws: Draws, p: Ar
     dtype = jnp.promote_types(images.dtype, jnp.float32)
     augmented = images.astype(dtype)
     for policy in settings.policies:
-        drawn = draws[policy]
+        drawn = inputs[policy]
         changed = _CHANGES[policy](settings, augmented, drawn.strength.astype(dtype))
         augmented = jnp.where(_per_image(drawn.chance < p), changed, augmented)
     return augmented.astype(images.dtype)

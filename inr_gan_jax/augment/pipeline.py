@@ -121,7 +121,7 @@ PIPELINES: dict[str, AugmentSettings] = {
 }
 
 
-class Draw(struct.PyTreeNode):
+class RandomInput(struct.PyTreeNode):
     """The random numbers of one augmentation, before the settings and p give them a meaning.
 
     Attributes:
@@ -136,7 +136,7 @@ class Draw(struct.PyTreeNode):
     pixels: Array | None = None
 
 
-Draws = Mapping[str, Draw]
+RandomInputs = Mapping[str, RandomInput]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -176,7 +176,9 @@ _SOURCES = {
 }
 
 
-def draw(settings: AugmentSettings, key: PRNGKey, batch_size: int, image_shape: tuple[int, int, int]) -> Draws:
+def sample_inputs(
+    settings: AugmentSettings, key: PRNGKey, batch_size: int, image_shape: tuple[int, int, int]
+) -> RandomInputs:
     """Draws the random numbers of one batch.
 
     The numbers of an augmentation do not depend on which others are on.
@@ -196,22 +198,22 @@ def draw(settings: AugmentSettings, key: PRNGKey, batch_size: int, image_shape: 
     uniform = jax.random.uniform(uniform_key, shape, jnp.float32)
     normal = jax.random.normal(normal_key, shape, jnp.float32)
     chance = jax.random.uniform(chance_key, shape, jnp.float32)
-    draws, end = {}, 0
+    inputs, end = {}, 0
     for name, source in _SOURCES.items():
         start, end = end, end + math.prod(source.strengths)
         if getattr(settings, source.multiplier):
             strength = (normal if source.is_normal else uniform)[:, start:end]
-            draws[name] = Draw(
+            inputs[name] = RandomInput(
                 strength=strength.reshape(batch_size, *source.strengths),
                 chance=chance[:, start : start + math.prod(source.chances)].reshape(batch_size, *source.chances),
             )
-    if "noise" in draws:
+    if "noise" in inputs:
         pixels = jax.random.normal(pixel_key, (batch_size, *image_shape), jnp.float32)
-        draws["noise"] = draws["noise"].replace(pixels=pixels)
-    return draws
+        inputs["noise"] = inputs["noise"].replace(pixels=pixels)
+    return inputs
 
 
-def augment(settings: AugmentSettings, images: Array, draws: Draws, p: Array) -> Array:
+def augment(settings: AugmentSettings, images: Array, inputs: RandomInputs, p: Array) -> Array:
     """Augments each image of a batch by itself.
 
     Affine in the images, so that gradients of any order pass. With p = 0 it is the identity, to the rounding of the
@@ -220,7 +222,7 @@ def augment(settings: AugmentSettings, images: Array, draws: Draws, p: Array) ->
     Args:
         settings: of the pipeline.
         images: [batch, height, width, channels], in [-1, 1]; 1 or 3 channels where colours change.
-        draws: of `draw` with the same settings.
+        inputs: of `sample_inputs` with the same settings.
         p: scalar, overall probability, at least 0.
 
     Returns:
@@ -231,8 +233,8 @@ def augment(settings: AugmentSettings, images: Array, draws: Draws, p: Array) ->
     dtype = jnp.promote_types(images.dtype, jnp.float32)
     _, height, width, _ = images.shape
     augmented = images.astype(dtype)
-    draws = jax.tree.map(lambda leaf: leaf.astype(dtype), draws)
-    chosen = _Choice(settings, draws, jnp.asarray(p, dtype), len(images))
+    inputs = jax.tree.map(lambda leaf: leaf.astype(dtype), inputs)
+    chosen = _Choice(settings, inputs, jnp.asarray(p, dtype), len(images))
     if settings.moves:
         augmented = warp(augmented, _inverse_transform(chosen, height, width), settings.shared_margin)
     if settings.recolours:
@@ -252,13 +254,13 @@ class _Choice:
 
     Attributes:
         settings: of the pipeline.
-        draws: random numbers.
+        inputs: random numbers.
         p: scalar, overall probability; its type is that of the parameters.
         batch_size: number of images.
     """
 
     settings: AugmentSettings
-    draws: Draws
+    inputs: RandomInputs
     p: Array
     batch_size: int
 
@@ -280,7 +282,7 @@ class _Choice:
         multiplier = getattr(self.settings, source.multiplier)
         if not multiplier:
             return jnp.full((self.batch_size, *source.strengths), neutral, self.p.dtype)
-        drawn = self.draws[name]
+        drawn = self.inputs[name]
         happens = drawn.chance < (multiplier * self.p if probability is None else probability)
         happens = happens.reshape(happens.shape + (1,) * (drawn.strength.ndim - happens.ndim))
         return jnp.where(happens, change(drawn.strength), neutral)
@@ -336,7 +338,7 @@ def _band_factors(chosen: _Choice) -> Array:
 
 def _noise(chosen: _Choice) -> tuple[Array, Array]:
     """Standard deviation of each image, [batch], and the noise at deviation 1."""
-    pixels = chosen.draws["noise"].pixels
+    pixels = chosen.inputs["noise"].pixels
     assert pixels is not None, "the draw of the noise has pixels"
     return chosen("noise", lambda strength: chosen.settings.noise_std * jnp.abs(strength), 0), pixels
 
@@ -344,7 +346,7 @@ def _noise(chosen: _Choice) -> tuple[Array, Array]:
 def _rectangle(chosen: _Choice) -> tuple[Array, Array]:
     """Centre, [batch, 2] as (x, y), and side, [batch], of what is cut out, as shares of the image."""
     side = chosen("cutout", lambda strength: jnp.full_like(strength, chosen.settings.cutout_size), 0)
-    return chosen.draws["cutout"].strength, side[:, 0]
+    return chosen.inputs["cutout"].strength, side[:, 0]
 
 
 def _coin(strength: Array) -> Array:

@@ -28,7 +28,7 @@ def generated_by(
     generator = loaded.generator
     variables = jax.device_put(loaded.variables, devices.replicated)
 
-    def draw_labels(key: PRNGKey, count: int) -> Array | None:
+    def sample_labels(key: PRNGKey, count: int) -> Array | None:
         if not generator.c_dim or labels is None:
             return None
         drawn = jax.random.randint(key, (count,), 0, len(labels))
@@ -55,7 +55,7 @@ def generated_by(
             # Filled up by the last code, whose copies are thrown away.
             return jax.device_put(jnp.concatenate([codes, jnp.repeat(codes[-1:], missing, axis=0)]), devices.batch)
 
-        c = draw_labels(label_key, count)
+        c = sample_labels(label_key, count)
         z = spread(generator.latents(latent_key, count))
         w_avg, noise_key = jax.device_put((loaded.w_avg, noise_key), devices.replicated)
         return draw(variables, w_avg, z, None if c is None else spread(c), noise_key)[:count]
@@ -65,7 +65,7 @@ def generated_by(
         variables=loaded.variables,
         mapping=generator.batch_mapping,
         synthesise=synthesise,
-        draw_labels=draw_labels,
+        sample_labels=sample_labels,
     )
     record = {"truncation_psi": truncation.psi, "truncation_cutoff": truncation.cutoff, "kimg": loaded.kimg}
     return Generated(sample_images, paths, record)

@@ -8,7 +8,7 @@ from inr_gan_jax.inference.pictures import render_bytes
 from inr_gan_jax.inference.sheets import magnification
 from inr_gan_jax.inference.viewports import framed
 from inr_gan_jax.models.generator import Modulation
-from inr_gan_jax.ops.image_grid import TRAINED_BORDER_COLOUR, draw_border, magnify
+from inr_gan_jax.ops.image_grid import TRAINED_BORDER_COLOUR, magnify, with_border
 from inr_gan_jax.ops.viewport import Viewport
 from inr_gan_jax.tools.extrapolate import zoomed_out
 
@@ -54,4 +54,4 @@ def zoom_out_pictures(loaded: LoadedGenerator, modulations: Modulation, side: in
     """
     view = zoomed_out(loaded, factor, density=side / factor / max(loaded.generator.size))
     images = render_bytes(loaded, modulations, view.viewport)
-    return np.stack([draw_border(image, view.square, TRAINED_BORDER_COLOUR) for image in images])
+    return np.stack([with_border(image, view.square, TRAINED_BORDER_COLOUR) for image in images])

@@ -13,7 +13,7 @@ from inr_gan_jax.array_types import Array
 from inr_gan_jax.metrics.devices import BatchDevices
 from inr_gan_jax.metrics.networks import lpips
 from inr_gan_jax.metrics.networks.options import LPIPS_HEADS, WEIGHTS_OPTIONS
-from inr_gan_jax.metrics.ppl import PathDraws, PathGenerator, draw_paths, path_distances, path_length
+from inr_gan_jax.metrics.ppl import PathGenerator, PathInputs, path_distances, path_length, sample_paths
 from inr_gan_jax.metrics.progress import Progress
 from inr_gan_jax.metrics.protocols import PathProtocol
 from inr_gan_jax.metrics.settings import MetricSettings
@@ -49,20 +49,20 @@ class PathMeasure:
             compute = self._program(path, generator, devices)
             for index, start in enumerate(range(0, count, batch)):
                 size = min(batch, count - start)
-                draws = draw_paths(path, generator, jax.random.fold_in(key, index), batch)
+                draws = sample_paths(path, generator, jax.random.fold_in(key, index), batch)
                 distances.append(np.asarray(compute(_spread(draws, devices)))[:size])
                 progress.add(size)
         return path_length(np.concatenate(distances))
 
     def _program(
         self, path: PathProtocol, generator: PathGenerator, devices: BatchDevices
-    ) -> Callable[[PathDraws], Array]:
+    ) -> Callable[[PathInputs], Array]:
         """From the draws of a batch to its distances."""
         trees = (generator.variables, self._params)
         weights = jax.device_put(jax.tree.map(self._cast, trees), devices.replicated)
 
         @jax.jit
-        def compute(weights: Any, draws: PathDraws) -> Array:
+        def compute(weights: Any, draws: PathInputs) -> Array:
             variables, params = weights
 
             def distance(first: Array, second: Array) -> Array:
@@ -80,7 +80,7 @@ class PathMeasure:
         return jnp.asarray(leaf, self.precision) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
 
 
-def _spread(draws: PathDraws, devices: BatchDevices) -> PathDraws:
+def _spread(draws: PathInputs, devices: BatchDevices) -> PathInputs:
     """The draws over the devices, filled up by the last path to a multiple of their number."""
     missing = devices.fitting(len(draws.t)) - len(draws.t)
 
@@ -89,4 +89,4 @@ def _spread(draws: PathDraws, devices: BatchDevices) -> PathDraws:
 
     key = jax.device_put(draws.noise_key, devices.replicated)
     c = None if draws.c is None else fill(draws.c)
-    return PathDraws(fill(draws.z0), fill(draws.z1), fill(draws.t), c, key)
+    return PathInputs(fill(draws.z0), fill(draws.z1), fill(draws.t), c, key)

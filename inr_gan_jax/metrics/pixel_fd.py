@@ -57,7 +57,7 @@ class PixelFD:
     """
 
     def __init__(self, real_images: np.ndarray, num_samples: int) -> None:
-        check_size(len(real_images), int(np.prod(real_images.shape[1:])))
+        check_num_pixels(len(real_images), int(np.prod(real_images.shape[1:])))
         self._images = real_images
         self._stats = _moments(real_images).stats()
         self._factor = _factor(self._stats.covariance)
@@ -100,7 +100,7 @@ class PixelFD:
         return PixelFloors(float(np.mean(resampled)), float(np.mean(halves)))
 
 
-def check_size(num_images: int, num_pixels: int) -> None:
+def check_num_pixels(num_images: int, num_pixels: int) -> None:
     """Checks that a set can be compared by its pixels.
 
     Raises:

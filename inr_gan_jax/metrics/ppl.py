@@ -31,17 +31,17 @@ class PathGenerator:
         mapping: from variables, z [batch, z_dim] and labels to intermediate codes [batch, ...], without truncation.
         synthesise: from variables, intermediate codes and a key to images [batch, height, width, channels] in [-1, 1];
             the same key draws the same noise.
-        draw_labels: from a key and a number to labels [number, c_dim], or None.
+        sample_labels: from a key and a number to labels [number, c_dim], or None.
     """
 
     z_dim: int
     variables: Any
     mapping: Callable[[Any, Array, Array | None], Array]
     synthesise: Callable[[Any, Array, PRNGKey], Array]
-    draw_labels: Callable[[PRNGKey, int], Array | None]
+    sample_labels: Callable[[PRNGKey, int], Array | None]
 
 
-class PathDraws(flax.struct.PyTreeNode):
+class PathInputs(flax.struct.PyTreeNode):
     """Random numbers of a batch of paths.
 
     Attributes:
@@ -58,16 +58,16 @@ class PathDraws(flax.struct.PyTreeNode):
     noise_key: PRNGKey
 
 
-def draw_paths(protocol: PathProtocol, generator: PathGenerator, key: PRNGKey, count: int) -> PathDraws:
+def sample_paths(protocol: PathProtocol, generator: PathGenerator, key: PRNGKey, count: int) -> PathInputs:
     """Draws the random numbers of `count` paths."""
     latent_key, place_key, label_key, noise_key = jax.random.split(key, 4)
     z0, z1 = jnp.split(jax.random.normal(latent_key, (2 * count, generator.z_dim)), 2)
     t = jax.random.uniform(place_key, (count,)) if protocol.sampling == "full" else jnp.zeros(count)
-    return PathDraws(z0, z1, t, generator.draw_labels(label_key, count), noise_key)
+    return PathInputs(z0, z1, t, generator.sample_labels(label_key, count), noise_key)
 
 
 def path_distances(
-    protocol: PathProtocol, generator: PathGenerator, variables: Any, distance: PerceptualDistance, draws: PathDraws
+    protocol: PathProtocol, generator: PathGenerator, variables: Any, distance: PerceptualDistance, draws: PathInputs
 ) -> Array:
     """Measures how far the pictures of a batch of steps lie apart.
 

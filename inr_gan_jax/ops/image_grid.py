@@ -18,7 +18,9 @@ def magnify(images: np.ndarray, factor: int) -> np.ndarray:
     return images.repeat(factor, axis=-3).repeat(factor, axis=-2)
 
 
-def tile(images: Sequence[np.ndarray] | np.ndarray, columns: int, gap: int = 0, background: int = 255) -> np.ndarray:
+def image_grid(
+    images: Sequence[np.ndarray] | np.ndarray, columns: int, gap: int = 0, background: int = 255
+) -> np.ndarray:
     """Lays pictures out row by row.
 
     Args:
@@ -41,7 +43,7 @@ def tile(images: Sequence[np.ndarray] | np.ndarray, columns: int, gap: int = 0, 
     return grid
 
 
-def draw_border(image: np.ndarray, box: tuple[int, int, int, int], colour: Sequence[int]) -> np.ndarray:
+def with_border(image: np.ndarray, box: tuple[int, int, int, int], colour: Sequence[int]) -> np.ndarray:
     """Returns a colour copy of a picture with a one-pixel frame.
 
     Args:

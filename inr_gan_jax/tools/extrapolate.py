@@ -22,7 +22,7 @@ from inr_gan_jax.cli.command import run
 from inr_gan_jax.inference.latents import take
 from inr_gan_jax.inference.sheets import labelled_sheet
 from inr_gan_jax.inference.viewports import chosen_rule, define_rule_flags, framed
-from inr_gan_jax.ops.image_grid import TRAINED_BORDER_COLOUR, draw_border, to_uint8
+from inr_gan_jax.ops.image_grid import TRAINED_BORDER_COLOUR, to_uint8, with_border
 from inr_gan_jax.ops.rules import Beyond
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def zoom_out_sheet(
         rule = dataclasses.replace(tables, beyond=name) if name else tables
         view = zoomed_out(loaded, factor, density, **{**choices, "tables": rule})
         images = render_bytes(loaded, modulations, view.viewport)
-        columns.append([draw_border(image, view.square, TRAINED_BORDER_COLOUR) for image in images])
+        columns.append([with_border(image, view.square, TRAINED_BORDER_COLOUR) for image in images])
     if len(columns) == 1:
         half = -(-len(columns[0]) // 2)
         return labelled_sheet([columns[0][:half], columns[0][half:]] if half > 1 else [columns[0]])

@@ -17,7 +17,7 @@ from inr_gan_jax.cli.checked_flags import define_integer
 from inr_gan_jax.cli.command import run
 from inr_gan_jax.cli.flags import save_picture
 from inr_gan_jax.inference.latents import MAX_SEED, draw_modulations, take
-from inr_gan_jax.ops.image_grid import TRAINED_BORDER_COLOUR, draw_border, magnify, tile
+from inr_gan_jax.ops.image_grid import TRAINED_BORDER_COLOUR, image_grid, magnify, with_border
 from inr_gan_jax.ops.rules import DensifyRule
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def sample_sheet(loaded: LoadedGenerator, modulations: Modulation) -> np.ndarray
 
     native = render_bytes(loaded, modulations, loaded.generator.native_viewport)
     factor = max(1, _SAMPLE_SIDE // max(native.shape[1:3]))
-    return tile(magnify(native, factor), _SAMPLE_COLUMNS, gap=2)
+    return image_grid(magnify(native, factor), _SAMPLE_COLUMNS, gap=2)
 
 
 def super_resolution_sheet(loaded: LoadedGenerator, modulations: Modulation, rule: DensifyRule) -> np.ndarray:
@@ -53,8 +53,10 @@ def super_resolution_sheet(loaded: LoadedGenerator, modulations: Modulation, rul
     viewport = Viewport(*dense_size, rule=rule).centred_on(native_size)
     native = magnify(render_bytes(loaded, modulations, loaded.generator.native_viewport), factor)
     dense = render_bytes(loaded, modulations, viewport)
-    pairs = [tile([left, right], columns=2, gap=1, background=128) for left, right in zip(native, dense, strict=True)]
-    return tile(pairs, _PAIRS_A_ROW, gap=_GAP)
+    pairs = [
+        image_grid([left, right], columns=2, gap=1, background=128) for left, right in zip(native, dense, strict=True)
+    ]
+    return image_grid(pairs, _PAIRS_A_ROW, gap=_GAP)
 
 
 def rules_sheet(loaded: LoadedGenerator, modulations: Modulation) -> np.ndarray:
@@ -68,7 +70,7 @@ def rules_sheet(loaded: LoadedGenerator, modulations: Modulation) -> np.ndarray:
     for rule in typing.get_args(DensifyRule):
         viewport = Viewport(native_size[0] * factor, native_size[1] * factor, rule=rule).centred_on(native_size)
         rows.extend(render_bytes(loaded, modulations, viewport))
-    return tile(rows, _RULE_COLUMNS, gap=_GAP)
+    return image_grid(rows, _RULE_COLUMNS, gap=_GAP)
 
 
 def zoom_out_sheet(loaded: LoadedGenerator, modulations: Modulation, rule: DensifyRule) -> np.ndarray:
@@ -83,8 +85,8 @@ def zoom_out_sheet(loaded: LoadedGenerator, modulations: Modulation, rule: Densi
     height, width = images.shape[1:3]
     margin = (1 - 1 / _ZOOM_OUT) / 2
     box = (round(margin * height), round(margin * width), round((1 - margin) * height), round((1 - margin) * width))
-    framed = [draw_border(image, box, TRAINED_BORDER_COLOUR) for image in images]
-    return tile(framed, 2 * _PAIRS_A_ROW, gap=_GAP)
+    framed = [with_border(image, box, TRAINED_BORDER_COLOUR) for image in images]
+    return image_grid(framed, 2 * _PAIRS_A_ROW, gap=_GAP)
 
 
 def write_gallery(loaded: LoadedGenerator, workdir: Path, seed: int, rule: DensifyRule = "pointwise") -> list[str]:

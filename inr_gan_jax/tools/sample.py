@@ -30,7 +30,7 @@ from inr_gan_jax.cli.flags import (
 from inr_gan_jax.inference.latents import MAX_SEEDS
 from inr_gan_jax.inference.sheets import magnification
 from inr_gan_jax.inference.viewports import chosen_viewport, define_size_flags
-from inr_gan_jax.ops.image_grid import magnify, tile, to_uint8
+from inr_gan_jax.ops.image_grid import image_grid, magnify, to_uint8
 
 if TYPE_CHECKING:
     from inr_gan_jax.inference.loading import LoadedGenerator
@@ -69,7 +69,7 @@ def sample_grid(images: Sequence[np.ndarray], columns: int = 0) -> np.ndarray:
     factor = magnification(images[0].shape[:2], _GRID_SIDE)
     height, width = images[0].shape[:2]
     columns = columns or max(1, round((len(images) * height / width) ** 0.5))
-    return tile(magnify(np.stack(images), factor), min(columns, len(images)), gap=_GRID_GAP)
+    return image_grid(magnify(np.stack(images), factor), min(columns, len(images)), gap=_GRID_GAP)
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -11,7 +11,7 @@ from inr_gan_jax.data.read.pipeline import all_images
 from inr_gan_jax.data.read.random_access import read_images
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.metrics.networks.options import WEIGHTS_OPTIONS
-from inr_gan_jax.metrics.pixel_fd import PixelFD, check_size
+from inr_gan_jax.metrics.pixel_fd import PixelFD
 from inr_gan_jax.metrics.protocols import PIXEL_FD, parse_protocol
 from inr_gan_jax.metrics.real_images import RealImages
 from inr_gan_jax.metrics.run_metric import RunMetric
@@ -45,7 +45,7 @@ class Evaluation:
         self._sampler = sampler
         self.latest: float | None = None
         if settings.metric == PIXEL_FD:
-            check_size(len(dataset), data.height * data.width * data.channels)
+            check_num_pixels(len(dataset), data.height * data.width * data.channels)
             self._metric: PixelFD | RunMetric = PixelFD(all_images(dataset, data), settings.num_samples)
             self.name, self.lower_is_better = f"metric/{PIXEL_FD}", True
             self.floors = self._metric.floors()

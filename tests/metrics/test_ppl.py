@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from inr_gan_jax.metrics.ppl import (
-    PathDraws,
     PathGenerator,
+    PathInputs,
     compared_images,
-    draw_paths,
     path_distances,
     path_length,
+    sample_paths,
     slerp,
 )
 from inr_gan_jax.metrics.protocols import parse_protocol
@@ -58,10 +58,10 @@ def test_distances_equal_the_recorded_ones(size: int, count: int, name: str, x64
     generator, distance = toy(size)
     t = jnp.asarray(recorded["toy.t"][:count]) if path.sampling == "full" else jnp.zeros(count)
     z0, z1 = (jnp.asarray(recorded[f"toy.{end}"][:count]) for end in ("z0", "z1"))
-    draws = PathDraws(z0, z1, t, None, jax.random.key(0))
+    draws = PathInputs(z0, z1, t, None, jax.random.key(0))
 
     @jax.jit
-    def compute(draws: PathDraws) -> Any:
+    def compute(draws: PathInputs) -> Any:
         return path_distances(path, generator, generator.variables, distance, draws)
 
     ours = np.asarray(compute(draws))
@@ -105,7 +105,7 @@ def test_places_are_spread_over_the_path_or_at_its_end() -> None:
     for name in ("ppl_zfull", "ppl_zend"):
         path = parse_protocol(name).path
         assert path is not None
-        places[name] = np.asarray(draw_paths(path, generator, jax.random.key(0), 64).t)
+        places[name] = np.asarray(sample_paths(path, generator, jax.random.key(0), 64).t)
     assert not places["ppl_zend"].any()
     assert places["ppl_zfull"].min() >= 0
     assert places["ppl_zfull"].max() < 1
@@ -117,7 +117,7 @@ def test_draws_are_independent_ends_with_one_label_a_path() -> None:
     assert path is not None
     labels = jnp.eye(3)
     generator = PathGenerator(7, {}, lambda v, z, c: z, lambda v, w, k: w, lambda key, count: labels[:count])
-    draws = draw_paths(path, generator, jax.random.key(0), 3)
+    draws = sample_paths(path, generator, jax.random.key(0), 3)
     assert draws.z0.shape == draws.z1.shape == (3, 7)
     assert not np.allclose(draws.z0, draws.z1)
     np.testing.assert_array_equal(draws.c, labels)

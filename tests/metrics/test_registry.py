@@ -159,7 +159,7 @@ def test_path_length_is_the_same_on_any_number_of_devices(monkeypatch: pytest.Mo
         variables={"basis": basis},
         mapping=lambda variables, z, c: z,
         synthesise=lambda variables, w, key: jnp.tanh(jnp.tensordot(w, variables["basis"], 1)),
-        draw_labels=lambda key, count: None,
+        sample_labels=lambda key, count: None,
     )
     path = parse_protocol("ppl2_wend").path
     assert path is not None

@@ -9,7 +9,7 @@ import pytest
 
 from inr_gan_jax.ops import resample
 from inr_gan_jax.ops.fourier_features import fixed_basis, fourier_features
-from inr_gan_jax.ops.image_grid import draw_border, magnify, tile, to_uint8
+from inr_gan_jax.ops.image_grid import image_grid, magnify, to_uint8, with_border
 from inr_gan_jax.ops.modulation import modulate_product
 from inr_gan_jax.ops.resample import fir_filter, gather_features, repeat_cells
 from inr_gan_jax.ops.viewport import BlockGrid, Viewport, block_grids
@@ -151,7 +151,7 @@ def test_to_uint8_covers_the_range() -> None:
 
 def test_tile_places_pictures_row_by_row() -> None:
     pictures = [np.full((2, 3, 1), value, np.uint8) for value in (1, 2, 3)]
-    grid = tile(pictures, columns=2, gap=1, background=9)
+    grid = image_grid(pictures, columns=2, gap=1, background=9)
     assert grid.shape == (7, 9, 1)
     assert (grid[1, 1, 0], grid[1, 5, 0], grid[4, 1, 0], grid[4, 5, 0]) == (1, 2, 3, 9)
 
@@ -161,7 +161,7 @@ def test_magnify_draws_squares() -> None:
 
 
 def test_border_frames_the_box_only() -> None:
-    framed = draw_border(np.zeros((6, 6, 1), np.uint8), (1, 1, 4, 4), (255, 0, 0))
+    framed = with_border(np.zeros((6, 6, 1), np.uint8), (1, 1, 4, 4), (255, 0, 0))
     assert framed.shape == (6, 6, 3)
     assert (framed[..., 0] == 255).sum() == 12
     assert framed[2, 2].sum() == 0

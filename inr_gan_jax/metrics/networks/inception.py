@@ -13,7 +13,7 @@ import numpy as np
 from jax import lax
 
 from inr_gan_jax.array_types import Array, Params, along_last, check_shape
-from inr_gan_jax.metrics.networks.layers import convolve, max_pool
+from inr_gan_jax.metrics.networks.layers import conv2d, max_pool
 from inr_gan_jax.ops.tf1_resize import tf1_resize
 
 SIDE = 299
@@ -280,7 +280,7 @@ def features_of_maps(params: Params, maps: Mapping[str, Array]) -> dict[str, Arr
 def _unit(params: Params, name: str, inputs: Array, stride: int, padding: tuple[int, int]) -> Array:
     entries = params[name]
     rows, columns = padding
-    result = convolve(inputs, entries["kernel"], stride, ((rows, rows), (columns, columns)))
+    result = conv2d(inputs, entries["kernel"], stride, ((rows, rows), (columns, columns)))
     scale, offset = (along_last(jnp.asarray(entries[key], inputs.dtype), 4) for key in ("scale", "offset"))
     return jnp.maximum(result * scale + offset, 0)
 

@@ -64,7 +64,7 @@ class ConnectorModulation(struct.PyTreeNode):
     high: LayerModulation
 
 
-class BlockModulation(struct.PyTreeNode):
+class PaperBlockModulation(struct.PyTreeNode):
     """What is emitted for one block. The order of the fields is the order of the emitted vector.
 
     Attributes:
@@ -81,7 +81,7 @@ class BlockModulation(struct.PyTreeNode):
 
 
 # One image as an INR: together with the shared weights it is all that `render` needs.
-PaperModulation = tuple[BlockModulation, ...]
+PaperModulation = tuple[PaperBlockModulation, ...]
 
 
 def modulation_shapes(settings: PaperSettings) -> PaperModulation:
@@ -96,7 +96,7 @@ def modulation_shapes(settings: PaperSettings) -> PaperModulation:
             )
         rgb = EmittedLayer(_shape(settings.channels, block.features), _shape(settings.channels))
         blocks.append(
-            BlockModulation(
+            PaperBlockModulation(
                 fourier=_shape(settings.num_emitted_frequencies(index), 2),
                 connector=connector,
                 layers=tuple(_layer_shapes(settings, *widths) for widths in settings.layer_widths(index)),

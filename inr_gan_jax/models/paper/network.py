@@ -17,10 +17,10 @@ import jax.numpy as jnp
 from inr_gan_jax.array_types import Array, Params, along_last, check_shape, in_precision
 from inr_gan_jax.models.layers import NEUTRAL_ACTIVATION, numbers_like
 from inr_gan_jax.models.paper.modulation import (
-    BlockModulation,
     EmittedLayer,
     FactorisedLayer,
     LayerModulation,
+    PaperBlockModulation,
     PaperModulation,
     emitted_weights,
     image_weight,
@@ -163,7 +163,7 @@ class PaperINRBlock(nn.Module):
         return ModulatedDense(self.settings, in_features, out_features, gain, bias_gain, name=name)
 
     @nn.compact
-    def __call__(self, features: Array | None, grid: BlockGrid, modulation: BlockModulation) -> Array:
+    def __call__(self, features: Array | None, grid: BlockGrid, modulation: PaperBlockModulation) -> Array:
         """Evaluates the block on its grid.
 
         Args:
@@ -302,7 +302,7 @@ class PaperNetwork(nn.Module):
             last = start + len(block.layers) - 1
             layers = tuple(numbers_like(layer, start + index) for index, layer in enumerate(block.layers))
             numbered.append(
-                BlockModulation(
+                PaperBlockModulation(
                     fourier=numbers_like(block.fourier, first),
                     connector=numbers_like(block.connector, first),
                     layers=layers,
@@ -348,7 +348,7 @@ class PaperNetwork(nn.Module):
         return self.render(self.modulation(self.mapping(z, c)), self.settings.native_viewport)
 
 
-def _layers_of(block: BlockModulation) -> Iterator[tuple[str, float, LayerModulation]]:
+def _layers_of(block: PaperBlockModulation) -> Iterator[tuple[str, float, LayerModulation]]:
     """Name, gain and modulation of the connectors and hidden layers of a block."""
     if block.connector is not None:
         yield "connector_low", CONNECTOR_GAIN, block.connector.low

@@ -153,17 +153,17 @@ class CoordinateEmbedding(nn.Module):
             self.random_basis = self.variable(
                 "constants",
                 "random_basis",
-                lambda: self._draw(self.make_rng("params"), (settings.num_random_features, 2)),
+                lambda: self._sample_basis(self.make_rng("params"), (settings.num_random_features, 2)),
             )
         if settings.num_shared_features:
-            self.shared_basis = self.param("shared_basis", self._draw, (settings.num_shared_features, 2))
+            self.shared_basis = self.param("shared_basis", self._sample_basis, (settings.num_shared_features, 2))
         if settings.num_predicted_features:
             self.affine = EqualisedDense(3 * settings.num_predicted_features)
         if settings.table_channels:
             shape = (settings.resolution, settings.resolution, settings.table_channels)
             self.table = self.param("table", nn.initializers.normal(1.0), shape)
 
-    def _draw(self, key: Array, shape: tuple[int, int]) -> Array:
+    def _sample_basis(self, key: Array, shape: tuple[int, int]) -> Array:
         if self.settings.init_distribution == "uniform":
             return jax.random.uniform(key, shape, minval=-1.0) * self.settings.fourier_scale
         return jax.random.normal(key, shape) * self.settings.fourier_scale

@@ -36,7 +36,7 @@ from inr_gan_jax.ops.table_lookup import read_table
 from inr_gan_jax.ops.viewport import Viewport
 
 
-class BlockModulation(struct.PyTreeNode):
+class ReleaseBlockModulation(struct.PyTreeNode):
     """What one image predicts for one block.
 
     Attributes:
@@ -51,7 +51,7 @@ class BlockModulation(struct.PyTreeNode):
 
 
 # One image as an INR; one entry a block, coarse to fine.
-ReleaseModulation = tuple[BlockModulation, ...]
+ReleaseModulation = tuple[ReleaseBlockModulation, ...]
 
 
 class SynthesisBlock(nn.Module):
@@ -103,9 +103,9 @@ class SynthesisBlock(nn.Module):
         first = [] if self.plan.in_features == 0 else [self.conv0]
         return [*first, self.conv1, *self.extra_convs]
 
-    def modulation(self, ws: Array) -> BlockModulation:
+    def modulation(self, ws: Array) -> ReleaseBlockModulation:
         """Maps ws [num_layers + 1, w_dim], the last one for ToRGB, to the modulation of this block."""
-        return BlockModulation(
+        return ReleaseBlockModulation(
             coordinates=self.coordinates.modulation(ws[0]) if self.has_coordinates else None,
             layers=tuple(layer.modulation(w) for layer, w in zip(self._layers(), ws[:-1], strict=True)),
             to_rgb=self.to_rgb.modulation(ws[-1]),
@@ -116,7 +116,7 @@ class SynthesisBlock(nn.Module):
         x: Array | None,
         image: Array | None,
         grid: ReleaseGrid,
-        modulation: BlockModulation,
+        modulation: ReleaseBlockModulation,
         noise_mode: NoiseMode = "const",
     ) -> tuple[Array, Array]:
         """Evaluates the block on its grid.
@@ -261,7 +261,7 @@ class ReleaseNetwork(nn.Module):
     def layer_numbers(self, shapes: ReleaseModulation) -> ReleaseModulation:
         """A modulation with the layer number in place of each array; see `Generator.layer_numbers`."""
         return tuple(
-            BlockModulation(
+            ReleaseBlockModulation(
                 coordinates=numbers_like(block.coordinates, plan.first_ws),
                 layers=tuple(numbers_like(layer, plan.first_ws + index) for index, layer in enumerate(block.layers)),
                 to_rgb=numbers_like(block.to_rgb, plan.first_ws + plan.num_layers),

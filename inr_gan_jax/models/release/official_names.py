@@ -8,7 +8,7 @@ from typing import Any, Literal
 import jax
 import numpy as np
 
-Layout = Literal["same", "dense", "pointwise", "convolution", "table", "const", "flattened"]
+ArrayLayout = Literal["same", "dense", "pointwise", "convolution", "table", "const", "flattened"]
 
 # Our names on the left; names of several digits carry their number over.
 _GENERATOR_NAMES = (
@@ -47,7 +47,7 @@ class ArraySlot:
     path: tuple[str, ...]
     official_name: str
     shape: tuple[int, ...]
-    layout: Layout
+    layout: ArrayLayout
 
     @property
     def official_shape(self) -> tuple[int, ...]:
@@ -127,7 +127,7 @@ def _generator_name(path: tuple[str, ...]) -> str:
     return _translated([owner if name == "coordinates" else name for name in path[1:]], _GENERATOR_NAMES)
 
 
-def _generator_layout(path: tuple[str, ...], shape: tuple[int, ...]) -> Layout:
+def _generator_layout(path: tuple[str, ...], shape: tuple[int, ...]) -> ArrayLayout:
     if path[-1] == "const":
         return "const"
     if path[-1] == "table":
@@ -139,7 +139,7 @@ def _generator_layout(path: tuple[str, ...], shape: tuple[int, ...]) -> Layout:
     return "pointwise" if len(shape) == 2 else "convolution"
 
 
-def _discriminator_layout(path: tuple[str, ...], shape: tuple[int, ...]) -> Layout:
+def _discriminator_layout(path: tuple[str, ...], shape: tuple[int, ...]) -> ArrayLayout:
     if path[-1] != "kernel":
         return "same"
     if path[-2] == "final_dense":
