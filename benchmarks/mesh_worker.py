@@ -3,14 +3,11 @@
 python -m benchmarks.mesh_worker JSON_OF_A_RUN FILE [PORT NUMBER_OF_PROCESS]
 """
 
-import contextlib
 import dataclasses
 import json
 import pathlib
 import sys
-from collections.abc import Iterator
 from typing import Any, cast
-from unittest import mock
 
 import jax
 import jax.numpy as jnp
@@ -31,7 +28,6 @@ from inr_gan_jax.training.state import TrainState, init_state
 from inr_gan_jax.training.steps import TrainStep
 
 STEPS = 20
-_SGD_RATE = 0.1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,11 +40,8 @@ class Run:
         splits_optimizer: ZeRO-1.
         is_double: float64 instead of float32.
         is_nudged: every initial parameter is the next larger number.
-        is_led: each step starts from where one device, which trains beside it, was before that step.
-        is_smooth: `silu` stands where `relu` does, and a smooth bend where `leaky_relu` does.
+        is_led: each step starts from the state that a single device had before that step.
         level: of the compiler's optimisation, 0 to 3.
-        uses_sgd: steps along the gradient instead of Adam's.
-        beta1, epsilon: of Adam.
     """
 
     data: int = 1
@@ -58,11 +51,7 @@ class Run:
     is_double: bool = False
     is_nudged: bool = False
     is_led: bool = False
-    is_smooth: bool = False
     level: int = 3
-    uses_sgd: bool = False
-    beta1: float = 0.0
-    epsilon: float = 1e-8
 
     @property
     def num_devices(self) -> int:
@@ -76,7 +65,6 @@ class Run:
             {
                 "augment": {"initial_p": 0.5},
                 "training": {"batch_size": 16, "num_microbatches": 2},
-                "optimizer": {"beta1": self.beta1, "epsilon": self.epsilon},
                 "sharding": {"spatial": self.spatial, "optimizer": self.splits_optimizer},
             }
         )
@@ -96,8 +84,6 @@ def train(run: Run, group: processes.Processes) -> dict[str, np.ndarray]:
     """
     config = run.config()
     optimizers = build_optimizers(config)
-    if run.uses_sgd:
-        optimizers = Optimizers(optax.sgd(_SGD_RATE), optax.sgd(_SGD_RATE))
     optimizers = Optimizers(remembering(optimizers.generator), remembering(optimizers.discriminator))
     parts = (build_generator(config, for_training=True), build_discriminator(config), optimizers)
     size = config.training.batch_size
@@ -105,7 +91,7 @@ def train(run: Run, group: processes.Processes) -> dict[str, np.ndarray]:
     rows = rows_of_process(shardings.batch, size)
     iterator = make_iterator(open_dataset(config.data), config.data, size, config.seed, rows)
     batches = device_prefetch(iterator, shardings.batch)
-    # Drawn by one device, so that all runs begin equal bit for bit.
+    # Initialised on one device, so that all runs start bit-equal.
     first = jax.device_get(jax.jit(lambda: initial(run, config, parts))())
     placement = shardings.of_state(first)
     state, batch = jax.device_put(first, placement), next(batches)
@@ -187,20 +173,6 @@ def seen(state: TrainState, shardings: Shardings) -> dict[str, np.ndarray]:
     }
 
 
-@contextlib.contextmanager
-def activations(is_smooth: bool) -> Iterator[None]:
-    """Puts smooth functions where the networks bend sharply, if wanted."""
-
-    def bent(x: Array, negative_slope: float) -> Array:
-        return negative_slope * x + (1 - negative_slope) * jax.nn.silu(x)
-
-    with contextlib.ExitStack() as patches:
-        if is_smooth:
-            patches.enter_context(mock.patch.object(jax.nn, "relu", jax.nn.silu))
-            patches.enter_context(mock.patch.object(jax.nn, "leaky_relu", bent))
-        yield
-
-
 def main() -> None:
     """Trains as the command line says; the first process writes the file."""
     run, file = Run(**json.loads(sys.argv[1])), pathlib.Path(sys.argv[2])
@@ -208,7 +180,7 @@ def main() -> None:
     if run.num_processes > 1:
         membership = processes.Membership(f"127.0.0.1:{sys.argv[3]}", run.num_processes, int(sys.argv[4]))
     with processes.joined(membership) as group:
-        with jax.enable_x64(run.is_double), activations(run.is_smooth):
+        with jax.enable_x64(run.is_double):
             arrays = train(run, group)
         if group.is_first:
             np.savez(file, **cast(Any, arrays))
