@@ -1,4 +1,4 @@
-"""Differentiable augmentation, the light alternative to ADA: the same simple changes to every image, no controller."""
+"""DiffAugment, the lightweight alternative to ADA: fixed policies, no controller."""
 
 import dataclasses
 import typing
@@ -14,7 +14,7 @@ from inr_gan_jax.augment.pipeline import RandomInput, RandomInputs
 
 Policy = Literal["color", "translation", "cutout"]
 
-# Random numbers an image.
+# Random numbers per image.
 _STRENGTHS: dict[Policy, int] = {"color": 3, "translation": 2, "cutout": 2}
 
 
@@ -25,8 +25,8 @@ class DifferentiableSettings:
     Attributes:
         policies: applied in this order; `color` changes brightness, saturation and contrast, `translation` moves the
             image, `cutout` sets a rectangle to zero.
-        translation_ratio: largest translation, as a share of the image.
-        cutout_ratio: side of the rectangle, as a share of the image.
+        translation_ratio: largest translation, as a fraction of the image.
+        cutout_ratio: side of the rectangle, as a fraction of the image.
 
     Source: arXiv 2006.10738 §3.2 and its code.
     """
@@ -49,7 +49,7 @@ class DifferentiableSettings:
 def sample_inputs(
     settings: DifferentiableSettings, key: PRNGKey, batch_size: int, image_shape: tuple[int, int, int]
 ) -> RandomInputs:
-    """Draws the random numbers of one batch; see `pipeline.sample_inputs`, whose form it has.
+    """Samples the random numbers of one batch, as `pipeline.sample_inputs` does.
 
     Args:
         settings: of the policies.
@@ -58,7 +58,7 @@ def sample_inputs(
         image_shape: height, width, channels; the numbers do not depend on it.
 
     Returns:
-        The draw of every policy, uniform in [0, 1), by name; all leaves are float32 and begin with the batch axis.
+        The numbers of every policy, uniform in [0, 1), by name; all leaves are float32 and begin with the batch axis.
     """
     del image_shape
     numbers = jax.random.uniform(key, (batch_size, sum(_STRENGTHS.values()) + len(_STRENGTHS)), jnp.float32)
@@ -71,7 +71,7 @@ def sample_inputs(
 
 
 def augment(settings: DifferentiableSettings, images: Array, inputs: RandomInputs, p: Array) -> Array:
-    """Augments each image of a batch by itself.
+    """Augments each image of a batch independently.
 
     Args:
         settings: of the policies.
@@ -85,9 +85,9 @@ def augment(settings: DifferentiableSettings, images: Array, inputs: RandomInput
     dtype = jnp.promote_types(images.dtype, jnp.float32)
     augmented = images.astype(dtype)
     for policy in settings.policies:
-        drawn = inputs[policy]
-        changed = _CHANGES[policy](settings, augmented, drawn.strength.astype(dtype))
-        augmented = jnp.where(_per_image(drawn.chance < p), changed, augmented)
+        chosen = inputs[policy]
+        changed = _CHANGES[policy](settings, augmented, chosen.strength.astype(dtype))
+        augmented = jnp.where(_per_image(chosen.chance < p), changed, augmented)
     return augmented.astype(images.dtype)
 
 
@@ -135,7 +135,7 @@ _CHANGES: dict[Policy, Callable[[DifferentiableSettings, Array, Array], Array]] 
 
 
 def _integers(strength: Array, count: int) -> Array:
-    """Whole numbers from 0 to count - 1, all as likely, from numbers in [0, 1)."""
+    """Uniform integers from 0 to count - 1, from numbers in [0, 1)."""
     return jnp.floor(strength * count).astype(jnp.int32)
 
 

@@ -1,4 +1,4 @@
-"""Geometric transforms of images: 3 x 3 matrices, and their execution through wavelet resampling.
+"""Geometric transforms of images: 3 x 3 matrices, applied with wavelet resampling.
 
 Positions count pixels from the centre of a picture, x to the right and y down, in homogeneous coordinates (x, y, 1).
 """
@@ -54,22 +54,21 @@ def compose(left: Array, right: Array) -> Array:
 
 
 def warp(images: Array, inverse: Array, shared_margin: bool = False) -> Array:
-    """Moves images by affine transforms without aliasing; beyond their borders lies their mirror image.
+    """Applies affine transforms to images without aliasing; images are mirrored beyond their borders.
 
     The image is extended by reflection, doubled in size by the filter `sym6`, sampled bilinearly at double density and
-    halved by the transposed filter. The identity transform gives the image back, because the filter is orthogonal.
+    halved by the transposed filter. The identity transform returns the image, because the filter is orthogonal.
 
-    The official code extends a batch by as many pixels as its transforms call for, at most by the size less one, and
-    takes zeros farther out. An array cannot grow with the data here. So every image is extended by the size less one on
-    all sides, the most that can be called for, and what lies beyond the margin that its transform calls for is set to
-    zero, before the doubling and again when sampling. The filter and the sampling then see the very numbers that they
-    see in the official code, for every transform, and all shapes are static.
+    The official code extends a batch by as many pixels as its transforms need, at most by size - 1, with zeros farther
+    out. Shapes are static here, so every image is extended by size - 1 on all sides, and everything beyond the margin
+    that its transform needs is set to zero, before the doubling and again when sampling. Filter and sampling then see
+    the same values as in the official code.
 
     Args:
         images: [batch, height, width, channels].
-        inverse: [batch, 3, 3], takes a position in the result to the one in the image that is shown there.
+        inverse: [batch, 3, 3], maps a position in the result to one in the image.
         shared_margin: extend all images by the largest margin of the batch, as the official code does; they influence
-            each other then, near borders that a transform brings in. False gives what the official code makes of each
+            each other then, near borders that a transform brings in. False matches the official code on each
             image alone.
 
     Returns:
@@ -120,10 +119,10 @@ def _extend(images: Array, first: Array, last: Array) -> Array:
 
 @jax.custom_vjp
 def _double(images: Array) -> Array:
-    """Doubles rows and columns: zeros between the samples and beyond them, then the low-pass filter, gain 2 an axis.
+    """Doubles rows and columns: zeros between the samples and beyond them, then the low-pass filter, gain 2 per axis.
 
-    `_double` and `_halve` are each other's transpose and say so, because the derivative that JAX finds by itself, a sum
-    of shifted arrays in memory, takes a CPU ten times as long.
+    `_double` and `_halve` are each other's transpose, which is their derivative: JAX's own, a sum of shifted arrays, is
+    ten times slower on CPUs.
     """
     reach = len(LOW_PASS) // 4
     for axis in (1, 2):

@@ -27,13 +27,13 @@ class AugmentSettings:
 
     Attributes:
         xflip, rotate90, xint: multipliers of pixel blitting: mirroring, quarter turns, translation by whole pixels.
-        xint_max: largest translation by whole pixels, as a share of the image.
+        xint_max: largest translation by whole pixels, as a fraction of the image.
         scale, rotate, aniso, xfrac: multipliers of isotropic scaling, rotation (before or after the anisotropic
             scaling), anisotropic scaling, fractional translation.
         scale_std: of log2 of the isotropic scale.
         rotate_max: largest angle, 1 for half a turn to either side.
         aniso_std: of log2 of the anisotropic scale.
-        xfrac_std: of the fractional translation, as a share of the image.
+        xfrac_std: of the fractional translation, as a fraction of the image.
         brightness, contrast, lumaflip, hue, saturation: multipliers of the changes of colour.
         brightness_std: of the offset.
         contrast_std: of log2 of the contrast.
@@ -44,7 +44,7 @@ class AugmentSettings:
         imgfilter_std: of log2 of the amplification of a band.
         noise, cutout: multipliers of additive noise and of cutout.
         noise_std: of the standard deviation of the noise.
-        cutout_size: side of the rectangle that is cut out, as a share of the image.
+        cutout_size: side of the rectangle that is cut out, as a fraction of the image.
         shared_margin: extend all images of a batch beyond their borders by what the farthest transform needs, as the
             official code does, whose images thereby influence each other; see `geometry.warp`.
 
@@ -122,7 +122,7 @@ PIPELINES: dict[str, AugmentSettings] = {
 
 
 class RandomInput(struct.PyTreeNode):
-    """The random numbers of one augmentation, before the settings and p give them a meaning.
+    """The random numbers of one augmentation, before settings and p are applied.
 
     Attributes:
         strength: [batch, ...], uniform in [0, 1) or standard normal, see `_SOURCES`.
@@ -141,12 +141,12 @@ RandomInputs = Mapping[str, RandomInput]
 
 @dataclasses.dataclass(frozen=True)
 class _Source:
-    """What a draw is made of.
+    """Distribution and shape of the random numbers of one augmentation.
 
     Attributes:
-        multiplier: field of the settings that switches it.
+        multiplier: field of the settings that enables it.
         is_normal: the strength is standard normal, else uniform.
-        strengths, chances: shape an image.
+        strengths, chances: shape per image.
     """
 
     multiplier: str
@@ -179,7 +179,7 @@ _SOURCES = {
 def sample_inputs(
     settings: AugmentSettings, key: PRNGKey, batch_size: int, image_shape: tuple[int, int, int]
 ) -> RandomInputs:
-    """Draws the random numbers of one batch.
+    """Samples the random numbers of one batch.
 
     The numbers of an augmentation do not depend on which others are on.
 
@@ -190,10 +190,10 @@ def sample_inputs(
         image_shape: height, width, channels.
 
     Returns:
-        The draw of every augmentation that is on, by name; all leaves are float32 and begin with the batch axis.
+        The numbers of every enabled augmentation, by name; all leaves are float32 and begin with the batch axis.
     """
     uniform_key, normal_key, chance_key, pixel_key = jax.random.split(key, 4)
-    # All at once and cut up, because a generator for each would take the compiler seconds.
+    # Sampled at once and split, because one generator each would cost seconds of compilation.
     shape = (batch_size, sum(math.prod(source.strengths) for source in _SOURCES.values()))
     uniform = jax.random.uniform(uniform_key, shape, jnp.float32)
     normal = jax.random.normal(normal_key, shape, jnp.float32)
@@ -214,10 +214,10 @@ def sample_inputs(
 
 
 def augment(settings: AugmentSettings, images: Array, inputs: RandomInputs, p: Array) -> Array:
-    """Augments each image of a batch by itself.
+    """Augments each image of a batch independently.
 
     Affine in the images, so that gradients of any order pass. With p = 0 it is the identity, to the rounding of the
-    filters: as in the official code, what is switched on is executed at its neutral strength.
+    filters: as in the official code, enabled augmentations run at their neutral strength.
 
     Args:
         settings: of the pipeline.
@@ -250,7 +250,7 @@ def augment(settings: AugmentSettings, images: Array, inputs: RandomInputs, p: A
 
 @dataclasses.dataclass(frozen=True)
 class _Choice:
-    """What becomes of each image: the drawn change or none.
+    """Selects, per image, the sampled change or none.
 
     Attributes:
         settings: of the pipeline.
@@ -270,9 +270,9 @@ class _Choice:
         """The parameter of one augmentation for each image.
 
         Args:
-            name: of the draw.
-            change: turns the drawn strength into the parameter.
-            neutral: parameter of an image that is left alone.
+            name: of the augmentation.
+            change: maps the sampled strength to the parameter.
+            neutral: parameter of an unchanged image.
             probability: scalar or like the chances; None: the multiplier times p.
 
         Returns:
@@ -282,10 +282,10 @@ class _Choice:
         multiplier = getattr(self.settings, source.multiplier)
         if not multiplier:
             return jnp.full((self.batch_size, *source.strengths), neutral, self.p.dtype)
-        drawn = self.inputs[name]
-        happens = drawn.chance < (multiplier * self.p if probability is None else probability)
-        happens = happens.reshape(happens.shape + (1,) * (drawn.strength.ndim - happens.ndim))
-        return jnp.where(happens, change(drawn.strength), neutral)
+        sampled = self.inputs[name]
+        happens = sampled.chance < (multiplier * self.p if probability is None else probability)
+        happens = happens.reshape(happens.shape + (1,) * (sampled.strength.ndim - happens.ndim))
+        return jnp.where(happens, change(sampled.strength), neutral)
 
 
 def _inverse_transform(chosen: _Choice, height: int, width: int) -> Array:
@@ -339,12 +339,12 @@ def _band_factors(chosen: _Choice) -> Array:
 def _noise(chosen: _Choice) -> tuple[Array, Array]:
     """Standard deviation of each image, [batch], and the noise at deviation 1."""
     pixels = chosen.inputs["noise"].pixels
-    assert pixels is not None, "the draw of the noise has pixels"
+    assert pixels is not None, "the inputs of the noise have pixels"
     return chosen("noise", lambda strength: chosen.settings.noise_std * jnp.abs(strength), 0), pixels
 
 
 def _rectangle(chosen: _Choice) -> tuple[Array, Array]:
-    """Centre, [batch, 2] as (x, y), and side, [batch], of what is cut out, as shares of the image."""
+    """Centre, [batch, 2] as (x, y), and side, [batch], of the cutout, as fractions of the image."""
     side = chosen("cutout", lambda strength: jnp.full_like(strength, chosen.settings.cutout_size), 0)
     return chosen.inputs["cutout"].strength, side[:, 0]
 

@@ -2,8 +2,8 @@
 
     python -m inr_gan_jax.importers.torch_inr_gan churches.pkl --output=runs/churches --weights=churches.safetensors
 
-Every array of the file is accounted for: each of our variables takes exactly one, none is left over but the constant
-low-pass filters, and shapes agree.
+Every array of the file is accounted for: each of our variables is filled by exactly one, none is left over except the
+constant low-pass filters, and shapes agree.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ def _snapshot(checkpoint: OfficialCheckpoint, name: str, class_name: str) -> Net
 
 
 def _filled(slots: Sequence[ArraySlot], arrays: dict[str, np.ndarray], network: str) -> dict[str, Any]:
-    """The nested variables, every slot taken from its array and every array used."""
+    """The nested variables, every slot filled from its array and every array used."""
     left = dict(arrays)
     variables: dict[str, Any] = {}
     for slot in slots:
@@ -147,10 +147,10 @@ def _filled(slots: Sequence[ArraySlot], arrays: dict[str, np.ndarray], network: 
     for name, array in left.items():
         if name.rpartition(".")[2] != _FILTER:
             raise CheckpointFormatError(
-                f"{network} has the array {shown(name)!r}, which its settings have no place for"
+                f"{network} has the array {shown(name)!r}, which does not belong to the network of its settings"
             )
         if array.shape != (4, 4) or not np.allclose(array, _FILTER_VALUES):
-            raise CheckpointFormatError(f"{network} has another low-pass filter than [1, 3, 3, 1] as {shown(name)!r}")
+            raise CheckpointFormatError(f"{network} has the low-pass filter {shown(name)!r}, expected [1, 3, 3, 1]")
     return variables
 
 

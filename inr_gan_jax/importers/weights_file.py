@@ -1,4 +1,4 @@
-"""Variables of a generator in one portable file, .npz or .safetensors, with its settings as JSON beside them.
+"""Variables of a generator in one portable file, .npz or .safetensors, with its settings as JSON.
 
 Names of the arrays are the paths of the variables joined by slashes. Neither format can hold code.
 """
@@ -24,12 +24,12 @@ from inr_gan_jax.models.generator import MODELS, Settings, model_name
 from inr_gan_jax.storage import whole_file
 
 _FORMAT = "inr_gan_jax generator 1"
-# The entry of an .npz that takes the place of the metadata of a .safetensors.
+# The entry of an .npz that stands in for the metadata of a .safetensors.
 _METADATA = "__metadata__"
-# What else is kept beside them, such as the running mean of w, is up to the caller.
+# Callers may store more, such as the running mean of w.
 _COLLECTIONS = ("params", "constants")
 _SUFFIXES = (".npz", ".safetensors")
-# A damaged number in the settings would otherwise ask for a grid beyond all memory.
+# Otherwise a damaged number in the settings could ask for a grid that exceeds memory.
 _MAX_SIDE = 2**16
 
 
@@ -46,17 +46,17 @@ def save_weights(path: str | os.PathLike[str], settings: Settings, variables: Va
     """
     path = _checked(path)
     metadata = {"format": _FORMAT, **settings_metadata(settings)}
-    # The writers take the memory as it lies, whatever the strides.
+    # The writers ignore strides.
     arrays = {name: np.asarray(value, order="C") for name, value in flattened(variables).items()}
     write_arrays(path, metadata, arrays)
 
 
 def write_arrays(path: Path, metadata: Mapping[str, str], arrays: Mapping[str, np.ndarray]) -> None:
-    """Writes arrays and what belongs to them.
+    """Writes arrays and metadata.
 
     Args:
         path: ends in .npz or .safetensors.
-        metadata: kept beside the arrays.
+        metadata: stored with the arrays.
         arrays: by name, contiguous.
 
     Raises:
@@ -114,7 +114,7 @@ def read_settings(path: Path, metadata: Mapping[str, str], file_format: str) -> 
         file_format: what its entry `format` has to be.
 
     Raises:
-        UserError: if the file is of another format or model, or its settings make no network.
+        UserError: if the file is of another format or model, or its settings are invalid.
     """
     if metadata.get("format") != file_format or metadata.get("model") not in MODELS:
         raise UserError(
@@ -127,12 +127,12 @@ def read_settings(path: Path, metadata: Mapping[str, str], file_format: str) -> 
         if size > _MAX_SIDE:
             raise ValueError(f"its pictures have a side of {size} pixels, expected at most {_MAX_SIDE}")
     except (IndexError, KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{path}: its settings make no network ({error})") from error
+        raise UserError(f"{path}: its settings are invalid ({error})") from error
     return settings
 
 
 def check_arrays(path: Path, expected: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
-    """Compares the arrays of a file with what its settings ask for.
+    """Checks the arrays of a file against its settings.
 
     Args:
         path: of the file, for messages.
@@ -145,10 +145,10 @@ def check_arrays(path: Path, expected: Mapping[str, Any], arrays: Mapping[str, n
     for name, leaf in expected.items():
         found = arrays[name].shape if name in arrays else "none at all"
         if found != leaf.shape:
-            raise UserError(f"{path}: the array {name!r} should have the shape {leaf.shape}, it has {found}")
+            raise UserError(f"{path}: the array {name!r} has shape {found}, expected {leaf.shape}")
     for name, array in arrays.items():
         if name not in expected:
-            raise UserError(f"{path}: the array {name!r} has no place in the network of its settings")
+            raise UserError(f"{path}: the array {name!r} does not belong to the network of its settings")
         if array.dtype.kind != "f":
             raise UserError(f"{path}: the array {name!r} holds {array.dtype}, expected floating-point numbers")
 
@@ -197,9 +197,9 @@ def nested(path: Path, arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
         for key in parents:
             place = place.setdefault(key, {})
             if not isinstance(place, dict):
-                raise UserError(f"{path}: {name!r} lies below another array")
+                raise UserError(f"{path}: {name!r} is nested below another array")
         if leaf in place:
-            raise UserError(f"{path}: {name!r} lies above other arrays")
+            raise UserError(f"{path}: {name!r} is also the parent of other arrays")
         place[leaf] = array
     return variables
 
@@ -214,7 +214,7 @@ def _parsed(kind: Any, value: Any) -> Any:
         hints = typing.get_type_hints(kind)
         unknown = sorted(set(value) - set(hints))
         if unknown:
-            raise ValueError(f"{unknown[0]!r} is no setting")
+            raise ValueError(f"unknown setting {unknown[0]!r}")
         return typing.cast(type, kind)(**{name: _parsed(hints[name], item) for name, item in value.items()})
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin is tuple and isinstance(value, list):
@@ -232,5 +232,5 @@ def _parsed(kind: Any, value: Any) -> Any:
         or not isinstance(value, allowed)
         or (type(value) is bool) != (kind is bool)
     ):
-        raise ValueError(f"{value!r} stands where {kind} is expected")
+        raise ValueError(f"got {value!r}, expected {kind}")
     return value

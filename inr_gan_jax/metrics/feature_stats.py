@@ -40,9 +40,9 @@ class FeatureStats:
 
 
 class Moments:
-    """Gathers the moments of features that come in batches, in float64.
+    """Accumulates the moments of features batch by batch, in float64.
 
-    Sums are taken of differences to the mean of the first batch: with plain sums, the covariance of features that lie
+    Sums are of differences from the mean of the first batch: with plain sums, the covariance of features that are
     far from 0 would be the small difference of large numbers.
 
     Args:

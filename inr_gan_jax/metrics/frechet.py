@@ -1,4 +1,4 @@
-"""Frechet distance between two sets of features, each taken for a Gaussian."""
+"""Frechet distance between two sets of features, each modelled as a Gaussian."""
 
 import numpy as np
 
@@ -9,7 +9,7 @@ def frechet_distance(first: FeatureStats, second: FeatureStats) -> float:
     """Computes |m1 - m2|^2 + trace(C1 + C2 - 2 (C1 C2)^(1/2)).
 
     With C = L L^T for both, the trace of the root is the sum of the singular values of L1^T L2, which are the roots of
-    the eigenvalues of the symmetric L1^T C2 L1: real, non-negative, and no root of a singular matrix is taken.
+    the eigenvalues of the symmetric L1^T C2 L1: real, non-negative, without the root of a singular matrix.
 
     Covariances of fewer vectors than features are rank-deficient. Their eigenvalues below features * 2.2e-16 times the
     largest are rounding noise and count as 0: the root of noise of 1e-17 is 3e-9, a thousand of which would show.

@@ -43,7 +43,7 @@ class PathMeasure:
     def __call__(
         self, path: PathProtocol, count: int, generator: PathGenerator, seed: int, devices: BatchDevices
     ) -> float:
-        """Computes the length over `count` paths; batch i is drawn with fold_in(key(seed), i)."""
+        """Computes the length over `count` paths; batch i is sampled with fold_in(key(seed), i)."""
         key, batch, distances = jax.random.key(seed), self._batch_size, []
         with self._types(), Progress("paths", count) as progress:
             compute = self._program(path, generator, devices)
@@ -57,7 +57,7 @@ class PathMeasure:
     def _program(
         self, path: PathProtocol, generator: PathGenerator, devices: BatchDevices
     ) -> Callable[[PathInputs], Array]:
-        """From the draws of a batch to its distances."""
+        """Maps the inputs of a batch to its distances."""
         trees = (generator.variables, self._params)
         weights = jax.device_put(jax.tree.map(self._cast, trees), devices.replicated)
 
@@ -81,7 +81,7 @@ class PathMeasure:
 
 
 def _spread(draws: PathInputs, devices: BatchDevices) -> PathInputs:
-    """The draws over the devices, filled up by the last path to a multiple of their number."""
+    """The inputs sharded over the devices, padded with the last path to a multiple of their number."""
     missing = devices.fitting(len(draws.t)) - len(draws.t)
 
     def fill(leaf: Array) -> Array:

@@ -30,7 +30,7 @@ class PathGenerator:
             constants.
         mapping: from variables, z [batch, z_dim] and labels to intermediate codes [batch, ...], without truncation.
         synthesise: from variables, intermediate codes and a key to images [batch, height, width, channels] in [-1, 1];
-            the same key draws the same noise.
+            the same key gives the same noise.
         sample_labels: from a key and a number to labels [number, c_dim], or None.
     """
 
@@ -59,7 +59,7 @@ class PathInputs(flax.struct.PyTreeNode):
 
 
 def sample_paths(protocol: PathProtocol, generator: PathGenerator, key: PRNGKey, count: int) -> PathInputs:
-    """Draws the random numbers of `count` paths."""
+    """Samples the random numbers of `count` paths."""
     latent_key, place_key, label_key, noise_key = jax.random.split(key, 4)
     z0, z1 = jnp.split(jax.random.normal(latent_key, (2 * count, generator.z_dim)), 2)
     t = jax.random.uniform(place_key, (count,)) if protocol.sampling == "full" else jnp.zeros(count)
@@ -69,13 +69,13 @@ def sample_paths(protocol: PathProtocol, generator: PathGenerator, key: PRNGKey,
 def path_distances(
     protocol: PathProtocol, generator: PathGenerator, variables: Any, distance: PerceptualDistance, draws: PathInputs
 ) -> Array:
-    """Measures how far the pictures of a batch of steps lie apart.
+    """Measures the distance between the images at both ends of each step of a batch.
 
     With epsilon = 1e-4 this is at the edge of float32: single distances err by up to 19 %, their mean by 0.4 %.
 
     Args:
         protocol: which paths.
-        generator: draws the pictures.
+        generator: renders the images.
         variables: of the generator.
         distance: squared perceptual distance of pairs.
         draws: random numbers.

@@ -20,7 +20,7 @@ FINAL_SIDE = 4
 
 
 class DiscriminatorBlock(nn.Module):
-    """Two convolutions, the second at half the size, beside a filtered 1x1 shortcut if it is residual.
+    """Two convolutions, the second at half the size, plus a filtered 1x1 shortcut if residual.
 
     Attributes:
         in_channels: channels of the first convolution.
@@ -60,14 +60,14 @@ class Discriminator(nn.Module):
         channel_max: upper bound of the widths.
         c_dim: size of the label, 0 for unconditional.
         num_label_layers: layers behind the linear embedding of the label.
-        mbstd_group_size: samples a group of the minibatch standard deviation; None for the whole batch.
+        mbstd_group_size: samples per group of the minibatch standard deviation; None for the whole batch.
         conv_clamp: bound of the activations, None for none.
         architecture: `resnet`; `skip`: the picture, halved again and again, joins before every block; `orig`: neither.
         mbstd_channels: channels of the minibatch standard deviation, 0 for none.
-        label_projection_features: width of the output that labels select from; None for that of the last layers.
+        label_projection_features: width of the projection onto the label embedding; None for that of the last layers.
         label_lr_multiplier: relative learning rate of the layers behind the embedding of the label.
         precision: of the convolutions down to 4x4; statistics, the last layers and the logits stay float32.
-        remat: compute each block again in the backward pass instead of keeping its activations.
+        remat: recompute each block in the backward pass instead of storing its activations.
 
     Source: arXiv 1912.04958 §4.1 (architectures); conditioning by projection as in arXiv 2006.06676.
     """

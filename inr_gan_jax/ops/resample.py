@@ -15,34 +15,33 @@ FIR_TAPS = np.array([1.0, 3.0, 3.0, 1.0]) / 8.0
 
 
 def gather_features(features: Array, grid: BlockGrid) -> Array:
-    """Carries features of one block to the grid of the next: each point takes the cell it falls in, or its corners.
+    """Gathers the features of one block at the points of the next: nearest, or interpolated between cell corners.
 
     Args:
-        features: [height, width, channels] on the grid of the block before.
-        grid: the grid to carry them to.
+        features: [height, width, channels] on the grid of the previous block.
+        grid: the points to gather them at.
 
     Returns:
-        [*grid.size, channels]; nearest upsampling when the grid is a whole multiple, bilinear interpolation when
-        the grid has shares.
+        [*grid.size, channels]; bilinear interpolation when the grid has shares, else nearest.
     """
     if grid.repeats is not None:
         return repeat_cells(features, grid.repeats)
-    assert grid.row_index is not None, "features are carried to the second block and those behind it"
-    assert grid.column_index is not None, "likewise"
-    rows = _take(features, grid.row_index, grid.row_share, 0)
-    return _take(rows, grid.column_index, grid.column_share, 1)
+    assert grid.row_index is not None, "the first block gathers no features"
+    assert grid.column_index is not None, "set with row_index"
+    rows = _gather(features, grid.row_index, grid.row_share, 0)
+    return _gather(rows, grid.column_index, grid.column_share, 1)
 
 
-def _take(features: Array, index: Array | np.ndarray, share: Array | np.ndarray | None, axis: int) -> Array:
-    """Takes entries along an axis, or a mean of each with the next by the share of the next."""
+def _gather(features: Array, index: Array | np.ndarray, share: Array | np.ndarray | None, axis: int) -> Array:
+    """Gathers entries along an axis, each interpolated with the next one if shares are given."""
     index = jnp.asarray(index)
-    taken = jnp.take(features, index, axis=axis)
+    values = jnp.take(features, index, axis=axis)
     if share is None:
-        return taken
+        return values
     shape = [1] * features.ndim
     shape[axis] = -1
     weight = jnp.asarray(share, features.dtype).reshape(shape)
-    return taken * (1 - weight) + jnp.take(features, index + 1, axis=axis) * weight
+    return values * (1 - weight) + jnp.take(features, index + 1, axis=axis) * weight
 
 
 def repeat_cells(features: Array, repeats: tuple[int, int]) -> Array:
@@ -50,7 +49,7 @@ def repeat_cells(features: Array, repeats: tuple[int, int]) -> Array:
 
     Args:
         features: [height, width, channels].
-        repeats: how often, (rows, columns).
+        repeats: number of times, (rows, columns).
 
     Returns:
         [height * repeats[0], width * repeats[1], channels].
@@ -66,8 +65,8 @@ def repeat_cells(features: Array, repeats: tuple[int, int]) -> Array:
 def fir_filter(images: Array, padding: tuple[int, int], stride: int = 1) -> Array:
     """Low-passes images with the separable [1, 3, 3, 1] filter.
 
-    The gradient is a filter of the same kind and is written as one: left to itself it becomes a sum of padded pictures,
-    three times as slow on CPUs and as many times as large. Derivatives are for reverse mode only.
+    The gradient is written out as a filter of the same kind: JAX's own is a sum of padded images, three times slower on
+    CPUs and three times larger. Reverse mode only.
 
     Args:
         images: [..., height, width, channels].

@@ -1,4 +1,4 @@
-"""Learned tables, one entry a pixel of a square grid, read at any point of the plane."""
+"""Learned tables, one entry per pixel of a square grid, read at any point of the plane."""
 
 import dataclasses
 import typing
@@ -16,7 +16,7 @@ _CELL_TOLERANCE = 1e-9
 
 @dataclasses.dataclass(frozen=True)
 class TableRule:
-    """What a table holds where it was not trained.
+    """How a table is read where it was not trained.
 
     Attributes:
         between: between grid points; `nearest`: the cell that the point falls in, `bilinear`: interpolated.
@@ -35,12 +35,12 @@ class TableRule:
 
 
 class AxisCells(struct.PyTreeNode):
-    """Which entries of a table the positions along one axis take.
+    """Which entries of a table the positions along one axis read.
 
     Attributes:
         lower: [size], integer index of the cell that each position falls in.
         upper: [size], index of the next cell; None without interpolation.
-        weight: [size], share of the next cell, in [0, 1); None without interpolation.
+        weight: [size], interpolation weight of the next cell, in [0, 1); None without interpolation.
     """
 
     lower: Array | np.ndarray

@@ -1,4 +1,4 @@
-"""The bilinear resize of TensorFlow 1, which FID's network was fed with and is therefore part of FID."""
+"""The bilinear resize of TensorFlow 1, which is part of the definition of FID."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -9,9 +9,9 @@ from inr_gan_jax.array_types import Array
 def tf1_resize(images: Array, size: tuple[int, int]) -> Array:
     """Resizes images so that sample 0 lies on sample 0: no half-pixel centres, no antialiasing.
 
-    Sample i of an axis takes the place i * (old / new) of the input; the last samples repeat the edge. The scale is
-    rounded to float32 as there, the place to the type of the images. `jax.image.resize` knows half-pixel centres only,
-    and is off by up to 92 of 255.
+    Sample i of an axis is read at i * (old / new) of the input; the last samples repeat the edge. The scale is
+    rounded to float32 as there, the position to the type of the images. `jax.image.resize` only supports half-pixel
+    centres, which is off by up to 92 of 255.
 
     Args:
         images: [batch, height, width, channels], floats.

@@ -24,7 +24,7 @@ _CELL_TOLERANCE = 1e-9
 
 @dataclasses.dataclass(frozen=True)
 class Viewport:
-    """A rectangle of the image plane and the pixel grid laid over it.
+    """A rectangle of the image plane and its pixel grid.
 
     Pixel (row, column) samples the point (left + column * width_extent / width, top + row * height_extent / height).
 
@@ -100,14 +100,14 @@ class Viewport:
         )
 
     def centred_on(self, native_size: tuple[int, int]) -> "Viewport":
-        """Returns this viewport moved so that pictures of several densities lie exactly over each other.
+        """Returns this viewport moved so that images of several densities align exactly.
 
-        A pixel drawn on a screen covers an area around its point. A picture of native size R therefore shows
+        A pixel on a screen covers an area around its point. A picture of native size R therefore shows
         [-0.5 / R, 1 - 0.5 / R), and a denser one of the same area starts half a native pixel less half a dense one
-        earlier. Use it to lay a super-resolved picture beside its own native pixels.
+        earlier. Use it to compare a super-resolved image with its native pixels.
 
         Args:
-            native_size: (height, width) of the picture to lie over.
+            native_size: (height, width) of the image to align with.
         """
         return dataclasses.replace(
             self,
@@ -118,7 +118,7 @@ class Viewport:
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """What a program that draws on a grid is compiled for.
+    """The static part of a grid, which a compiled program depends on.
 
     Attributes:
         size: (height, width).
@@ -130,18 +130,18 @@ class Layout:
 
 
 class BlockGrid(struct.PyTreeNode):
-    """The grid that one block is evaluated on, and where its cells lie on the grid of the block before.
+    """The points that one block is evaluated at, and how they index the grid of the previous block.
 
     Attributes:
         x: [width], positions of the columns; 0 and 1 are the borders of the trained picture.
         y: [height], positions of the rows, downwards.
-        row_index: [height], integer row of the block before whose features this row takes; None in the first block.
+        row_index: [height], row of the previous block that each row gathers features from; None in the first block.
         column_index: [width], likewise for columns.
-        row_share: [height], what the row takes of the next row of the block before, in [0, 1), the rest being of its
-            own; None for none, which is nearest upsampling.
+        row_share: [height], interpolation weight of the next row of the previous block, in [0, 1); None for nearest
+            upsampling.
         column_share: [width], likewise for columns.
-        footprint: [2], width and height of the box that waves are averaged over around each position; None for points.
-        repeats: (rows, columns) when the indices only repeat each row and column that often; None otherwise.
+        footprint: [2], width and height of the box around each position that waves are averaged over; None for points.
+        repeats: (rows, columns) when the indices only repeat each row and column this many times; None otherwise.
     """
 
     x: Array | np.ndarray
@@ -182,7 +182,7 @@ class BlockGrid(struct.PyTreeNode):
         return cls(arrays["x"], arrays["y"], **cells)
 
     def with_layout(self, layout: Layout) -> "BlockGrid":
-        """The same grid, filled up to another size by its last row and column, which nothing refers to."""
+        """The same grid padded to another size with its last row and column, which nothing reads."""
 
         def filled(array: Array | np.ndarray | None, axis: int) -> np.ndarray | None:
             return None if array is None else fill_up(np.asarray(array), layout.size[axis])
@@ -204,10 +204,10 @@ def fill_up(array: np.ndarray, size: int) -> np.ndarray:
 
 
 def common_layout(layouts: Iterable[tuple[Layout, ...]]) -> tuple[Layout, ...]:
-    """The layout, grid by grid, that the grids of several rectangles can be brought to.
+    """The layout, grid by grid, that the grids of several viewports can be padded to.
 
     Args:
-        layouts: of each rectangle, coarse to fine.
+        layouts: of each viewport, coarse to fine.
 
     Returns:
         The largest sizes; regular repeats only where all have the same.
@@ -227,20 +227,20 @@ def block_grids(
     first_dense_block: int = 1,
     upsampling: Between = "nearest",
 ) -> tuple[BlockGrid, ...]:
-    """Lays out the grids of all blocks of a multi-scale INR for one viewport.
+    """Computes the grids of all blocks of a multi-scale INR for one viewport.
 
-    The last block is evaluated at the pixels of the viewport. Earlier blocks lie on grids through the origin of the
-    plane, and a point takes the features of the cell it falls in (nearest upsampling) or what lies between the corners
-    of that cell (bilinear), so that the picture at a point does not depend on the rectangle it is part of.
+    The last block is evaluated at the pixels of the viewport. Earlier blocks use grids through the origin of the
+    plane, and a point gathers the features of the cell it falls in (nearest upsampling) or interpolates between the
+    corners of that cell (bilinear), so that the image at a point does not depend on the viewport.
 
     Args:
-        viewport: the rectangle, the density and the rule.
+        viewport: region, density and densification rule.
         native_sizes: (height, width) that each block is trained at, coarse to fine.
         first_dense_block: for the rule `paper`, the first block that runs denser; one that matches no block means all.
-        upsampling: how a point takes features of the block before.
+        upsampling: how a point gathers features of the previous block.
 
     Returns:
-        One BlockGrid a block, coarse to fine; positions float64.
+        One BlockGrid per block, coarse to fine; positions in float64.
 
     Source: arXiv 2011.12026, multi-scale INRs and super-resolution.
     """
@@ -259,8 +259,8 @@ def block_grids(
             footprint = np.array([column.footprint, row.footprint])
             is_last = len(grids) == len(native_sizes) - 1
             if not is_last and viewport.rule != "pointwise" and upsampling == "nearest":
-                # The last grid lies where the viewport says; the others start at the corners of their cells. What
-                # is interpolated is wanted at the corners.
+                # The last grid is given by the viewport; the others start at the corners of their cells.
+                # Interpolation needs the values at the corners.
                 x, y = x + column.shift, y + row.shift
         shares = {"row_share": row.shares, "column_share": column.shares}
         grids.append(BlockGrid(x, y, row.cells, column.cells, **shares, footprint=footprint, repeats=repeats))
@@ -330,6 +330,6 @@ def _axis_grids(
 
 
 def _repeat_of(index: np.ndarray) -> int | None:
-    """How often each entry is repeated when the index is 0 0 .. 1 1 .. of equal runs, else None."""
+    """Length of the runs when the index is 0 0 .. 1 1 .. of equal runs, else None."""
     repeat, remainder = divmod(index.size, int(index[-1]) + 1)
     return repeat if remainder == 0 and np.array_equal(index, np.arange(index.size) // repeat) else None

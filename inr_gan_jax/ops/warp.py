@@ -18,7 +18,7 @@ _WINDOWS = lax.GatherDimensionNumbers(
 def affine_sample(
     images: Array, transforms: Array, size: tuple[int, int], first: Array | None = None, last: Array | None = None
 ) -> Array:
-    """Samples every image of a batch on a grid of its own, bilinearly.
+    """Samples each image of a batch on its own grid, bilinearly.
 
     Positions count pixels from the centre of a picture, x to the right and y down: the pixel in column j of `width`
     lies at x = j - (width - 1) / 2. Linear in the images, and differentiable in them any number of times.
@@ -44,7 +44,7 @@ def affine_sample(
     x, y = _positions(transforms.astype(images.dtype), size)
     column, column_weights = _neighbours(x + (width - 1) / 2, width, first, last, 0)
     row, row_weights = _neighbours(y + (height - 1) / 2, height, first, last, 1)
-    # One gather of whole windows: the gradient of four gathers of single pixels takes longer on CPUs.
+    # One gather of 2x2 windows: the gradient of four gathers of single pixels is slower on CPUs.
     starts = jnp.stack([row, column], axis=-1)
     in_bounds = lax.GatherScatterMode.PROMISE_IN_BOUNDS
     windows = lax.gather(images, starts, _WINDOWS, (1, 2, 2, channels), mode=in_bounds)

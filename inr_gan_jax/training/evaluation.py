@@ -11,7 +11,7 @@ from inr_gan_jax.data.read.pipeline import all_images
 from inr_gan_jax.data.read.random_access import read_images
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.metrics.networks.options import WEIGHTS_OPTIONS
-from inr_gan_jax.metrics.pixel_fd import PixelFD
+from inr_gan_jax.metrics.pixel_fd import PixelFD, check_num_pixels
 from inr_gan_jax.metrics.protocols import PIXEL_FD, parse_protocol
 from inr_gan_jax.metrics.real_images import RealImages
 from inr_gan_jax.metrics.run_metric import RunMetric

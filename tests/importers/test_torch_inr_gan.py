@@ -202,7 +202,7 @@ def test_made_up_checkpoint_is_imported_array_by_array() -> None:
         ("synthesis.b8.conv0.bias", None, "has no array 'synthesis.b8.conv0.bias'"),
         ("synthesis.b8.conv0.bias", np.zeros(3), r"'synthesis.b8.conv0.bias' of shape \(3,\), expected \(2,\)"),
         ("synthesis.b8.surplus", np.zeros(3), "has the array 'synthesis.b8.surplus', which"),
-        ("synthesis.b8.resample_filter", np.ones((4, 4)), "another low-pass filter"),
+        ("synthesis.b8.resample_filter", np.ones((4, 4)), "expected .1, 3, 3, 1"),
         ("mapping.w_avg", None, "has nothing as 'mapping.w_avg'"),
         ("mapping.w_avg", np.zeros(3), "expected the shape"),
     ],

@@ -80,11 +80,11 @@ def test_array_that_does_not_fit_the_settings_is_named(tmp_path: Path) -> None:
     path = tmp_path / "weights.npz"
     variables = variables_of(RELEASE)
     save_weights(path, dataclasses.replace(RELEASE, z_dim=5), variables)
-    with pytest.raises(UserError, match="'params/mapping_network/fc_0/kernel' should have the shape"):
+    with pytest.raises(UserError, match="'params/mapping_network/fc_0/kernel' has shape"):
         load_weights(path)
     variables["params"]["surplus"] = np.zeros(3)
     save_weights(path, RELEASE, variables)
-    with pytest.raises(UserError, match="'params/surplus' has no place"):
+    with pytest.raises(UserError, match="'params/surplus' does not belong"):
         load_weights(path)
 
 

@@ -104,12 +104,12 @@ def test_foreign_content_is_refused(path: Path, change: str) -> None:
         metadata["settings"] = json.dumps(settings)
     save_file(arrays, path, metadata)
     expected = {
-        "missing": f"'{name}' should have the shape",
-        "surplus": "'params/surplus' has no place",
-        "shape": f"'{name}' should have the shape",
+        "missing": f"'{name}' has shape",
+        "surplus": "'params/surplus' does not belong",
+        "shape": f"'{name}' has shape",
         "integers": f"'{name}' holds int32",
     }
-    with pytest.raises(UserError, match=expected.get(change, "its settings make no network")):
+    with pytest.raises(UserError, match=expected.get(change, "its settings are invalid")):
         load_inr(path)
 
 

@@ -88,7 +88,7 @@ def test_more_devices_than_there_are_is_one_sentence() -> None:
 
 
 def test_network_of_one_size_refuses_others() -> None:
-    with pytest.raises(UserError, match="'digits' takes images of 8x8 pixels, got 16x16"):
+    with pytest.raises(UserError, match="'digits' expects images of 8x8 pixels, got 16x16"):
         load_feature_network("digits").prepare(np.zeros((1, 16, 16, 1), np.uint8))
 
 

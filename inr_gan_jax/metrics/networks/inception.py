@@ -62,7 +62,7 @@ class Block:
     Attributes:
         name: as in PyTorch's files.
         tf_name: as in TensorFlow's graph.
-        branches: the last one of a block that keeps the size stands behind its pooling.
+        branches: the last one of a block that preserves the size follows its pooling.
         pool: how the last branch pools, 3x3.
         halves: whether each branch ends with stride 2 and the pooled input is joined as it is.
     """
@@ -307,7 +307,7 @@ def _block(params: Params, block: Block, inputs: Array) -> Array:
 
 
 def _keeping(unit: Unit) -> tuple[int, int]:
-    """The padding that keeps the size."""
+    """The padding that preserves the size."""
     return unit.kernel[0] // 2, unit.kernel[1] // 2
 
 

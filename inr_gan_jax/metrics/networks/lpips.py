@@ -141,7 +141,7 @@ def lpips_embedding(
 
 def _normalised_features(features: Array) -> Array:
     squares = jnp.sum(jnp.square(features), axis=3, keepdims=True)
-    # The root has no derivative at 0, where no feature is active; its gradient is taken as 0 there.
+    # The root has no derivative at 0, where no feature is active; its gradient is defined as 0 there.
     is_active = squares > 0
     norms = jnp.where(is_active, jnp.sqrt(jnp.where(is_active, squares, 1)), 0)
     return features / (norms + _EPSILON)

@@ -21,7 +21,7 @@ SIDE = 224
 NUM_FEATURES = 4096
 TAPS = ("relu1_2", "relu2_2", "relu3_3", "relu4_3", "relu5_3")
 
-# Index in torchvision's `features` and width of the convolutions of each block; a 2x2 max pool lies between blocks.
+# Index in torchvision's `features` and width of the convolutions of each block; blocks are separated by a 2x2 max pool.
 _BLOCKS = (
     ((0, 64), (2, 64)),
     ((5, 128), (7, 128)),

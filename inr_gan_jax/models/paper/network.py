@@ -43,9 +43,9 @@ def _uniform_fan_in(fan_in: int) -> Callable[..., Array]:
 
 
 def _emitted_bias(settings: PaperSettings) -> Callable[..., Array]:
-    """Initialiser of the bias of the connector: what all images have in common at the beginning.
+    """Initialiser of the bias of the connector, the part of the emitted vector that all images share.
 
-    Layers that are emitted whole begin as their shared counterparts would, with standard normal weights before scaling.
+    Fully emitted layers start like their shared counterparts, with standard normal weights before scaling.
     """
     small = _uniform_fan_in(settings.mapping_dim**2)
     if settings.modulation != "full":
@@ -108,13 +108,13 @@ class Hypernetwork(nn.Module):
 
 
 class ModulatedDense(nn.Module):
-    """Dense layer whose weight is made for one image, most often from a shared one, and whose bias is emitted.
+    """Dense layer with a weight per image, usually a modulated shared weight, and an emitted bias.
 
     Attributes:
         settings: of the generator.
         in_features, out_features: widths.
-        gain: the weight starts with the deviation gain / sqrt(in_features).
-        bias_gain: factor of the emitted bias on top of that.
+        gain: the weight is initialised with standard deviation gain / sqrt(in_features).
+        bias_gain: additional factor of the emitted bias.
     """
 
     settings: PaperSettings
@@ -125,12 +125,12 @@ class ModulatedDense(nn.Module):
 
     @nn.compact
     def __call__(self, modulation: LayerModulation, *parts: Array) -> Array:
-        """Applies the weight of one image, in the precision of what it is applied to.
+        """Applies the weight of one image, in the precision of the input.
 
         Args:
             modulation: of this layer.
             parts: [..., features], whose features together are `in_features`. Each gets its rows of the weight: joined,
-                they would be copied, and coordinates that XLA joins to features are embedded anew in every layer.
+                they would be copied, and coordinates that XLA joins to features are embedded again in every layer.
 
         Returns:
             [..., out_features].
@@ -167,7 +167,7 @@ class PaperINRBlock(nn.Module):
         """Evaluates the block on its grid.
 
         Args:
-            features: [height, width, features] of the block before, on its own grid; None for a block without.
+            features: [height, width, features] of the previous block, on its grid; None for a block without input.
             grid: the grid to evaluate on.
             modulation: of this block.
 
@@ -234,11 +234,11 @@ class PaperNetwork(nn.Module):
         return unflatten_modulation(self.hypernetwork.emit(ws[0]), self.settings)
 
     def render(self, modulation: PaperModulation, viewport: Viewport) -> Array:
-        """Draws one image.
+        """Renders one image.
 
         Args:
             modulation: of the image.
-            viewport: where, how dense and by which rule.
+            viewport: region, density and densification rule.
 
         Returns:
             [viewport.height, viewport.width, channels], in (-1, 1).
@@ -246,18 +246,18 @@ class PaperNetwork(nn.Module):
         return self.render_grids(modulation, self.grids(viewport))
 
     def grids(self, viewport: Viewport) -> tuple[BlockGrid, ...]:
-        """The grids of the blocks for a viewport; pass them to `render_grids` to move without compiling again."""
+        """The grids of the blocks for a viewport; pass them to `render_grids` to move without recompiling."""
         sizes = [block.size for block in self.settings.blocks]
         return block_grids(viewport, sizes, self.settings.first_dense_block, self.settings.upsampling)
 
     def render_grids(self, modulation: PaperModulation, grids: tuple[BlockGrid, ...]) -> Array:
-        """Draws one image on given grids, as `render`."""
+        """Renders one image on given grids, as `render`."""
         return (
             self._staged(modulation, grids) if self.settings.scales == "staged" else self._averaged(modulation, grids)
         )
 
     def _staged(self, modulation: PaperModulation, grids: tuple[BlockGrid, ...]) -> Array:
-        """One network: each block refines the features of the one before, and pictures are added up."""
+        """One network: each block refines the features of the previous one, and the ToRGB outputs are summed."""
         features, image = None, None
         for index, (block, grid) in enumerate(zip(self.blocks, grids, strict=True)):
             features = block(features, grid, modulation[index])
@@ -271,10 +271,10 @@ class PaperNetwork(nn.Module):
         return jnp.tanh(image)
 
     def _averaged(self, modulation: PaperModulation, grids: tuple[BlockGrid, ...]) -> Array:
-        """Independent networks, one a scale: the mean of their pictures on the finest grid."""
+        """One independent network per scale: the mean of their images on the finest grid."""
         total = None
         for block, grid, own in zip(self.blocks, grids, modulation, strict=True):
-            assert own.to_rgb is not None, "every block draws a picture"
+            assert own.to_rgb is not None, "every block has a picture"
             picture = jnp.tanh(_to_rgb(block(None, grid, own), own.to_rgb, num_pictures=1))
             # Interpolating twice on nested grids is interpolating once.
             total = picture if total is None else picture + gather_features(total, grid)
@@ -364,7 +364,7 @@ def _without_factors(part: Any) -> Any:
 
 
 def _to_rgb(features: Array, modulation: EmittedLayer, num_pictures: int) -> Array:
-    """[..., features] to [..., channels] by the emitted layer; the more pictures are added up, the less each."""
+    """[..., features] to [..., channels] by the emitted layer, scaled down by the number of summed outputs."""
     scale = math.sqrt(2 / features.shape[-1]) / math.sqrt(num_pictures)
     colours = features @ (scale * modulation.kernel.T).astype(features.dtype)
     colours = colours.astype(modulation.bias.dtype)

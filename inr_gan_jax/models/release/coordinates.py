@@ -20,10 +20,10 @@ class ReleaseGrid(struct.PyTreeNode):
     """One of the grids of a network, in its own coordinates.
 
     Attributes:
-        block_grid: positions in the unit square and the way from the grid before.
+        block_grid: positions in the unit square and indices into the previous grid.
         x: [width], coordinate of the columns; the trained picture covers [-1, 1), to the right.
         y: [height], coordinate of the rows, upwards; 1 - 2 / resolution is the first row of the trained picture.
-        rows: entries of trained tables that the rows take; None for all of them in order.
+        rows: table entries that the rows read; None for all of them in order.
         columns: likewise for the columns.
     """
 
@@ -88,17 +88,17 @@ def pointwise_release_grids(settings: ReleaseSettings, x: Array, y: Array) -> tu
 
 
 def release_grids(settings: ReleaseSettings, viewport: Viewport) -> tuple[ReleaseGrid, ...]:
-    """Lays out the distinct grids of a network for one viewport.
+    """Computes the distinct grids of a network for one viewport.
 
     Args:
         settings: of the generator.
-        viewport: where, how dense and by which rule.
+        viewport: region, density and densification rule.
 
     Returns:
-        One grid a distinct grid, coarse to fine, on the host.
+        One entry per distinct grid, coarse to fine, on the host.
 
     Raises:
-        ValueError: if the network can draw its trained picture only and another one is asked for.
+        ValueError: if the network can only render its trained picture and another viewport is given.
     """
     sizes = settings.native_sizes
     grids = []
@@ -111,7 +111,7 @@ def release_grids(settings: ReleaseSettings, viewport: Viewport) -> tuple[Releas
         if not is_native and not settings.is_continuous:
             raise ValueError(
                 f"the viewport {viewport} is not the trained picture of {settings.resolution} x {settings.resolution} "
-                "pixels; a network with kernel size 3, bilinear or FIR upsampling or instance norm draws no other"
+                "pixels; a network with kernel size 3, bilinear or FIR upsampling or instance norm renders no other"
             )
         grid = ReleaseGrid(block_grid=block_grid, x=2 * x - 1, y=1 - 2 * y - 2 / resolution)
         if not is_native:
@@ -122,7 +122,7 @@ def release_grids(settings: ReleaseSettings, viewport: Viewport) -> tuple[Releas
 
 
 class CoordinateModulation(struct.PyTreeNode):
-    """What one image predicts for its coordinates.
+    """Predicted per image for its coordinates.
 
     Attributes:
         basis: [num_predicted_features, 2], angular frequencies (x, y), scaled.
@@ -169,7 +169,7 @@ class CoordinateEmbedding(nn.Module):
         return jax.random.normal(key, shape) * self.settings.fourier_scale
 
     def modulation(self, w: Array) -> CoordinateModulation | None:
-        """Maps w [w_dim] to what it predicts; None when that is nothing."""
+        """Maps w [w_dim] to the predicted frequencies and phases; None when there are none."""
         count = self.settings.num_predicted_features
         if not count:
             return None
@@ -186,7 +186,7 @@ class CoordinateEmbedding(nn.Module):
             dtype: of the result.
 
         Returns:
-            [height, width, features]: x and y, all sines, all cosines, the table, as far as the settings have them.
+            [height, width, features]: x and y, all sines, all cosines, the table; whichever the settings include.
         """
         settings = self.settings
         x, y = jnp.asarray(grid.x, dtype), jnp.asarray(grid.y, dtype)
@@ -205,7 +205,7 @@ class CoordinateEmbedding(nn.Module):
         return jnp.concatenate(parts, axis=-1) if parts else jnp.zeros((*size, 0), dtype)
 
     def _kept(self, grid: ReleaseGrid, modulation: CoordinateModulation | None, dtype: jnp.dtype) -> Array | float:
-        """What anti-aliasing leaves of each wave: 1, or [1, 1, num_phases]."""
+        """Factor of each wave under anti-aliasing: 1, or [1, 1, num_phases]."""
         if grid.block_grid.footprint is None:
             return 1.0
         bases = self._fixed_bases() + ([modulation.basis] if modulation is not None else [])
@@ -225,7 +225,7 @@ class CoordinateEmbedding(nn.Module):
 
     def _phases(self, x: Array, y: Array, modulation: CoordinateModulation | None) -> Array:
         bases = self._fixed_bases()
-        # Without the predicted part the phases are the same for all images of a batch, and computed once.
+        # Without the predicted part the phases are the same for all images of the batch, so they are computed once.
         parts = [grid_phases(jnp.concatenate(bases), x, y)] if bases else []
         if modulation is not None:
             parts.append(grid_phases(modulation.basis, x, y) + along_last(modulation.phase, 3))

@@ -1,4 +1,4 @@
-"""Layers of the `release` family: the modulated convolution and the layer to colours, for one sample."""
+"""Layers of the `release` family: the modulated convolution and ToRGB, for one sample."""
 
 import math
 from typing import Literal
@@ -20,17 +20,17 @@ NoiseMode = Literal["const", "random", "none"]
 
 
 class StyleModulation(struct.PyTreeNode):
-    """What one image predicts for a layer with weight demodulation, or for ToRGB.
+    """Predicted per image for a layer with weight demodulation, or for ToRGB.
 
     Attributes:
-        styles: [in_features], factor of each input channel.
+        styles: [in_features], factor per input channel.
     """
 
     styles: Array
 
 
 class FactorModulation(struct.PyTreeNode):
-    """What one image predicts for a layer with factorised multiplicative modulation.
+    """Predicted per image for a layer with factorised multiplicative modulation.
 
     Attributes:
         left: [out_features, rank].
@@ -65,15 +65,15 @@ def pointwise_weight(settings: ReleaseSettings, kernel: Array, modulation: Style
 
 
 class SynthesisLayer(nn.Module):
-    """Convolution whose weight is modulated for one image, noise, bias and leaky ReLU.
+    """Convolution with a weight modulated per image, followed by noise, bias and leaky ReLU.
 
     Attributes:
         settings: of the generator.
         in_features: width of the features.
-        embedding_features: width of the coordinate embedding beside them.
+        embedding_features: width of the coordinate embedding concatenated to them.
         out_features: width of the result.
         resolution: side of the trained grid of the result.
-        upsamples: the layer brings the features to the grid of its block.
+        upsamples: whether the layer upsamples the features to the grid of its block.
         instance_norm: divide the features by their standard deviation first.
     """
 
@@ -122,11 +122,11 @@ class SynthesisLayer(nn.Module):
         """Maps features to features.
 
         Args:
-            x: [height, width, in_features]; on the grid before when the layer upsamples.
+            x: [height, width, in_features]; on the previous grid when the layer upsamples.
             embedding: [*grid.block_grid.size, embedding_features], None for none.
             modulation: of this layer.
             grid: the grid of the result.
-            noise_mode: `const`: the stored noise; `random`: drawn anew from the stream `noise`; `none`.
+            noise_mode: `const`: the stored noise; `random`: sampled from the stream `noise`; `none`.
 
         Returns:
             [*grid.block_grid.size, out_features].
@@ -150,14 +150,14 @@ class SynthesisLayer(nn.Module):
     ) -> Array:
         """The layer as one matrix per image."""
         weight = pointwise_weight(self.settings, self.kernel, modulation).astype(x.dtype)
-        # A pointwise layer commutes with upsampling, so the features pass it at their own, lower resolution.
+        # A pointwise layer commutes with upsampling, so it is applied at the lower resolution.
         x = x @ weight[: self.in_features]
         if self.upsamples:
             x = upsample(self.settings, x, grid)
         return x if embedding is None else x + embedding @ weight[self.in_features :]
 
     def _convolution(self, x: Array, styles: Array, grid: ReleaseGrid) -> Array:
-        """Scales features instead of weights, so that all images of a batch share one kernel."""
+        """Scales features instead of weights, so that all images of the batch share one kernel."""
         transposed = self.upsamples and self.settings.upsampling == "fir"
         if self.upsamples and not transposed:
             x = upsample(self.settings, x, grid)
@@ -165,7 +165,7 @@ class SynthesisLayer(nn.Module):
         kernel = self.kernel.astype(x.dtype)
         if transposed:
             flipped = kernel[::-1, ::-1]
-            # Four times the filter makes up for the inserted zeros.
+            # The factor 4 compensates for the inserted zeros.
             x = 4 * fir_filter(_correlate(scaled, flipped, padding=2, dilation=2), (1, 1))[0]
         else:
             x = _correlate(scaled, kernel, padding=1, dilation=1)[0]
@@ -192,14 +192,14 @@ def _correlate(x: Array, kernel: Array, padding: int, dilation: int) -> Array:
 
 
 def upsample(settings: ReleaseSettings, x: Array, grid: ReleaseGrid) -> Array:
-    """Brings features or a picture [height, width, ...] to the grid of an upsampling block."""
+    """Upsamples features or an image [height, width, ...] to the grid of an upsampling block."""
     if settings.upsampling == "nearest":
         return gather_features(x, grid.block_grid)
     return bilinear_upsample(x) if settings.upsampling == "bilinear" else fir_upsample(x)
 
 
 class ToRGBLayer(nn.Module):
-    """Linear layer to colours with a style an input channel and no demodulation.
+    """Linear layer to colours with a style per input channel and no demodulation.
 
     Attributes:
         settings: of the generator.

@@ -37,12 +37,12 @@ from inr_gan_jax.ops.viewport import Viewport
 
 
 class ReleaseBlockModulation(struct.PyTreeNode):
-    """What one image predicts for one block.
+    """Predicted per image for one block.
 
     Attributes:
         coordinates: None where no frequencies are predicted.
-        layers: one entry a layer.
-        to_rgb: of the layer to colours.
+        layers: one entry per layer.
+        to_rgb: of ToRGB.
     """
 
     coordinates: CoordinateModulation | None
@@ -50,16 +50,16 @@ class ReleaseBlockModulation(struct.PyTreeNode):
     to_rgb: StyleModulation
 
 
-# One image as an INR; one entry a block, coarse to fine.
+# One image as an INR; one entry per block, coarse to fine.
 ReleaseModulation = tuple[ReleaseBlockModulation, ...]
 
 
 class SynthesisBlock(nn.Module):
-    """The layers of one scale and its share of the picture.
+    """The layers of one scale and its contribution to the image.
 
     Attributes:
         settings: of the generator.
-        plan: what follows from them for this block.
+        plan: layout of this block, derived from the settings.
     """
 
     settings: ReleaseSettings
@@ -122,7 +122,7 @@ class SynthesisBlock(nn.Module):
         """Evaluates the block on its grid.
 
         Args:
-            x: [height, width, in_features] of the block before; None in the first block.
+            x: [height, width, in_features] of the previous block; None in the first block.
             image: [height, width, channels], the picture so far; None in the first block.
             grid: the grid to evaluate on.
             modulation: of this block.
@@ -160,7 +160,7 @@ def _layer_names(plan: BlockPlan) -> list[str]:
 class ReleaseNetwork(nn.Module):
     """Mapping network and INR of the `release` family, for one sample.
 
-    Variables: `params` are trained; `constants` (fixed bases, stored noise) belong to the network and stay.
+    Variables: `params` are trained; `constants` (fixed bases, stored noise) are not.
 
     Attributes:
         settings: of the generator.
@@ -179,7 +179,7 @@ class ReleaseNetwork(nn.Module):
         )
         block_type: Any = SynthesisBlock
         if settings.remat:
-            # The last argument, the noise mode, is a word.
+            # The last argument, the noise mode, is static.
             block_type = nn.remat(SynthesisBlock, static_argnums=(5,), methods=["__call__"])
         self.blocks = {str(plan.side): block_type(settings, plan) for plan in settings.blocks()}
 
@@ -209,29 +209,29 @@ class ReleaseNetwork(nn.Module):
         )
 
     def grids(self, viewport: Viewport) -> tuple[ReleaseGrid, ...]:
-        """The grids for a viewport; pass them to `render_grids` to move without compiling again."""
+        """The grids for a viewport; pass them to `render_grids` to move without recompiling."""
         return release_grids(self.settings, viewport)
 
     def render(self, modulation: ReleaseModulation, viewport: Viewport, noise_mode: NoiseMode = "const") -> Array:
-        """Draws one image.
+        """Renders one image.
 
         Args:
             modulation: of the image.
-            viewport: where, how dense and by which rule.
+            viewport: region, density and densification rule.
             noise_mode: `const`, `none`, or `random`, which needs the stream `noise` (`rngs={"noise": key}`).
 
         Returns:
-            [viewport.height, viewport.width, channels], about [-1, 1]; nothing bounds it.
+            [viewport.height, viewport.width, channels], about [-1, 1], unbounded.
 
         Raises:
-            ValueError: if the network can draw its trained picture only and another viewport is asked for.
+            ValueError: if the network can only render its trained picture and another viewport is given.
         """
         return self.render_grids(modulation, self.grids(viewport), noise_mode)
 
     def render_grids(
         self, modulation: ReleaseModulation, grids: tuple[ReleaseGrid, ...], noise_mode: NoiseMode = "const"
     ) -> Array:
-        """Draws one image on given grids, as `render`."""
+        """Renders one image on given grids, as `render`."""
         x, image = None, None
         for plan, block_modulation in zip(self.settings.blocks(), modulation, strict=True):
             block = self.blocks[str(plan.side)]
