@@ -35,8 +35,7 @@ def random_features(count: int) -> tuple[np.ndarray, np.ndarray]:
 
 def measure_frechet(options: argparse.Namespace) -> dict[str, float]:
     """Moments of both sets in batches, and their distance."""
-    from inr_gan_jax.metrics.feature_stats import Moments
-    from inr_gan_jax.metrics.frechet import frechet_distance
+    from inr_gan_jax.metrics.frechet import Moments, frechet_distance
 
     stats = []
     for features in random_features(options.count):

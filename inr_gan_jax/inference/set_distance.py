@@ -11,8 +11,7 @@ import numpy as np
 from absl import flags
 
 from inr_gan_jax.errors import UserError
-from inr_gan_jax.metrics.feature_stats import FeatureStats
-from inr_gan_jax.metrics.frechet import frechet_distance
+from inr_gan_jax.metrics.frechet import FeatureStats, frechet_distance
 from inr_gan_jax.metrics.networks.options import WEIGHTS_OPTIONS
 from inr_gan_jax.metrics.pixel_fd import pixel_features
 from inr_gan_jax.metrics.protocols import parse_protocol

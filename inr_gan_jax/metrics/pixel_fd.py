@@ -6,8 +6,7 @@ from collections.abc import Callable
 import numpy as np
 
 from inr_gan_jax.errors import UserError
-from inr_gan_jax.metrics.feature_stats import FeatureStats, Moments
-from inr_gan_jax.metrics.frechet import covariance_factor
+from inr_gan_jax.metrics.frechet import FeatureStats, Moments, covariance_factor
 from inr_gan_jax.metrics.progress import Progress
 
 # The covariance of more values per image neither fits in memory nor is well estimated.

@@ -11,8 +11,7 @@ import numpy as np
 
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.metrics.feature_extraction import FeatureExtractor, collect
-from inr_gan_jax.metrics.feature_stats import FeatureStats, Moments
-from inr_gan_jax.metrics.frechet import frechet_distance
+from inr_gan_jax.metrics.frechet import FeatureStats, Moments, frechet_distance
 from inr_gan_jax.metrics.protocols import Protocol
 from inr_gan_jax.metrics.real_images import RealImages
 from inr_gan_jax.storage import whole_file

@@ -10,8 +10,7 @@ import numpy as np
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.metrics.devices import BatchDevices, batch_devices
 from inr_gan_jax.metrics.feature_extraction import FeatureExtractor, collect, generated_batches
-from inr_gan_jax.metrics.feature_stats import Moments
-from inr_gan_jax.metrics.frechet import frechet_distance
+from inr_gan_jax.metrics.frechet import Moments, frechet_distance
 from inr_gan_jax.metrics.inception_score import inception_score
 from inr_gan_jax.metrics.kid import subset_kernel_distance
 from inr_gan_jax.metrics.networks.registry import FeatureNetwork, load_feature_network

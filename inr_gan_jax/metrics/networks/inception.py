@@ -14,7 +14,7 @@ from jax import lax
 
 from inr_gan_jax.array_types import Array, Params, along_last, check_shape
 from inr_gan_jax.metrics.networks.layers import conv2d, max_pool
-from inr_gan_jax.ops.tf1_resize import tf1_resize
+from inr_gan_jax.ops.resample import tf1_resize
 
 SIDE = 299
 NUM_FEATURES = 2048

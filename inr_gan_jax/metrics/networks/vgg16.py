@@ -15,7 +15,7 @@ from inr_gan_jax.array_types import Array, Params, along_last, check_shape
 from inr_gan_jax.metrics.networks.layers import convolve_relu, max_pool
 from inr_gan_jax.metrics.networks.options import VGG16_SOURCE
 from inr_gan_jax.metrics.networks.weight_files import Shapes, WeightsFile, channels_last, read_weights
-from inr_gan_jax.ops.tf1_resize import tf1_resize
+from inr_gan_jax.ops.resample import tf1_resize
 
 SIDE = 224
 NUM_FEATURES = 4096
