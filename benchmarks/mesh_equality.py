@@ -7,7 +7,6 @@ Minibatch standard deviation, lazy R1, ADA and two microbatches are on. Groups o
     double       float64
     single       float32, with two controls on one device: other initial parameters by one unit in the last place, and
                  a program that the compiler did not optimise
-    led          float32, every step from where one device stands
 
 A run is a process (or two) of its own. What --folder holds already is not done again.
 """
@@ -59,7 +58,6 @@ def groups() -> dict[str, tuple[Run, dict[str, Run]]]:
     return {
         "double": (double, meshes(double) | meshes(double, 2)),
         "single": (single, meshes(single) | meshes(single, 2) | controls),
-        "led": (single, {"8x1": dataclasses.replace(single, data=8, is_led=True)}),
     }
 
 

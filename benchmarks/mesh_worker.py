@@ -15,7 +15,6 @@ import numpy as np
 import optax
 
 from configs import digits
-from inr_gan_jax.array_types import Array
 from inr_gan_jax.config.parse import Config
 from inr_gan_jax.data.read.dataset import open_dataset
 from inr_gan_jax.data.read.pipeline import make_iterator
@@ -40,7 +39,6 @@ class Run:
         splits_optimizer: ZeRO-1.
         is_double: float64 instead of float32.
         is_nudged: every initial parameter is the next larger number.
-        is_led: each step starts from the state that a single device had before that step.
         level: of the compiler's optimisation, 0 to 3.
     """
 
@@ -50,7 +48,6 @@ class Run:
     splits_optimizer: bool = False
     is_double: bool = False
     is_nudged: bool = False
-    is_led: bool = False
     level: int = 3
 
     @property
@@ -72,11 +69,7 @@ class Run:
 
 
 def train(run: Run, group: processes.Processes) -> dict[str, np.ndarray]:
-    """Trains.
-
-    Args:
-        run: what is trained.
-        group: the processes that train it together.
+    """Trains one run in a group of processes.
 
     Returns:
         Parameters before the first and after each step, [steps + 1, ...], and the gradients of each optimizer's newest
@@ -93,16 +86,12 @@ def train(run: Run, group: processes.Processes) -> dict[str, np.ndarray]:
     batches = device_prefetch(iterator, shardings.batch)
     # Initialised on one device, so that all runs start bit-equal.
     first = jax.device_get(jax.jit(lambda: initial(run, config, parts))())
-    placement = shardings.of_state(first)
-    state, batch = jax.device_put(first, placement), next(batches)
+    state, batch = jax.device_put(first, shardings.of_state(first)), next(batches)
     step = jax.jit(TrainStep(config, *parts, shardings).__call__).lower(state, batch).compile()
     # Whoever compiled first would wait for the others in the first collective, and no longer than half a minute.
     group.on_all("compile", lambda: None, seconds=None)
-    lead = Lead(first, TrainStep(config, *parts, shardings_of(jax.devices()[:1], size))) if run.is_led else None
     kept = [seen(state, shardings)]
     for _ in range(STEPS):
-        if lead:
-            state = jax.device_put(lead.state_before(batch), placement)
         # One program at a time: those for several CPU devices share a pool of threads and can starve each other.
         state = jax.block_until_ready(step(state, batch)[0])
         kept.append(seen(state, shardings))
@@ -135,24 +124,6 @@ def initial(run: Run, config: Config, parts: Any) -> TrainState:
     networks = (state.generator_params, state.discriminator_params)
     generator, discriminator = jax.tree.map(lambda leaf: jnp.nextafter(leaf, jnp.inf), networks)
     return state.replace(generator_params=generator, discriminator_params=discriminator)
-
-
-class Lead:
-    """One device that trains for itself.
-
-    Args:
-        state: before its first step.
-        step: what it does.
-    """
-
-    def __init__(self, state: TrainState, step: TrainStep) -> None:
-        self._state, self._step = state, jax.jit(step.__call__)
-
-    def state_before(self, batch: dict[str, Array]) -> TrainState:
-        """Does a step and returns the state before it."""
-        before = self._state
-        self._state = jax.device_get(self._step(before, jax.device_get(batch))[0])
-        return before
 
 
 def seen(state: TrainState, shardings: Shardings) -> dict[str, np.ndarray]:

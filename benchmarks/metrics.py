@@ -3,7 +3,7 @@
     python -m benchmarks.metrics --output=result.json                      # 50,000 x 2,048 random features
     python -m benchmarks.metrics --count=5000 --parts=kid50k_full
 
-Parts: `frechet`, `kid50k_full` (100 subsets of 1,000), `kid_all_pairs`, `pr50k3_full`, `features_inception` and
+Parts: `frechet`, `kid50k_full` (100 subsets of 1,000), `pr50k3_full`, `features_inception` and
 `features_squeezenet` (random weights, a compiled batch).
 """
 
@@ -21,7 +21,6 @@ from typing import Any
 
 import numpy as np
 
-DEFAULT_PARTS = ("frechet", "kid50k_full", "pr50k3_full", "features_inception", "features_squeezenet")
 NUM_FEATURES = 2048
 BATCH = 16
 
@@ -54,13 +53,6 @@ def measure_kid(options: argparse.Namespace) -> dict[str, float]:
 
     rng = np.random.RandomState(2020)
     return {"value": subset_kernel_distance(*random_features(options.count), rng).mean}
-
-
-def measure_kid_all_pairs(options: argparse.Namespace) -> dict[str, float]:
-    """The unbiased distance of all vectors, in tiles."""
-    from inr_gan_jax.metrics.kid import kernel_distance
-
-    return {"value": kernel_distance(*random_features(options.count))}
 
 
 def measure_precision_recall(options: argparse.Namespace) -> dict[str, float]:
@@ -117,7 +109,6 @@ def measure_squeezenet(options: argparse.Namespace) -> dict[str, float]:
 PARTS: Mapping[str, Callable[[argparse.Namespace], dict[str, float]]] = {
     "frechet": measure_frechet,
     "kid50k_full": measure_kid,
-    "kid_all_pairs": measure_kid_all_pairs,
     "pr50k3_full": measure_precision_recall,
     "features_inception": measure_inception,
     "features_squeezenet": measure_squeezenet,
@@ -132,19 +123,10 @@ def measured(part: str, options: argparse.Namespace) -> dict[str, float]:
     return {**numbers, "seconds": time.perf_counter() - started, "peak_bytes": peak}
 
 
-def table(results: Mapping[str, Mapping[str, float]]) -> str:
-    """One line per part."""
-    rows = [f"{'part':<20} {'seconds':>9} {'peak GB':>8}  numbers"]
-    for part, numbers in results.items():
-        others = ", ".join(f"{k} {v:.6g}" for k, v in numbers.items() if k not in ("seconds", "peak_bytes"))
-        rows.append(f"{part:<20} {numbers['seconds']:>9.1f} {numbers['peak_bytes'] / 2**30:>8.2f}  {others}")
-    return "\n".join(rows)
-
-
 def main() -> None:
     """Measures each part in a process of its own, prints a table and stores the JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--parts", default=",".join(DEFAULT_PARTS), help="which, separated by commas")
+    parser.add_argument("--parts", default=",".join(PARTS), help="which, separated by commas")
     parser.add_argument("--count", type=int, default=50_000, help="feature vectors of each set")
     parser.add_argument("--output", type=pathlib.Path, help="JSON file to write")
     parser.add_argument("--only", help=argparse.SUPPRESS)
@@ -157,7 +139,7 @@ def main() -> None:
         command = [sys.executable, "-m", "benchmarks.metrics", *sys.argv[1:], f"--only={part}"]
         text = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
         results[part] = json.loads(text.splitlines()[-1])
-        print(table({part: results[part]}), flush=True)
+        print(part, results[part], flush=True)
     machine = {"cores": os.cpu_count(), "machine": platform.machine(), "python": platform.python_version()}
     if options.output:
         record = {"machine": machine, "count": options.count, "results": results}
