@@ -31,7 +31,7 @@ STEPS = 20
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """Twenty steps of the demo with everything that could notice how a batch is cut.
+    """Twenty steps of the demo with everything that depends on how a batch is sharded.
 
     Attributes:
         data, spatial: its mesh.

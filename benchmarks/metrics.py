@@ -124,7 +124,7 @@ def measured(part: str, options: argparse.Namespace) -> dict[str, float]:
 
 
 def main() -> None:
-    """Measures each part in a process of its own, prints a table and stores the JSON."""
+    """Measures each part in its own process, prints and stores the JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--parts", default=",".join(PARTS), help="which, separated by commas")
     parser.add_argument("--count", type=int, default=50_000, help="feature vectors of each set")

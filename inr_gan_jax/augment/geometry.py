@@ -20,7 +20,7 @@ _SYM6 = np.array(
     ]
 ).ravel()
 LOW_PASS = _SYM6 / _SYM6.sum()
-# Pixels that the low-pass filter, at half a pixel a tap, reaches to one side.
+# Pixels that the low-pass filter, at half a pixel per tap, reaches to one side.
 _REACH = len(LOW_PASS) // 4
 
 

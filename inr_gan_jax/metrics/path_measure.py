@@ -49,8 +49,8 @@ class PathMeasure:
             compute = self._program(path, generator, devices)
             for index, start in enumerate(range(0, count, batch)):
                 size = min(batch, count - start)
-                draws = sample_paths(path, generator, jax.random.fold_in(key, index), batch)
-                distances.append(np.asarray(compute(_spread(draws, devices)))[:size])
+                inputs = sample_paths(path, generator, jax.random.fold_in(key, index), batch)
+                distances.append(np.asarray(compute(_spread(inputs, devices)))[:size])
                 progress.add(size)
         return path_length(np.concatenate(distances))
 
@@ -62,13 +62,13 @@ class PathMeasure:
         weights = jax.device_put(jax.tree.map(self._cast, trees), devices.replicated)
 
         @jax.jit
-        def compute(weights: Any, draws: PathInputs) -> Array:
+        def compute(weights: Any, inputs: PathInputs) -> Array:
             variables, params = weights
 
             def distance(first: Array, second: Array) -> Array:
                 return lpips.lpips("vgg", params, first, second)
 
-            return path_distances(path, generator, variables, distance, draws)
+            return path_distances(path, generator, variables, distance, inputs)
 
         return functools.partial(compute, weights)
 
@@ -80,13 +80,13 @@ class PathMeasure:
         return jnp.asarray(leaf, self.precision) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
 
 
-def _spread(draws: PathInputs, devices: BatchDevices) -> PathInputs:
+def _spread(inputs: PathInputs, devices: BatchDevices) -> PathInputs:
     """The inputs sharded over the devices, padded with the last path to a multiple of their number."""
-    missing = devices.fitting(len(draws.t)) - len(draws.t)
+    missing = devices.fitting(len(inputs.t)) - len(inputs.t)
 
     def fill(leaf: Array) -> Array:
         return jax.device_put(jnp.concatenate([leaf, jnp.repeat(leaf[-1:], missing, axis=0)]), devices.batch)
 
-    key = jax.device_put(draws.noise_key, devices.replicated)
-    c = None if draws.c is None else fill(draws.c)
-    return PathInputs(fill(draws.z0), fill(draws.z1), fill(draws.t), c, key)
+    key = jax.device_put(inputs.noise_key, devices.replicated)
+    c = None if inputs.c is None else fill(inputs.c)
+    return PathInputs(fill(inputs.z0), fill(inputs.z1), fill(inputs.t), c, key)

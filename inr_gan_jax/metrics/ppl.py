@@ -67,7 +67,7 @@ def sample_paths(protocol: PathProtocol, generator: PathGenerator, key: PRNGKey,
 
 
 def path_distances(
-    protocol: PathProtocol, generator: PathGenerator, variables: Any, distance: PerceptualDistance, draws: PathInputs
+    protocol: PathProtocol, generator: PathGenerator, variables: Any, distance: PerceptualDistance, inputs: PathInputs
 ) -> Array:
     """Measures the distance between the images at both ends of each step of a batch.
 
@@ -78,20 +78,20 @@ def path_distances(
         generator: renders the images.
         variables: of the generator.
         distance: squared perceptual distance of pairs.
-        draws: random numbers.
+        inputs: random numbers.
 
     Returns:
         [batch], distances divided by epsilon^2.
 
     Source: arXiv 1812.04948 §4.1 and arXiv 1912.04958; details as in StyleGAN2-ADA's code.
     """
-    places = (draws.t, draws.t + protocol.epsilon)
+    places = (inputs.t, inputs.t + protocol.epsilon)
     if protocol.space == "w":
-        w0, w1 = (generator.mapping(variables, z, draws.c) for z in (draws.z0, draws.z1))
+        w0, w1 = (generator.mapping(variables, z, inputs.c) for z in (inputs.z0, inputs.z1))
         codes = [w0 + (w1 - w0) * _like(t, w0) for t in places]
     else:
-        codes = [generator.mapping(variables, slerp(draws.z0, draws.z1, t), draws.c) for t in places]
-    images = (generator.synthesise(variables, w, draws.noise_key) for w in codes)
+        codes = [generator.mapping(variables, slerp(inputs.z0, inputs.z1, t), inputs.c) for t in places]
+    images = (generator.synthesise(variables, w, inputs.noise_key) for w in codes)
     first, second = (compared_images(batch, protocol.crops) for batch in images)
     return distance(first, second) / protocol.epsilon**2
 

@@ -287,7 +287,7 @@ class _AxisGrid:
 
     @property
     def excess(self) -> float:
-        """How much longer than in training a step is; 0 up to rounding where it is not."""
+        """Excess of the step over that in training; 0 where it is not longer."""
         excess = self.step - self.trained_step
         return excess if excess > _CELL_TOLERANCE * self.trained_step else 0.0
 

@@ -30,7 +30,7 @@ class CoordinateSettings:
         num_random_features: frequencies drawn once and kept.
         num_shared_features: frequencies trained, the same for all images.
         num_predicted_features: frequencies and phase offsets predicted for each image.
-        table_channels: values a pixel of a trained table.
+        table_channels: values per pixel of a trained table.
         use_raw_coordinates: pass x and y on as they are.
         use_cosine: add the cosines of all phases to their sines.
         fourier_scale: of the random, shared and predicted frequencies.
@@ -245,7 +245,7 @@ class ReleaseSettings:
 
     @property
     def num_ws(self) -> int:
-        """Number of intermediate latent codes: one a layer, and one for the last ToRGB."""
+        """Number of intermediate latent codes: one per layer, and one for the last ToRGB."""
         last = self.blocks()[-1]
         return last.first_ws + last.num_layers + 1
 
