@@ -5,7 +5,7 @@
     python -m benchmarks.against_official --official=official --torch_python=torch-venv/bin/python \
         --output=benchmarks/results/against_official.json
 
-Tasks: the generator from z to 256x256 at full width; the paper's original generator of 256x256 drawn at 512x512; and
+Tasks: the generator from z to 256x256 at full width; the paper's original generator of 256x256 rendered at 512x512; and
 a training step at 64x64 at full width, batch 8, where the time of the lazy R1 penalty is spread over its sixteen
 steps. Each side is a process of its own, and so is its memory.
 """

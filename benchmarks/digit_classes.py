@@ -1,4 +1,4 @@
-"""Which digits a run draws: classes that a nearest-neighbour classifier sees, and the entropy of their shares.
+"""Classes of the digits that a run generates, by nearest neighbours, and the entropy of their frequencies.
 
     python -m benchmarks.digit_classes --run=runs/digits --run=runs/other --output=benchmarks/results/digit_classes.json
 

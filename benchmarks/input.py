@@ -1,10 +1,10 @@
-"""Images a second of the input pipeline, beside a bare loop of the fastest decoder over the same bytes.
+"""Images per second of the input pipeline, compared with a bare loop of the fastest decoder over the same bytes.
 
     python -m benchmarks.input --source=flowers.zip --output=result.json
     python -m benchmarks.input --source=flowers.zip --memory_batches=20000
 
-Prepares the source at 64 and 256 pixels as PNG and as JPEG. The pipeline reads array_record, decodes, mirrors, lays
-batches side by side and moves them to the device; its rate `threads` is that of decoding threads, `workers` that of
+Prepares the source at 64 and 256 pixels as PNG and as JPEG. The pipeline reads array_record, decodes, mirrors, builds
+batches and moves them to the device; its rate `threads` is that of decoding threads, `workers` that of
 worker processes (`config.data.num_workers`), both without the cache of decoded images, and `cached` is with it. Loop
 and pipeline take turns, and the ratio is the median over the turns: other work on the machine slows both.
 """
@@ -42,7 +42,7 @@ Decoder = Callable[[bytes], Any]
 
 
 def decoders(image_format: ImageFormat) -> dict[str, Decoder]:
-    """Every decoder at hand for a format."""
+    """All available decoders of a format."""
     found: dict[str, Decoder] = {"pillow": lambda data: np.asarray(Image.open(io.BytesIO(data)))}
     if image_format == "png":
         return found | {"libpng": imagecodecs.png_decode, "libspng": imagecodecs.spng_decode}
@@ -50,7 +50,7 @@ def decoders(image_format: ImageFormat) -> dict[str, Decoder]:
 
 
 def rate(work: Callable[[], int]) -> float:
-    """Images a second of one call."""
+    """Images per second of one call."""
     start = time.perf_counter()
     count = work()
     return count / (time.perf_counter() - start)

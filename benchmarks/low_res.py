@@ -6,10 +6,6 @@ Times `render` alone (the modulation is given) at the trained size and at 1/2, 1
 in one run, and counts the floating-point operations of the compiled programs.
 """
 
-import json
-import os
-import pathlib
-import platform
 from collections.abc import Sequence
 from fractions import Fraction
 
@@ -17,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from absl import flags
 
+from benchmarks.recording import define_record_flags, finish
 from inr_gan_jax.cli.command import define_config_flag, run
 from inr_gan_jax.config.parse import parse_config
 from inr_gan_jax.inference.latents import sample_modulations, select
@@ -37,7 +34,7 @@ def operations(loaded: LoadedGenerator, modulation: object, view: Viewport) -> f
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Measures, and prints or stores the JSON."""
+    """Entry point."""
     del arguments
     config = parse_config(flags.FLAGS.config)
     generator = build_generator(config)
@@ -50,33 +47,18 @@ def main(arguments: Sequence[str]) -> None:
     gflops = {name: operations(loaded, select(modulations, 0), view) for name, view in views.items()}
     rows = {
         name: {
-            "seconds_an_image": seconds[name],
+            "median_seconds": seconds[name],
             "speed_up": seconds["1"] / seconds[name],
             "gflop": gflops[name],
             "fewer_operations": gflops["1"] / gflops[name],
         }
         for name in views
     }
-    result = {
-        "config": config.name,
-        "size": generator.size,
-        "rule": {name: view.rule for name, view in views.items()},
-        "batch_size": flags.FLAGS.batch_size,
-        "turns": flags.FLAGS.turns,
-        "device": jax.devices()[0].device_kind,
-        "cores": len(os.sched_getaffinity(0)),
-        "versions": {"python": platform.python_version(), "jax": jax.__version__},
-        "rows": rows,
-    }
-    text = json.dumps(result, indent=2)
-    print(text)
-    if flags.FLAGS.output:
-        pathlib.Path(flags.FLAGS.output).write_text(text + "\n")
+    finish(rows, {"config": config.name, "size": generator.size, "batch_size": flags.FLAGS.batch_size})
 
 
 if __name__ == "__main__":
     define_config_flag()
-    flags.DEFINE_integer("batch_size", 1, "Images at a time.", 1)
-    flags.DEFINE_integer("turns", 5, "How often each size is measured; the median counts.", 1)
-    flags.DEFINE_string("output", None, "JSON file to write.")
+    flags.DEFINE_integer("batch_size", 1, "Images per batch.", 1)
+    define_record_flags()
     run(main)

@@ -7,10 +7,6 @@ Minibatch standard deviation, lazy R1, ADA and two microbatches are on. Groups o
     double       float64
     single       float32, with two controls on one device: other initial parameters by one unit in the last place, and
                  a program that the compiler did not optimise
-    led          float32, every step from where one device stands
-    smooth       float32 without the kinks of the activations
-    sgd, epsilon, beta1, smooth_sgd
-                 float32 with plain gradient steps, Adam with epsilon 1e-3, Adam with beta1 0.9, smooth and plain steps
 
 A run is a process (or two) of its own. What --folder holds already is not done again.
 """
@@ -59,21 +55,10 @@ def groups() -> dict[str, tuple[Run, dict[str, Run]]]:
         "1x1, nudged": dataclasses.replace(single, is_nudged=True),
         "1x1, not optimised": dataclasses.replace(single, level=0),
     }
-    found = {
+    return {
         "double": (double, meshes(double) | meshes(double, 2)),
         "single": (single, meshes(single) | meshes(single, 2) | controls),
-        "led": (single, {"8x1": dataclasses.replace(single, data=8, is_led=True)}),
     }
-    others = {
-        "smooth": Run(is_smooth=True),
-        "sgd": Run(uses_sgd=True),
-        "epsilon": Run(epsilon=1e-3),
-        "beta1": Run(beta1=0.9),
-        "smooth_sgd": Run(is_smooth=True, uses_sgd=True),
-    }
-    for name, one in others.items():
-        found[name] = (one, {"8x1": dataclasses.replace(one, data=8)})
-    return found
 
 
 def trained(run: Run, folder: pathlib.Path) -> pathlib.Path:

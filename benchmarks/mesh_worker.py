@@ -3,14 +3,11 @@
 python -m benchmarks.mesh_worker JSON_OF_A_RUN FILE [PORT NUMBER_OF_PROCESS]
 """
 
-import contextlib
 import dataclasses
 import json
 import pathlib
 import sys
-from collections.abc import Iterator
 from typing import Any, cast
-from unittest import mock
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +15,6 @@ import numpy as np
 import optax
 
 from configs import digits
-from inr_gan_jax.array_types import Array
 from inr_gan_jax.config.parse import parse_config
 from inr_gan_jax.config.schema import Config
 from inr_gan_jax.data.read.dataset import open_dataset
@@ -32,12 +28,11 @@ from inr_gan_jax.training.state import TrainState, init_state
 from inr_gan_jax.training.steps import TrainStep
 
 STEPS = 20
-_SGD_RATE = 0.1
 
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """Twenty steps of the demo with everything that could notice how a batch is cut.
+    """Twenty steps of the demo with everything that depends on how a batch is sharded.
 
     Attributes:
         data, spatial: its mesh.
@@ -45,11 +40,7 @@ class Run:
         splits_optimizer: ZeRO-1.
         is_double: float64 instead of float32.
         is_nudged: every initial parameter is the next larger number.
-        is_led: each step starts from where one device, which trains beside it, was before that step.
-        is_smooth: `silu` stands where `relu` does, and a smooth bend where `leaky_relu` does.
         level: of the compiler's optimisation, 0 to 3.
-        uses_sgd: steps along the gradient instead of Adam's.
-        beta1, epsilon: of Adam.
     """
 
     data: int = 1
@@ -58,12 +49,7 @@ class Run:
     splits_optimizer: bool = False
     is_double: bool = False
     is_nudged: bool = False
-    is_led: bool = False
-    is_smooth: bool = False
     level: int = 3
-    uses_sgd: bool = False
-    beta1: float = 0.0
-    epsilon: float = 1e-8
 
     @property
     def num_devices(self) -> int:
@@ -77,7 +63,6 @@ class Run:
             {
                 "augment": {"initial_p": 0.5},
                 "training": {"batch_size": 16, "num_microbatches": 2},
-                "optimizer": {"beta1": self.beta1, "epsilon": self.epsilon},
                 "sharding": {"spatial": self.spatial, "optimizer": self.splits_optimizer},
             }
         )
@@ -85,11 +70,7 @@ class Run:
 
 
 def train(run: Run, group: processes.Processes) -> dict[str, np.ndarray]:
-    """Trains.
-
-    Args:
-        run: what is trained.
-        group: the processes that train it together.
+    """Trains one run in a group of processes.
 
     Returns:
         Parameters before the first and after each step, [steps + 1, ...], and the gradients of each optimizer's newest
@@ -97,8 +78,6 @@ def train(run: Run, group: processes.Processes) -> dict[str, np.ndarray]:
     """
     config = run.config()
     optimizers = build_optimizers(config)
-    if run.uses_sgd:
-        optimizers = Optimizers(optax.sgd(_SGD_RATE), optax.sgd(_SGD_RATE))
     optimizers = Optimizers(remembering(optimizers.generator), remembering(optimizers.discriminator))
     parts = (build_generator(config, for_training=True), build_discriminator(config), optimizers)
     size = config.training.batch_size
@@ -106,18 +85,14 @@ def train(run: Run, group: processes.Processes) -> dict[str, np.ndarray]:
     rows = rows_of_process(shardings.batch, size)
     iterator = make_iterator(open_dataset(config.data), config.data, size, config.seed, rows)
     batches = DevicePrefetch(iterator, shardings.batch)
-    # Drawn by one device, so that all runs begin equal bit for bit.
+    # Initialised on one device, so that all runs start bit-equal.
     first = jax.device_get(jax.jit(lambda: initial(run, config, parts))())
-    placement = shardings.of_state(first)
-    state, batch = jax.device_put(first, placement), next(batches)
+    state, batch = jax.device_put(first, shardings.of_state(first)), next(batches)
     step = jax.jit(TrainStep(config, *parts, shardings).__call__).lower(state, batch).compile()
     # Whoever compiled first would wait for the others in the first collective, and no longer than half a minute.
     group.gather_from_all("compile", lambda: None, seconds=None)
-    lead = Lead(first, TrainStep(config, *parts, shardings_of(jax.devices()[:1], size))) if run.is_led else None
     kept = [seen(state, shardings)]
     for _ in range(STEPS):
-        if lead:
-            state = jax.device_put(lead.state_before(batch), placement)
         # One program at a time: those for several CPU devices share a pool of threads and can starve each other.
         state = jax.block_until_ready(step(state, batch)[0])
         kept.append(seen(state, shardings))
@@ -152,24 +127,6 @@ def initial(run: Run, config: Config, parts: Any) -> TrainState:
     return state.replace(generator_params=generator, discriminator_params=discriminator)
 
 
-class Lead:
-    """One device that trains for itself.
-
-    Args:
-        state: before its first step.
-        step: what it does.
-    """
-
-    def __init__(self, state: TrainState, step: TrainStep) -> None:
-        self._state, self._step = state, jax.jit(step.__call__)
-
-    def state_before(self, batch: dict[str, Array]) -> TrainState:
-        """Does a step and returns the state before it."""
-        before = self._state
-        self._state = jax.device_get(self._step(before, jax.device_get(batch))[0])
-        return before
-
-
 def seen(state: TrainState, shardings: Shardings) -> dict[str, np.ndarray]:
     """What is compared, whole in every process."""
     generator_opt, discriminator_opt = cast(Any, (state.generator_opt, state.discriminator_opt))
@@ -188,20 +145,6 @@ def seen(state: TrainState, shardings: Shardings) -> dict[str, np.ndarray]:
     }
 
 
-@contextlib.contextmanager
-def activations(is_smooth: bool) -> Iterator[None]:
-    """Puts smooth functions where the networks bend sharply, if wanted."""
-
-    def bent(x: Array, negative_slope: float) -> Array:
-        return negative_slope * x + (1 - negative_slope) * jax.nn.silu(x)
-
-    with contextlib.ExitStack() as patches:
-        if is_smooth:
-            patches.enter_context(mock.patch.object(jax.nn, "relu", jax.nn.silu))
-            patches.enter_context(mock.patch.object(jax.nn, "leaky_relu", bent))
-        yield
-
-
 def main() -> None:
     """Trains as the command line says; the first process writes the file."""
     run, file = Run(**json.loads(sys.argv[1])), pathlib.Path(sys.argv[2])
@@ -209,7 +152,7 @@ def main() -> None:
     if run.num_processes > 1:
         membership = processes.Membership(f"127.0.0.1:{sys.argv[3]}", run.num_processes, int(sys.argv[4]))
     with processes.joined(membership) as group:
-        with jax.enable_x64(run.is_double), activations(run.is_smooth):
+        with jax.enable_x64(run.is_double):
             arrays = train(run, group)
         if group.is_primary:
             np.savez(file, **cast(Any, arrays))

@@ -2,15 +2,12 @@
 
     python -m benchmarks.metrics --output=result.json                      # 50,000 x 2,048 random features
     python -m benchmarks.metrics --count=5000 --parts=kid50k_full
-    python -m benchmarks.metrics --parts=features_squeezenet,fsd_halves --flowers=flowers.zip --squeezenet=weights.npz
 
-Parts: `frechet`, `kid50k_full` (100 subsets of 1,000), `kid_all_pairs`, `pr50k3_full`, `features_inception` and
-`features_squeezenet` (random weights, a compiled batch), `fsd_halves` (one half of a zip of pictures against the other,
-beside SciPy's matrix square root).
+Parts: `frechet`, `kid50k_full` (100 subsets of 1,000), `pr50k3_full`, `features_inception` and
+`features_squeezenet` (random weights, a compiled batch).
 """
 
 import argparse
-import io
 import json
 import os
 import pathlib
@@ -19,19 +16,17 @@ import resource
 import subprocess
 import sys
 import time
-import zipfile
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
-DEFAULT_PARTS = ("frechet", "kid50k_full", "pr50k3_full", "features_inception", "features_squeezenet")
 NUM_FEATURES = 2048
 BATCH = 16
 
 
 def random_features(count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Two sets of `count` vectors, float32, not negative as features behind a ReLU."""
+    """Two sets of `count` vectors, float32, non-negative like features after a ReLU."""
     rng = np.random.default_rng(0)
     first, second = (np.abs(rng.standard_normal((count, NUM_FEATURES), np.float32)) for _ in range(2))
     return first, second
@@ -39,8 +34,7 @@ def random_features(count: int) -> tuple[np.ndarray, np.ndarray]:
 
 def measure_frechet(options: argparse.Namespace) -> dict[str, float]:
     """Moments of both sets in batches, and their distance."""
-    from inr_gan_jax.metrics.feature_stats import Moments
-    from inr_gan_jax.metrics.frechet import frechet_distance
+    from inr_gan_jax.metrics.frechet import Moments, frechet_distance
 
     stats = []
     for features in random_features(options.count):
@@ -61,13 +55,6 @@ def measure_kid(options: argparse.Namespace) -> dict[str, float]:
     return {"value": subset_kernel_distance(*random_features(options.count), rng).mean}
 
 
-def measure_kid_all_pairs(options: argparse.Namespace) -> dict[str, float]:
-    """The unbiased distance of all vectors, in tiles."""
-    from inr_gan_jax.metrics.kid import kernel_distance
-
-    return {"value": kernel_distance(*random_features(options.count))}
-
-
 def measure_precision_recall(options: argparse.Namespace) -> dict[str, float]:
     """The protocol pr50k3_full."""
     from inr_gan_jax.metrics.precision_recall import precision_recall
@@ -77,7 +64,7 @@ def measure_precision_recall(options: argparse.Namespace) -> dict[str, float]:
 
 
 def measure_features(params: Any, compute: Callable[..., Any], side: int) -> dict[str, float]:
-    """Seconds an image of a compiled batch, the best of three."""
+    """Seconds per image of a compiled batch, the best of three."""
     import jax
 
     program = jax.jit(compute)
@@ -119,39 +106,12 @@ def measure_squeezenet(options: argparse.Namespace) -> dict[str, float]:
     return measure_features(channels_last(arrays), lambda p, x: squeezenet_features(p, x)["fire9"], 227)
 
 
-def measure_fsd_halves(options: argparse.Namespace) -> dict[str, float]:
-    """FSD between the even and the odd pictures of a zip, and the same by SciPy's matrix square root."""
-    import scipy.linalg
-    from PIL import Image
-
-    from inr_gan_jax.metrics.devices import batch_devices
-    from inr_gan_jax.metrics.feature_extraction import FeatureExtractor, collect
-    from inr_gan_jax.metrics.feature_stats import FeatureStats
-    from inr_gan_jax.metrics.frechet import frechet_distance
-    from inr_gan_jax.metrics.networks.registry import load_feature_network
-
-    with zipfile.ZipFile(options.flowers) as archive:
-        names = sorted(name for name in archive.namelist() if name.endswith(".png"))[: options.pictures]
-        images = np.stack([np.asarray(Image.open(io.BytesIO(archive.read(name))).convert("RGB")) for name in names])
-    extractor = FeatureExtractor(load_feature_network("squeezenet", options.squeezenet), batch_devices(), 64)
-    batches = [images[start : start + 64] for start in range(0, len(images), 64)]
-    features = collect(extractor, batches, len(images), keep=("fire9",))["fire9"].astype(np.float64)
-    halves = features[::2], features[1::2]
-    ours = frechet_distance(*map(FeatureStats.of, halves))
-    means, covariances = [half.mean(axis=0) for half in halves], [np.cov(half.T) for half in halves]
-    root = scipy.linalg.sqrtm(covariances[0] @ covariances[1])
-    theirs = np.sum((means[0] - means[1]) ** 2) + np.trace(covariances[0] + covariances[1] - 2 * np.real(root))
-    return {"pictures": len(images), "value": ours, "scipy": float(theirs)}
-
-
 PARTS: Mapping[str, Callable[[argparse.Namespace], dict[str, float]]] = {
     "frechet": measure_frechet,
     "kid50k_full": measure_kid,
-    "kid_all_pairs": measure_kid_all_pairs,
     "pr50k3_full": measure_precision_recall,
     "features_inception": measure_inception,
     "features_squeezenet": measure_squeezenet,
-    "fsd_halves": measure_fsd_halves,
 }
 
 
@@ -163,23 +123,11 @@ def measured(part: str, options: argparse.Namespace) -> dict[str, float]:
     return {**numbers, "seconds": time.perf_counter() - started, "peak_bytes": peak}
 
 
-def table(results: Mapping[str, Mapping[str, float]]) -> str:
-    """A line a part."""
-    rows = [f"{'part':<20} {'seconds':>9} {'peak GB':>8}  numbers"]
-    for part, numbers in results.items():
-        others = ", ".join(f"{k} {v:.6g}" for k, v in numbers.items() if k not in ("seconds", "peak_bytes"))
-        rows.append(f"{part:<20} {numbers['seconds']:>9.1f} {numbers['peak_bytes'] / 2**30:>8.2f}  {others}")
-    return "\n".join(rows)
-
-
 def main() -> None:
-    """Measures each part in a process of its own, prints a table and stores the JSON."""
+    """Measures each part in its own process, prints and stores the JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--parts", default=",".join(DEFAULT_PARTS), help="which, separated by commas")
+    parser.add_argument("--parts", default=",".join(PARTS), help="which, separated by commas")
     parser.add_argument("--count", type=int, default=50_000, help="feature vectors of each set")
-    parser.add_argument("--flowers", type=pathlib.Path, help="zip of .png pictures, for fsd_halves")
-    parser.add_argument("--pictures", type=int, default=None, help="at most this many of them")
-    parser.add_argument("--squeezenet", type=pathlib.Path, help="weights, for fsd_halves")
     parser.add_argument("--output", type=pathlib.Path, help="JSON file to write")
     parser.add_argument("--only", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -191,7 +139,7 @@ def main() -> None:
         command = [sys.executable, "-m", "benchmarks.metrics", *sys.argv[1:], f"--only={part}"]
         text = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
         results[part] = json.loads(text.splitlines()[-1])
-        print(table({part: results[part]}), flush=True)
+        print(part, results[part], flush=True)
     machine = {"cores": os.cpu_count(), "machine": platform.machine(), "python": platform.python_version()}
     if options.output:
         record = {"machine": machine, "count": options.count, "results": results}

@@ -1,4 +1,4 @@
-"""Configurations of full width at other sizes than they were made for."""
+"""Full-width configurations at other sizes than intended."""
 
 import dataclasses
 from typing import Any
@@ -17,8 +17,8 @@ def at_side(values: dict[str, Any], side: int, batch_size: int) -> Config:
 
     Args:
         values: of the configuration, as plain containers.
-        side: of the pictures, a power of 2, at most as made for.
-        batch_size: images a step.
+        side: of the pictures, a power of 2, at most the intended one.
+        batch_size: images per step.
     """
     release = values["release"]
     coordinates = tuple(entry for entry in release["coordinates"] if entry["resolution"] <= side)

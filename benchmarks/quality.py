@@ -33,13 +33,13 @@ _SWEEP = flags.DEFINE_enum("sweep", None, list(SWEEPS), "Which rows.", required=
 _WORKDIR = flags.DEFINE_string("workdir", "runs/quality", "Folder of the run folders.")
 _SEEDS = flags.DEFINE_list("seeds", None, "Seeds of every row, such as 0,1; those of the sweep when not given.")
 _KIMG = flags.DEFINE_float("kimg", None, "Thousands of real images of a run; those of the sweep when not given.")
-_ONLY = flags.DEFINE_multi_string("only", [], "Label of a row to take, may be repeated; all when not given.")
+_ONLY = flags.DEFINE_multi_string("only", [], "Label of a row to run, may be repeated; all by default.")
 _SET = flags.DEFINE_multi_string("set", [], "key=value for all rows, such as evaluation.metric=fsd2k_full; repeatable.")
 _JOBS = flags.DEFINE_integer("jobs", 1, "Runs at a time; more than one compute in one thread of a CPU each.", 1)
 _REPORT_ONLY = flags.DEFINE_boolean("report_only", False, "Train nothing, report what is there.")
 _OUTPUT = flags.DEFINE_string("output", None, "JSON file to write.")
 _PACE = flags.DEFINE_multi_string(
-    "pace", [], "LABEL=IMAGES_A_SECOND of a row, measured apart; repeatable, of all rows whose times count."
+    "pace", [], "LABEL=IMAGES_PER_SECOND of a row, measured separately; repeatable, of all rows whose times count."
 )
 _PLOT = flags.DEFINE_string("plot", None, "Picture of the curves to write.")
 _BESIDE = flags.DEFINE_string("beside", None, "JSON file of another program's curves to plot, too: label, kimg, seeds.")
@@ -112,14 +112,14 @@ def _overrides() -> dict[str, Value]:
 
 
 def _paces(labels: Sequence[str]) -> dict[str, float]:
-    """Seconds a thousand images by the label of a row."""
+    """Seconds per thousand images by the label of a row."""
     paces = {}
     for text in _PACE.value:
         label, _, speed = text.rpartition("=")
         try:
             paces[label] = 1000 / float(speed)
         except (ValueError, ZeroDivisionError):
-            raise UserError(f"--pace is {text!r}, expected LABEL=IMAGES_A_SECOND such as release=557") from None
+            raise UserError(f"--pace is {text!r}, expected LABEL=IMAGES_PER_SECOND such as release=557") from None
         if label not in labels or not 0 < paces[label] < math.inf:
             raise UserError(f"--pace is {text!r}, expected one of {', '.join(labels)} and a number above 0")
     return paces

@@ -27,10 +27,10 @@ def measure(generator: Generator, variables: Variables, side: int, batch: int, t
     ws = generator.batch_mapping(variables, generator.latents(jax.random.key(1), batch))
     modulations = jax.jit(jax.vmap(lambda w: generator.modulation(variables, w)))(ws)
 
-    def draw(variables: Variables, modulations: Any) -> jax.Array:
+    def render_all(variables: Variables, modulations: Any) -> jax.Array:
         return jax.vmap(lambda modulation: generator.render(variables, modulation, view))(modulations)
 
-    program = jax.jit(draw).lower(variables, modulations).compile()
+    program = jax.jit(render_all).lower(variables, modulations).compile()
     row = timed(seconds_of(lambda: program(variables, modulations), turns))
     memory: Any = program.memory_analysis()
     costs = program.cost_analysis() or {}
@@ -46,7 +46,7 @@ def measure(generator: Generator, variables: Variables, side: int, batch: int, t
 
 
 def plot(rows: Mapping[str, Row], path: str) -> None:
-    """Seconds and memory against pixels, both axes logarithmic, beside lines of slope 1."""
+    """Seconds and memory against pixels, both axes logarithmic, with lines of slope 1."""
     import matplotlib
 
     matplotlib.use("Agg")

@@ -22,7 +22,7 @@ _MOST_CURVES = 8
 
 
 def write_plot(records: Sequence[Record], path: Path, with_time: bool = True) -> None:
-    """Plots the metric of each row against thousands of images shown and, beside it, against minutes of training.
+    """Plots the metric of each row against thousands of images shown and, optionally, against minutes of training.
 
     Lines are means over seeds, bands reach from the lowest to the highest seed. Of many finished rows only the ends are
     drawn.
@@ -134,7 +134,7 @@ def _draw(axes: Axes, group: Sequence[Record], key: str, label: str, colour: Any
 
 
 def write_sheet(runs: Sequence[Run], path: Path) -> bool:
-    """Lays the newest sample grids of several runs, up to the images that each is to be shown, side by side, unchosen.
+    """Arranges the newest sample grids of several runs, up to their last image, side by side, not selected.
 
     Args:
         runs: those without samples are left out.

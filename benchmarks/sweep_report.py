@@ -1,4 +1,4 @@
-"""What came out of the runs of a sweep: a record a run, and a mean with its interval a row."""
+"""Results of the runs of a sweep: one record per run, and one mean with its interval per row."""
 
 import dataclasses
 import itertools
@@ -98,7 +98,7 @@ def record_of(run: Run, failure: str | None, pace: float | None = None) -> Recor
 
 
 def curves_beside(path: Path) -> list[Record]:
-    """Curves of another program, to be plotted beside ours.
+    """Curves of another program, to be plotted with ours.
 
     Args:
         path: JSON with `label`, `kimg` (images of each point) and `seeds` (the metric at each point, by seed).

@@ -69,7 +69,7 @@ class Run:
 
     @property
     def arguments(self) -> list[str]:
-        """What stands behind `python`."""
+        """Arguments of `python`."""
         keys: dict[str, Value] = {"seed": self.seed, "training.total_kimg": self.kimg, **self.overrides}
         keys |= {"one_cpu_thread": True} if self.one_thread else {}
         flags = [f"--config.{key}={value}" for key, value in keys.items()]
@@ -144,7 +144,7 @@ def runs_of(
 
 
 def train_all(runs: Sequence[Run], jobs: int, say: Callable[[str], None] = print) -> dict[Run, str]:
-    """Trains what is not finished; a run that was interrupted goes on from its newest checkpoint.
+    """Trains the unfinished runs; an interrupted run resumes from its newest checkpoint.
 
     When this ends before the runs do, they are told to save and to stop.
 
@@ -194,7 +194,7 @@ def interrupt_once() -> None:
 
 
 class _Progress:
-    """Says now and then how far the runs are and how long the rest takes at the speed so far."""
+    """Reports progress and the remaining time at regular intervals."""
 
     def __init__(self, runs: Sequence[Run], say: Callable[[str], None]) -> None:
         self._runs, self._say = runs, say

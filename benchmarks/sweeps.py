@@ -38,7 +38,7 @@ class Sweep:
         rows: with distinct labels.
         kimg: thousands of real images that every run is shown.
         seeds: of each row.
-        overrides: of all rows; those of a row count more.
+        overrides: of all rows; those of a row take precedence.
     """
 
     about: str

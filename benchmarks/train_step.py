@@ -130,7 +130,7 @@ def main(arguments: Sequence[str]) -> None:
 if __name__ == "__main__":
     define_config_flag()
     define_record_flags()
-    flags.DEFINE_list("batches", [], "Images a step, one row each; that of the configuration by default.")
+    flags.DEFINE_list("batches", [], "Images per step, one row each; that of the configuration by default.")
     flags.DEFINE_list("sides", [], "Sides of the pictures of a release network, one row each; its own by default.")
     flags.DEFINE_string("plot", None, "PNG of time and memory against the pixels of a batch.")
     run(main)

@@ -5,7 +5,7 @@
 A viewer here is a client that asks as the page does: a screen of 1024 x 768 pixels, coarse tiles two levels below
 first, as many requests at once as the page makes. It pans by a tile (3 times in 4), zooms by 2 or takes another seed,
 each time waits until its screen is complete, and looks at it for 1 to 3 seconds. All come at once, and no two look at
-the same image, so that nothing is drawn for two of them. The first view is measured in Chromium where Playwright and
+the same image, so that nothing is rendered for two of them. The first view is measured in Chromium where Playwright and
 Chromium are there.
 """
 
@@ -37,7 +37,7 @@ COARSER = 2
 
 
 class Viewer:
-    """One who looks.
+    """A simulated user.
 
     Args:
         address: of the server.
@@ -57,7 +57,7 @@ class Viewer:
         self._seed, self._level, self._x, self._y = number * 10**6, 1, 0.5, 0.5
 
     def look(self, until: float) -> None:
-        """Goes about until a time of `time.perf_counter`."""
+        """Navigates until a time of `time.perf_counter`."""
         self._see()
         while time.perf_counter() < until:
             time.sleep(self._rng.uniform(1, 3))
@@ -125,7 +125,7 @@ def first_view_seconds(address: str) -> dict[str, float] | None:
         browser = driver.chromium.launch(executable_path=chromium, args=flags)
         page = browser.new_page(viewport={"width": 1280, "height": 800})
         page.goto("about:blank")
-        # Chromium goes on with its own start for a while.
+        # Chromium keeps starting up for a while.
         time.sleep(2)
         started, found = time.perf_counter(), {}
         page.goto(f"{address}#seed=77")

@@ -1,7 +1,7 @@
-"""Adversarial losses, gradient penalties and the perceptual term. They take callables and know no model.
+"""Adversarial losses, gradient penalties and the perceptual term. They take callables and are independent of models.
 
 `discriminate(images) -> [batch]` scores a batch of images [batch, height, width, channels]; higher means more real.
-`synthesise(ws) -> images` draws a batch from intermediate latent codes [batch, num_ws, w_dim].
+`synthesise(ws) -> images` renders a batch from intermediate latent codes [batch, num_ws, w_dim].
 """
 
 import dataclasses
@@ -19,7 +19,7 @@ Synthesise = Callable[[Array], Array]
 
 @dataclasses.dataclass(frozen=True)
 class AdversarialLoss:
-    """The two sides of a game; each maps logits [batch] to a scalar, the mean over the batch.
+    """The losses of both networks; each maps logits [batch] to a scalar, the mean over the batch.
 
     Attributes:
         generator: of the logits of generated images, and of real ones where `is_relativistic`.
@@ -33,7 +33,7 @@ class AdversarialLoss:
 
 
 def generator_loss(fake_logits: Array, real_logits: Array | None = None) -> Array:
-    """Mean of softplus(-logits) over [batch] logits of generated images; those of real ones do not matter.
+    """Mean of softplus(-logits) over [batch] logits of generated images; those of real ones are ignored.
 
     Source: arXiv 1406.2661 §3, the non-saturating form.
     """
@@ -71,7 +71,7 @@ def relativistic_discriminator_loss(real_logits: Array, fake_logits: Array) -> A
 
 
 def hinge_generator_loss(fake_logits: Array, real_logits: Array | None = None) -> Array:
-    """Minus the mean of [batch] logits of generated images; those of real ones do not matter.
+    """Minus the mean of [batch] logits of generated images; those of real ones are ignored.
 
     Source: arXiv 1705.02894.
     """
@@ -116,10 +116,10 @@ def gradient_penalty(discriminate: Discriminate, images: Array) -> tuple[Array, 
 
 
 def path_lengths(synthesise: Synthesise, ws: Array, noise: Array) -> Array:
-    """Measures how far the picture moves when the intermediate latent code does.
+    """Measures how much the image changes with the intermediate latent code.
 
     Args:
-        synthesise: draws a batch; each picture may depend on its own codes only.
+        synthesise: renders a batch; each image must depend on its own codes only.
         ws: [batch, num_ws, w_dim].
         noise: [batch, height, width, channels], standard normal: the direction in picture space.
 
@@ -132,7 +132,7 @@ def path_lengths(synthesise: Synthesise, ws: Array, noise: Array) -> Array:
     direction = noise / math.sqrt(noise.shape[1] * noise.shape[2])
     gradients = jax.grad(lambda codes: jnp.sum(synthesise(codes) * direction))(ws)
     squares = jnp.mean(jnp.sum(jnp.square(gradients), axis=2), axis=1)
-    # The root has no derivative at 0, where nothing moves; its gradient is taken as 0 there.
+    # The root has no derivative at 0, where nothing moves; its gradient is defined as 0 there.
     moves = squares > 0
     return jnp.where(moves, jnp.sqrt(jnp.where(moves, squares, 1.0)), 0.0)
 
@@ -145,14 +145,14 @@ def path_length_penalty(
     Args:
         lengths: [batch], see `path_lengths`.
         mean: scalar, running mean so far; it starts at 0.
-        decay: share of this batch in the new mean.
+        decay: weight of this batch in the new mean.
         batch_mean: scalar, mean of the lengths of the whole batch when `lengths` are a part of it; the mean of the
             penalties of the parts then has the gradient of the penalty of the whole.
 
     Returns:
-        The mean over the batch of (length - new mean)^2, to be multiplied by pl_weight, and the new mean, to be kept.
+        The mean over the batch of (length - new mean)^2, to be multiplied by pl_weight, and the new mean.
 
-    Source: arXiv 1912.04958 §3.2. The gradient flows through the share of this batch in the mean, as in its code.
+    Source: arXiv 1912.04958 §3.2. The gradient also flows through this batch's part of the mean, as in its code.
     """
     own_mean = jnp.mean(lengths)
     if batch_mean is None:

@@ -9,11 +9,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from inr_gan_jax.importers.official_names import ArraySlot, discriminator_slots, generator_slots
 from inr_gan_jax.importers.official_settings import discriminator_network, generator_settings
+from inr_gan_jax.models.build import generator_of
 from inr_gan_jax.models.release.layers import NoiseMode
 from inr_gan_jax.models.release.network import ReleaseNetwork
-from inr_gan_jax.models.variable_shapes import discriminator_shapes, generator_shapes
+from inr_gan_jax.models.release.official_names import ArraySlot, discriminator_slots, generator_slots
 from tests.golden.records import load, load_json, rearranged
 
 INPUTS = ("z", "c", "ws_mixed", "pl_noise", "pl_mean_in", "real", "real8", "img", "G/mapping.w_avg")
@@ -37,11 +37,11 @@ class Recording:
         arguments = load_json("variants.json")[variant]
         self.settings = generator_settings(arguments["G_kwargs"])
         self.network = ReleaseNetwork(self.settings)
-        self.slots = generator_slots(generator_shapes(self.network))
+        self.slots = generator_slots(generator_of(self.settings).variable_shapes)
         self.variables = self.weights("G/", self.slots)
         self.variables.setdefault("constants", {})
         self.discriminator = discriminator_network(arguments["D_kwargs"])
-        shapes = discriminator_shapes(self.discriminator, self.settings.channels)
+        shapes = self.discriminator.variable_shapes(self.settings.channels)
         self.discriminator_slots = discriminator_slots(shapes, self.settings.resolution)
         self.discriminator_params = self.weights("D/", self.discriminator_slots)["params"]
 
@@ -76,9 +76,9 @@ class Recording:
 
     def weights(self, prefix: str, slots: Sequence[ArraySlot]) -> dict[str, Any]:
         """Recorded weights as our variables."""
-        return jax.tree.map(lambda array: jnp.asarray(array, self.dtype), self.laid_out(prefix, slots))
+        return jax.tree.map(lambda array: jnp.asarray(array, self.dtype), self.as_variables(prefix, slots))
 
-    def laid_out(self, prefix: str, slots: Sequence[ArraySlot], collection: str | None = None) -> dict[str, Any]:
+    def as_variables(self, prefix: str, slots: Sequence[ArraySlot], collection: str | None = None) -> dict[str, Any]:
         """Recordings of a prefix (weights or gradients) in our layout."""
         tree: dict[str, Any] = {}
         for slot in slots:

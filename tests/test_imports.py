@@ -74,10 +74,10 @@ COMPILES_A_GENERATOR = {
     "viewer/programs.py": "tiles, compiled ahead of time in threads of their own",
     "inference/stablehlo.py": "an exported program",
     "inference/projection.py": "the steps of a search, with gradients",
+    "models/generator.py": "the baked weights of an image",
     "metrics/path_measure.py": "callables of a generator and LPIPS as one program",
 }
 COMPILES_NO_GENERATOR = {
-    "inference/baked_weights.py": "arithmetic on weights",
     "metrics/feature_extraction.py": "feature networks",
     "training/hooks.py": "checks and copies of a state",
 }

@@ -1,4 +1,4 @@
-"""The controller of ADA: the probability of augmentation follows how far the discriminator overfits."""
+"""The ADA controller: adapts the augmentation probability to the discriminator's overfitting."""
 
 import jax.numpy as jnp
 from flax import struct
@@ -7,11 +7,11 @@ from inr_gan_jax.array_types import Array
 
 
 class AugmentState(struct.PyTreeNode):
-    """What the controller carries from step to step; all leaves are float32 scalars.
+    """State of the controller; all leaves are float32 scalars.
 
     Attributes:
         p: overall probability, at least 0.
-        sign_sum: sum of the signs of the discriminator's outputs on real images since p changed last.
+        sign_sum: sum of the signs of the discriminator's outputs on real images since p last changed.
         sign_count: number of those outputs.
     """
 
@@ -27,11 +27,11 @@ def init_augment_state(initial_p: float = 0.0) -> AugmentState:
 
 
 def with_mean_sign(state: AugmentState, mean_sign: Array, count: int) -> AugmentState:
-    """Takes in the discriminator's outputs on real images.
+    """Adds the signs of the discriminator's outputs on real images.
 
     Args:
         state: before.
-        mean_sign: scalar in [-1, 1], mean of the signs of the outputs; a NaN, which would stay in p, is left out.
+        mean_sign: scalar in [-1, 1], mean of the signs of the outputs; NaN is ignored, since it would persist in p.
         count: number of images.
 
     Returns:
@@ -48,7 +48,7 @@ def with_mean_sign(state: AugmentState, mean_sign: Array, count: int) -> Augment
 def r_t(state: AugmentState) -> Array:
     """Mean sign of the discriminator's outputs on real images since the last update, in [-1, 1]; 0 without any.
 
-    Near 1 the discriminator knows the training images by heart.
+    Near 1 the discriminator has memorised the training images.
 
     Source: arXiv 2006.06676 §3, equation 1.
     """
@@ -56,9 +56,9 @@ def r_t(state: AugmentState) -> Array:
 
 
 def updated(state: AugmentState, *, target: float, images_per_update: int, kimg: float) -> AugmentState:
-    """Moves p by one step towards the target and starts a new mean.
+    """Moves p one step toward the target and resets the mean.
 
-    Without any output seen since the last update, p stays.
+    Without any output since the last update, p is unchanged.
 
     Args:
         state: with the signs of the outputs since the last update.

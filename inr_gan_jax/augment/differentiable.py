@@ -1,4 +1,4 @@
-"""Differentiable augmentation, the light alternative to ADA: the same simple changes to every image, no controller."""
+"""DiffAugment, the lightweight alternative to ADA: fixed policies, no controller."""
 
 import dataclasses
 import typing
@@ -10,11 +10,11 @@ import jax.numpy as jnp
 from jax import lax
 
 from inr_gan_jax.array_types import Array, PRNGKey
-from inr_gan_jax.augment.pipeline import Draw, Draws
+from inr_gan_jax.augment.pipeline import RandomInput, RandomInputs
 
 Policy = Literal["color", "translation", "cutout"]
 
-# Random numbers an image.
+# Random numbers per image.
 _STRENGTHS: dict[Policy, int] = {"color": 3, "translation": 2, "cutout": 2}
 
 
@@ -25,8 +25,8 @@ class DifferentiableSettings:
     Attributes:
         policies: applied in this order; `color` changes brightness, saturation and contrast, `translation` moves the
             image, `cutout` sets a rectangle to zero.
-        translation_ratio: largest translation, as a share of the image.
-        cutout_ratio: side of the rectangle, as a share of the image.
+        translation_ratio: largest translation, as a fraction of the image.
+        cutout_ratio: side of the rectangle, as a fraction of the image.
 
     Source: arXiv 2006.10738 §3.2 and its code.
     """
@@ -46,8 +46,10 @@ class DifferentiableSettings:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected 0 to 1")
 
 
-def draw(settings: DifferentiableSettings, key: PRNGKey, batch_size: int, image_shape: tuple[int, int, int]) -> Draws:
-    """Draws the random numbers of one batch; see `pipeline.draw`, whose form it has.
+def sample_inputs(
+    settings: DifferentiableSettings, key: PRNGKey, batch_size: int, image_shape: tuple[int, int, int]
+) -> RandomInputs:
+    """Samples the random numbers of one batch, as `pipeline.sample_inputs` does.
 
     Args:
         settings: of the policies.
@@ -56,25 +58,25 @@ def draw(settings: DifferentiableSettings, key: PRNGKey, batch_size: int, image_
         image_shape: height, width, channels; the numbers do not depend on it.
 
     Returns:
-        The draw of every policy, uniform in [0, 1), by name; all leaves are float32 and begin with the batch axis.
+        The numbers of every policy, uniform in [0, 1), by name; all leaves are float32 and begin with the batch axis.
     """
     del image_shape
     numbers = jax.random.uniform(key, (batch_size, sum(_STRENGTHS.values()) + len(_STRENGTHS)), jnp.float32)
-    draws, end = {}, 0
+    inputs, end = {}, 0
     for policy, count in _STRENGTHS.items():
         start, end = end, end + count + 1
         if policy in settings.policies:
-            draws[policy] = Draw(strength=numbers[:, start : end - 1], chance=numbers[:, end - 1])
-    return draws
+            inputs[policy] = RandomInput(strength=numbers[:, start : end - 1], chance=numbers[:, end - 1])
+    return inputs
 
 
-def augment(settings: DifferentiableSettings, images: Array, draws: Draws, p: Array) -> Array:
-    """Augments each image of a batch by itself.
+def augment(settings: DifferentiableSettings, images: Array, inputs: RandomInputs, p: Array) -> Array:
+    """Augments each image of a batch independently.
 
     Args:
         settings: of the policies.
         images: [batch, height, width, channels], in [-1, 1].
-        draws: of `draw` with the same settings.
+        inputs: of `sample_inputs` with the same settings.
         p: scalar, probability of each policy for each image; 1 in the paper, 0 is the identity.
 
     Returns:
@@ -83,9 +85,9 @@ def augment(settings: DifferentiableSettings, images: Array, draws: Draws, p: Ar
     dtype = jnp.promote_types(images.dtype, jnp.float32)
     augmented = images.astype(dtype)
     for policy in settings.policies:
-        drawn = draws[policy]
-        changed = _CHANGES[policy](settings, augmented, drawn.strength.astype(dtype))
-        augmented = jnp.where(_per_image(drawn.chance < p), changed, augmented)
+        chosen = inputs[policy]
+        changed = _CHANGES[policy](settings, augmented, chosen.strength.astype(dtype))
+        augmented = jnp.where(_per_image(chosen.chance < p), changed, augmented)
     return augmented.astype(images.dtype)
 
 
@@ -133,7 +135,7 @@ _CHANGES: dict[Policy, Callable[[DifferentiableSettings, Array, Array], Array]] 
 
 
 def _integers(strength: Array, count: int) -> Array:
-    """Whole numbers from 0 to count - 1, all as likely, from numbers in [0, 1)."""
+    """Uniform integers from 0 to count - 1, from numbers in [0, 1)."""
     return jnp.floor(strength * count).astype(jnp.int32)
 
 

@@ -1,4 +1,4 @@
-"""Geometric transforms of images: 3 x 3 matrices, and their execution through wavelet resampling.
+"""Geometric transforms of images: 3 x 3 matrices, applied with wavelet resampling.
 
 Positions count pixels from the centre of a picture, x to the right and y down, in homogeneous coordinates (x, y, 1).
 """
@@ -8,8 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from inr_gan_jax.array_types import Array
-from inr_gan_jax.ops.warp import affine_sample
+from inr_gan_jax.array_types import Array, check_shape
 
 # The orthogonal low-pass filter `sym6`: least asymmetric, six vanishing moments (I. Daubechies, Ten Lectures on
 # Wavelets, 1992, table 6.3), normalised to sum 1.
@@ -21,7 +20,7 @@ _SYM6 = np.array(
     ]
 ).ravel()
 LOW_PASS = _SYM6 / _SYM6.sum()
-# Pixels that the low-pass filter, at half a pixel a tap, reaches to one side.
+# Pixels that the low-pass filter, at half a pixel per tap, reaches to one side.
 _REACH = len(LOW_PASS) // 4
 
 
@@ -54,22 +53,21 @@ def compose(left: Array, right: Array) -> Array:
 
 
 def warp(images: Array, inverse: Array, shared_margin: bool = False) -> Array:
-    """Moves images by affine transforms without aliasing; beyond their borders lies their mirror image.
+    """Applies affine transforms to images without aliasing; images are mirrored beyond their borders.
 
     The image is extended by reflection, doubled in size by the filter `sym6`, sampled bilinearly at double density and
-    halved by the transposed filter. The identity transform gives the image back, because the filter is orthogonal.
+    halved by the transposed filter. The identity transform returns the image, because the filter is orthogonal.
 
-    The official code extends a batch by as many pixels as its transforms call for, at most by the size less one, and
-    takes zeros farther out. An array cannot grow with the data here. So every image is extended by the size less one on
-    all sides, the most that can be called for, and what lies beyond the margin that its transform calls for is set to
-    zero, before the doubling and again when sampling. The filter and the sampling then see the very numbers that they
-    see in the official code, for every transform, and all shapes are static.
+    The official code extends a batch by as many pixels as its transforms need, at most by size - 1, with zeros farther
+    out. Shapes are static here, so every image is extended by size - 1 on all sides, and everything beyond the margin
+    that its transform needs is set to zero, before the doubling and again when sampling. Filter and sampling then see
+    the same values as in the official code.
 
     Args:
         images: [batch, height, width, channels].
-        inverse: [batch, 3, 3], takes a position in the result to the one in the image that is shown there.
+        inverse: [batch, 3, 3], maps a position in the result to one in the image.
         shared_margin: extend all images by the largest margin of the batch, as the official code does; they influence
-            each other then, near borders that a transform brings in. False gives what the official code makes of each
+            each other then, near borders that a transform brings in. False matches the official code on each
             image alone.
 
     Returns:
@@ -120,10 +118,10 @@ def _extend(images: Array, first: Array, last: Array) -> Array:
 
 @jax.custom_vjp
 def _double(images: Array) -> Array:
-    """Doubles rows and columns: zeros between the samples and beyond them, then the low-pass filter, gain 2 an axis.
+    """Doubles rows and columns: zeros between the samples and beyond them, then the low-pass filter, gain 2 per axis.
 
-    `_double` and `_halve` are each other's transpose and say so, because the derivative that JAX finds by itself, a sum
-    of shifted arrays in memory, takes a CPU ten times as long.
+    `_double` and `_halve` are each other's transpose, which is their derivative: JAX's own, a sum of shifted arrays, is
+    ten times slower on CPUs.
     """
     reach = len(LOW_PASS) // 4
     for axis in (1, 2):
@@ -168,7 +166,82 @@ def _sum_slices(images: Array, axis: int, weights: np.ndarray, starts: range, si
 
 
 def _at_double_density(inverse: Array) -> Array:
-    """[batch, 2, 3]: the same transform between lattices of double density, whose pixels lie half a step off."""
+    """[batch, 2, 3]: the same transform between grids of double density, whose pixels lie half a step off."""
     linear, offset = inverse[:, :2, :2], inverse[:, :2, 2]
     shift = 0.5 * linear.sum(axis=2) - 0.5
     return jnp.concatenate([linear, (2 * offset + shift)[:, :, None]], axis=2)
+
+
+# One window of 2 x 2 pixels a sample, all channels, from the image of the same batch entry.
+_WINDOWS = lax.GatherDimensionNumbers(
+    offset_dims=(2, 3, 4),
+    collapsed_slice_dims=(),
+    start_index_map=(1, 2),
+    operand_batching_dims=(0,),
+    start_indices_batching_dims=(0,),
+)
+
+
+def affine_sample(
+    images: Array, transforms: Array, size: tuple[int, int], first: Array | None = None, last: Array | None = None
+) -> Array:
+    """Samples each image of a batch on its own grid, bilinearly.
+
+    Positions count pixels from the centre of a picture, x to the right and y down: the pixel in column j of `width`
+    lies at x = j - (width - 1) / 2. Linear in the images, and differentiable in them any number of times.
+
+    Args:
+        images: [batch, height, width, channels]; height and width at least 2.
+        transforms: [batch, 2, 3]; transform @ (x, y, 1) of a position in the result is the position in the image.
+        size: height and width of the result.
+        first: [batch, 2], (column, row) of the first pixel that counts, those before it are zero; None: (0, 0).
+        last: [batch, 2], (column, row) of the last pixel that counts, those after it are zero; None: of the image.
+
+    Returns:
+        [batch, *size, channels]; zero where a position lies a pixel or more outside of what counts.
+
+    Raises:
+        ValueError: if the shapes do not fit.
+    """
+    check_shape("images", images, (None, None, None, None))
+    batch, height, width, channels = images.shape
+    check_shape("transforms", transforms, (batch, 2, 3))
+    if min(height, width) < 2:
+        raise ValueError(f"images have {height} x {width} pixels, expected at least 2 x 2")
+    x, y = _positions(transforms.astype(images.dtype), size)
+    column, column_weights = _neighbours(x + (width - 1) / 2, width, first, last, 0)
+    row, row_weights = _neighbours(y + (height - 1) / 2, height, first, last, 1)
+    # One gather of 2x2 windows: the gradient of four gathers of single pixels is slower on CPUs.
+    starts = jnp.stack([row, column], axis=-1)
+    in_bounds = lax.GatherScatterMode.PROMISE_IN_BOUNDS
+    windows = lax.gather(images, starts, _WINDOWS, (1, 2, 2, channels), mode=in_bounds)
+    weights = row_weights[:, :, :, None] * column_weights[:, :, None, :]
+    return jnp.sum(windows * weights[..., None], axis=(2, 3)).reshape(batch, *size, channels)
+
+
+def _positions(transforms: Array, size: tuple[int, int]) -> tuple[Array, Array]:
+    """Where the pixels of the result lie in the images: x and y, [batch, pixels] each, from the centre."""
+    dtype = transforms.dtype
+    rows = jnp.arange(size[0], dtype=dtype)[None, :, None] - (size[0] - 1) / 2
+    columns = jnp.arange(size[1], dtype=dtype)[None, None, :] - (size[1] - 1) / 2
+    # Written out, because a matrix product rounds to fewer bits on accelerators.
+    entries = transforms[:, :, :, None, None]
+    x, y = (entries[:, axis, 0] * columns + entries[:, axis, 1] * rows + entries[:, axis, 2] for axis in (0, 1))
+    return x.reshape(len(x), -1), y.reshape(len(y), -1)
+
+
+def _neighbours(index: Array, length: int, first: Array | None, last: Array | None, axis: int) -> tuple[Array, Array]:
+    """The pixels on both sides of fractional indices [batch, pixels] along one axis.
+
+    Returns:
+        The lower pixel, int32 [batch, pixels], kept so that both are in the image, and the weights of the two,
+        [batch, pixels, 2]: the triangle around each pixel, which is 0 for both where the index is far outside.
+    """
+    lower = jnp.clip(jnp.floor(index), 0, length - 2)
+    pixels = jnp.stack([lower, lower + 1], axis=-1)
+    weights = jnp.maximum(1 - jnp.abs(index[..., None] - pixels), 0)
+    if first is not None:
+        weights = jnp.where(pixels >= first[:, axis].astype(index.dtype)[:, None, None], weights, 0)
+    if last is not None:
+        weights = jnp.where(pixels <= last[:, axis].astype(index.dtype)[:, None, None], weights, 0)
+    return lower.astype(jnp.int32), weights

@@ -27,13 +27,13 @@ class AugmentSettings:
 
     Attributes:
         xflip, rotate90, xint: multipliers of pixel blitting: mirroring, quarter turns, translation by whole pixels.
-        xint_max: largest translation by whole pixels, as a share of the image.
+        xint_max: largest translation by whole pixels, as a fraction of the image.
         scale, rotate, aniso, xfrac: multipliers of isotropic scaling, rotation (before or after the anisotropic
             scaling), anisotropic scaling, fractional translation.
         scale_std: of log2 of the isotropic scale.
         rotate_max: largest angle, 1 for half a turn to either side.
         aniso_std: of log2 of the anisotropic scale.
-        xfrac_std: of the fractional translation, as a share of the image.
+        xfrac_std: of the fractional translation, as a fraction of the image.
         brightness, contrast, lumaflip, hue, saturation: multipliers of the changes of colour.
         brightness_std: of the offset.
         contrast_std: of log2 of the contrast.
@@ -44,7 +44,7 @@ class AugmentSettings:
         imgfilter_std: of log2 of the amplification of a band.
         noise, cutout: multipliers of additive noise and of cutout.
         noise_std: of the standard deviation of the noise.
-        cutout_size: side of the rectangle that is cut out, as a share of the image.
+        cutout_size: side of the rectangle that is cut out, as a fraction of the image.
         shared_margin: extend all images of a batch beyond their borders by what the farthest transform needs, as the
             official code does, whose images thereby influence each other; see `geometry.warp`.
 
@@ -121,8 +121,8 @@ PIPELINES: dict[str, AugmentSettings] = {
 }
 
 
-class Draw(struct.PyTreeNode):
-    """The random numbers of one augmentation, before the settings and p give them a meaning.
+class RandomInput(struct.PyTreeNode):
+    """The random numbers of one augmentation, before settings and p are applied.
 
     Attributes:
         strength: [batch, ...], uniform in [0, 1) or standard normal, see `_SOURCES`.
@@ -136,17 +136,17 @@ class Draw(struct.PyTreeNode):
     pixels: Array | None = None
 
 
-Draws = Mapping[str, Draw]
+RandomInputs = Mapping[str, RandomInput]
 
 
 @dataclasses.dataclass(frozen=True)
 class _Source:
-    """What a draw is made of.
+    """Distribution and shape of the random numbers of one augmentation.
 
     Attributes:
-        multiplier: field of the settings that switches it.
+        multiplier: field of the settings that enables it.
         is_normal: the strength is standard normal, else uniform.
-        strengths, chances: shape an image.
+        strengths, chances: shape per image.
     """
 
     multiplier: str
@@ -176,8 +176,10 @@ _SOURCES = {
 }
 
 
-def draw(settings: AugmentSettings, key: PRNGKey, batch_size: int, image_shape: tuple[int, int, int]) -> Draws:
-    """Draws the random numbers of one batch.
+def sample_inputs(
+    settings: AugmentSettings, key: PRNGKey, batch_size: int, image_shape: tuple[int, int, int]
+) -> RandomInputs:
+    """Samples the random numbers of one batch.
 
     The numbers of an augmentation do not depend on which others are on.
 
@@ -188,39 +190,39 @@ def draw(settings: AugmentSettings, key: PRNGKey, batch_size: int, image_shape: 
         image_shape: height, width, channels.
 
     Returns:
-        The draw of every augmentation that is on, by name; all leaves are float32 and begin with the batch axis.
+        The numbers of every enabled augmentation, by name; all leaves are float32 and begin with the batch axis.
     """
     uniform_key, normal_key, chance_key, pixel_key = jax.random.split(key, 4)
-    # All at once and cut up, because a generator for each would take the compiler seconds.
+    # Sampled at once and split, because one generator each would cost seconds of compilation.
     shape = (batch_size, sum(math.prod(source.strengths) for source in _SOURCES.values()))
     uniform = jax.random.uniform(uniform_key, shape, jnp.float32)
     normal = jax.random.normal(normal_key, shape, jnp.float32)
     chance = jax.random.uniform(chance_key, shape, jnp.float32)
-    draws, end = {}, 0
+    inputs, end = {}, 0
     for name, source in _SOURCES.items():
         start, end = end, end + math.prod(source.strengths)
         if getattr(settings, source.multiplier):
             strength = (normal if source.is_normal else uniform)[:, start:end]
-            draws[name] = Draw(
+            inputs[name] = RandomInput(
                 strength=strength.reshape(batch_size, *source.strengths),
                 chance=chance[:, start : start + math.prod(source.chances)].reshape(batch_size, *source.chances),
             )
-    if "noise" in draws:
+    if "noise" in inputs:
         pixels = jax.random.normal(pixel_key, (batch_size, *image_shape), jnp.float32)
-        draws["noise"] = draws["noise"].replace(pixels=pixels)
-    return draws
+        inputs["noise"] = inputs["noise"].replace(pixels=pixels)
+    return inputs
 
 
-def augment(settings: AugmentSettings, images: Array, draws: Draws, p: Array) -> Array:
-    """Augments each image of a batch by itself.
+def augment(settings: AugmentSettings, images: Array, inputs: RandomInputs, p: Array) -> Array:
+    """Augments each image of a batch independently.
 
     Affine in the images, so that gradients of any order pass. With p = 0 it is the identity, to the rounding of the
-    filters: as in the official code, what is switched on is executed at its neutral strength.
+    filters: as in the official code, enabled augmentations run at their neutral strength.
 
     Args:
         settings: of the pipeline.
         images: [batch, height, width, channels], in [-1, 1]; 1 or 3 channels where colours change.
-        draws: of `draw` with the same settings.
+        inputs: of `sample_inputs` with the same settings.
         p: scalar, overall probability, at least 0.
 
     Returns:
@@ -231,8 +233,8 @@ def augment(settings: AugmentSettings, images: Array, draws: Draws, p: Array) ->
     dtype = jnp.promote_types(images.dtype, jnp.float32)
     _, height, width, _ = images.shape
     augmented = images.astype(dtype)
-    draws = jax.tree.map(lambda leaf: leaf.astype(dtype), draws)
-    chosen = _Choice(settings, draws, jnp.asarray(p, dtype), len(images))
+    inputs = jax.tree.map(lambda leaf: leaf.astype(dtype), inputs)
+    chosen = _Choice(settings, inputs, jnp.asarray(p, dtype), len(images))
     if settings.moves:
         augmented = warp(augmented, _inverse_transform(chosen, height, width), settings.shared_margin)
     if settings.recolours:
@@ -248,17 +250,17 @@ def augment(settings: AugmentSettings, images: Array, draws: Draws, p: Array) ->
 
 @dataclasses.dataclass(frozen=True)
 class _Choice:
-    """What becomes of each image: the drawn change or none.
+    """Selects, per image, the sampled change or none.
 
     Attributes:
         settings: of the pipeline.
-        draws: random numbers.
+        inputs: random numbers.
         p: scalar, overall probability; its type is that of the parameters.
         batch_size: number of images.
     """
 
     settings: AugmentSettings
-    draws: Draws
+    inputs: RandomInputs
     p: Array
     batch_size: int
 
@@ -268,9 +270,9 @@ class _Choice:
         """The parameter of one augmentation for each image.
 
         Args:
-            name: of the draw.
-            change: turns the drawn strength into the parameter.
-            neutral: parameter of an image that is left alone.
+            name: of the augmentation.
+            change: maps the sampled strength to the parameter.
+            neutral: parameter of an unchanged image.
             probability: scalar or like the chances; None: the multiplier times p.
 
         Returns:
@@ -280,10 +282,10 @@ class _Choice:
         multiplier = getattr(self.settings, source.multiplier)
         if not multiplier:
             return jnp.full((self.batch_size, *source.strengths), neutral, self.p.dtype)
-        drawn = self.draws[name]
-        happens = drawn.chance < (multiplier * self.p if probability is None else probability)
-        happens = happens.reshape(happens.shape + (1,) * (drawn.strength.ndim - happens.ndim))
-        return jnp.where(happens, change(drawn.strength), neutral)
+        sampled = self.inputs[name]
+        happens = sampled.chance < (multiplier * self.p if probability is None else probability)
+        happens = happens.reshape(happens.shape + (1,) * (sampled.strength.ndim - happens.ndim))
+        return jnp.where(happens, change(sampled.strength), neutral)
 
 
 def _inverse_transform(chosen: _Choice, height: int, width: int) -> Array:
@@ -336,15 +338,15 @@ def _band_factors(chosen: _Choice) -> Array:
 
 def _noise(chosen: _Choice) -> tuple[Array, Array]:
     """Standard deviation of each image, [batch], and the noise at deviation 1."""
-    pixels = chosen.draws["noise"].pixels
-    assert pixels is not None, "the draw of the noise has pixels"
+    pixels = chosen.inputs["noise"].pixels
+    assert pixels is not None, "the inputs of the noise have pixels"
     return chosen("noise", lambda strength: chosen.settings.noise_std * jnp.abs(strength), 0), pixels
 
 
 def _rectangle(chosen: _Choice) -> tuple[Array, Array]:
-    """Centre, [batch, 2] as (x, y), and side, [batch], of what is cut out, as shares of the image."""
+    """Centre, [batch, 2] as (x, y), and side, [batch], of the cutout, as fractions of the image."""
     side = chosen("cutout", lambda strength: jnp.full_like(strength, chosen.settings.cutout_size), 0)
-    return chosen.draws["cutout"].strength, side[:, 0]
+    return chosen.inputs["cutout"].strength, side[:, 0]
 
 
 def _coin(strength: Array) -> Array:

@@ -1,6 +1,6 @@
-"""Colour, image-space filtering, noise and cutout of image batches, with parameters of its own for each image.
+"""Colour changes, image-space filtering, noise and cutout of image batches, with parameters per image.
 
-Geometric transforms stand in `geometry.py`.
+Geometric transforms are in `geometry.py`.
 """
 
 import functools
@@ -17,13 +17,13 @@ from inr_gan_jax.array_types import Array
 _LOW_HALF_BAND = np.array([-1.0, 0.0, 9.0, 16.0, 9.0, 0.0, -1.0]) / 32
 _HIGH_HALF_BAND = np.array([1.0, 0.0, -9.0, 16.0, -9.0, 0.0, 1.0]) / 32
 
-# Power of natural images (1 / f) in the bands of the filter, as shares of the whole.
+# Power of natural images (1 / f) in the bands of the filter, as fractions of the total.
 _BAND_POWER = np.array([10.0, 1.0, 1.0, 1.0]) / 13
 NUM_BANDS = len(_BAND_POWER)
 
 
 class ColourChange(struct.PyTreeNode):
-    """How the colours of each image change, in the order of application; all leaves are [batch].
+    """Colour change of each image, in the order of application; all leaves are [batch].
 
     Attributes:
         brightness: added to all channels.
@@ -41,7 +41,7 @@ class ColourChange(struct.PyTreeNode):
 
 
 def recolour(images: Array, change: ColourChange) -> Array:
-    """Applies the five changes of colour at once.
+    """Applies the five colour changes at once.
 
     Each of them maps the grey axis to itself and the plane across it to itself, so they act on the luma by one factor
     and on the rest by another factor and a rotation (Rodrigues' formula). With one channel there is luma only.
@@ -77,7 +77,7 @@ def recolour(images: Array, change: ColourChange) -> Array:
 def amplify_bands(images: Array, factors: Array) -> Array:
     """Amplifies four frequency bands, then scales so that a natural image (1 / f) would keep its power.
 
-    Beyond the borders lies the mirror image. The filter of each image becomes a matrix along each axis, mirror image
+    Images are mirrored beyond their borders. The filter of each image becomes a matrix along each axis, mirroring
     included: two products compile in a fraction of the time of 43 shifted sums, and a convolution whose groups are the
     images could not be split over devices.
 
@@ -92,7 +92,7 @@ def amplify_bands(images: Array, factors: Array) -> Array:
     the official code fails.
     """
     power = jnp.asarray(_BAND_POWER, factors.dtype)[None, :]
-    # One normalisation for each band that changed, as the bands are drawn one after the other.
+    # One normalisation for each band that changed, as the bands are sampled one after the other.
     scales = jnp.sqrt(1 + power * (jnp.square(factors) - 1))
     gains = factors / jnp.prod(scales, axis=1, keepdims=True)
     for size, product in zip(images.shape[1:3], ("nij,njwc->niwc", "nij,nhjc->nhic"), strict=True):
@@ -150,8 +150,8 @@ def cut_out(images: Array, centre: Array, side: Array) -> Array:
 
     Args:
         images: [batch, height, width, channels].
-        centre: [batch, 2], (x, y) in [0, 1), as shares of width and height.
-        side: [batch], of the rectangle, as a share of width and of height; 0 for none.
+        centre: [batch, 2], (x, y) in [0, 1), as fractions of width and height.
+        side: [batch], of the rectangle, as a fraction of width and of height; 0 for none.
 
     Returns:
         [batch, height, width, channels].

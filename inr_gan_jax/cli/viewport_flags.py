@@ -61,9 +61,7 @@ def define_viewport_flags() -> None:
 
 def chosen_rule(generator: Generator) -> DensifyRule:
     """The rule of --rule."""
-    from inr_gan_jax.inference.viewports import default_rule
-
-    return default_rule(generator) if flags.FLAGS.rule == "auto" else flags.FLAGS.rule
+    return generator.default_rule if flags.FLAGS.rule == "auto" else flags.FLAGS.rule
 
 
 def chosen_rules(generator: Generator) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from inr_gan_jax.cli.command import run
 from inr_gan_jax.data.prepare.preparation import INFO_FILE, dataset_fingerprint, preparation, version_directory
 from inr_gan_jax.data.read.dataset import prepared_directory
 from inr_gan_jax.errors import DatasetError
-from inr_gan_jax.ops.image_grid import magnify, tile
+from inr_gan_jax.ops.image_grid import image_grid, magnify
 from inr_gan_jax.progress import Progress
 from inr_gan_jax.remote_paths import is_address
 
@@ -117,7 +117,7 @@ def contact_sheet(source: RecordSource, rows: int, columns: int) -> np.ndarray:
     fit = FitImage(max(1, round(height / shrink)), max(1, round(width / shrink)), 3)
     images = np.stack([fit(source[index]["image"]) for index in indices])
     factor = max(1, _SMALLEST_TILE // max(images.shape[1:3]))
-    return tile(magnify(images, factor), min(columns, count), gap=2)
+    return image_grid(magnify(images, factor), min(columns, count), gap=2)
 
 
 def describe(directory: epath.PathLike, split: str, num_threads: int) -> tuple[str, np.ndarray]:

@@ -86,7 +86,7 @@ def imported_config(
 
 
 def check_output(output: Path) -> None:
-    """Checks that a run folder can be made there.
+    """Checks that a run folder can be created there.
 
     Raises:
         UserError: if something is there already.
@@ -102,12 +102,12 @@ def write_imported_run(
     trained: ImportedGenerator,
     discriminator: ImportedDiscriminator,
 ) -> None:
-    """Writes the run folder; it appears whole or not at all.
+    """Writes the run folder atomically.
 
     Args:
-        output: folder to make.
+        output: folder to create.
         checkpoint: as read.
-        averaged: the generator that pictures come from (`G_ema`).
+        averaged: the averaged generator (`G_ema`).
         trained: the generator as trained (`G`).
         discriminator: `D`.
 

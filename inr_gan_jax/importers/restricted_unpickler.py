@@ -29,10 +29,10 @@ import numpy as np
 
 from inr_gan_jax.importers.byte_source import CheckpointFormatError, shown
 
-# An opcode takes one to three units. Recorded checkpoints have 25,000 to 115,000 opcodes, full-width ones, judging by
+# An opcode costs one to three units. Recorded checkpoints have 25,000 to 115,000 opcodes, full-width ones, judging by
 # their number of tensors, at most 150,000. Two million units run in seconds and make less than 0.5 GB.
 MAX_UNITS = 2_000_000
-# The source text in a checkpoint is below 1 MB. A byte of text takes up to four bytes in memory.
+# The source text in a checkpoint is below 1 MB. A byte of text uses up to four bytes in memory.
 TEXT_BYTES_PER_UNIT = 32
 MAX_KEY_LENGTH = 1024
 MAX_NAME_LENGTH = 256
@@ -99,7 +99,7 @@ class StandIn(Inert):
 
 
 class Budget:
-    """What the streams of one file may still cost; the nested streams of its storages share it."""
+    """Remaining budget of the streams of one file, shared with the nested streams of its storages."""
 
     def __init__(self) -> None:
         self._units_left = MAX_UNITS

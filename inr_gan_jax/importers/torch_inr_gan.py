@@ -2,8 +2,8 @@
 
     python -m inr_gan_jax.importers.torch_inr_gan churches.pkl --output=runs/churches --weights=churches.safetensors
 
-Every array of the file is accounted for: each of our variables takes exactly one, none is left over but the constant
-low-pass filters, and shapes agree.
+Every array of the file is accounted for: each of our variables is filled by exactly one, none is left over except the
+constant low-pass filters, and shapes agree.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from inr_gan_jax.importers.safe_pickle import NetworkSnapshot, OfficialCheckpoin
 
 if TYPE_CHECKING:
     from inr_gan_jax.array_types import Params
-    from inr_gan_jax.importers.official_names import ArraySlot
     from inr_gan_jax.models.discriminator import Discriminator
+    from inr_gan_jax.models.generator import Generator
     from inr_gan_jax.models.release.architecture import ReleaseArchitecture
-    from inr_gan_jax.models.release.network import ReleaseNetwork
+    from inr_gan_jax.models.release.official_names import ArraySlot
 
 _W_AVG = "mapping.w_avg"
 _FILTER = "resample_filter"
@@ -49,15 +49,15 @@ class ImportedGenerator:
     w_avg: np.ndarray
 
     @property
-    def network(self) -> ReleaseNetwork:
-        """The network of these variables."""
-        from inr_gan_jax.models.release.network import ReleaseNetwork
+    def generator(self) -> Generator:
+        """The generator of these variables."""
+        from inr_gan_jax.models.build import generator_of
 
-        return ReleaseNetwork(self.settings)
+        return generator_of(self.settings)
 
     @property
     def variables(self) -> dict[str, Params]:
-        """What `network.apply` takes."""
+        """As the methods of `Generator` take them."""
         return {"params": self.params, "constants": self.constants}
 
 
@@ -84,14 +84,13 @@ def import_generator(checkpoint: OfficialCheckpoint, name: str = "G_ema") -> Imp
     Raises:
         UserError: if the network is absent or of another kind, or an array is missing, unknown or of another shape.
     """
-    from inr_gan_jax.importers.official_names import generator_slots
     from inr_gan_jax.importers.official_settings import generator_settings
-    from inr_gan_jax.models.release.network import ReleaseNetwork
-    from inr_gan_jax.models.variable_shapes import generator_shapes
+    from inr_gan_jax.models.build import generator_of
+    from inr_gan_jax.models.release.official_names import generator_slots
 
     snapshot = _snapshot(checkpoint, name, "Generator")
     settings = generator_settings(snapshot.init_kwargs)
-    slots = generator_slots(generator_shapes(ReleaseNetwork(settings)))
+    slots = generator_slots(generator_of(settings).variable_shapes)
     arrays = dict(snapshot.arrays)
     w_avg = arrays.pop(_W_AVG, None)
     if w_avg is None or w_avg.shape != (settings.w_dim,):
@@ -107,14 +106,13 @@ def import_discriminator(checkpoint: OfficialCheckpoint, name: str = "D") -> Imp
     Raises:
         UserError: if the network is absent or of another kind, or an array is missing, unknown or of another shape.
     """
-    from inr_gan_jax.importers.official_names import discriminator_slots
     from inr_gan_jax.importers.official_settings import discriminator_network
-    from inr_gan_jax.models.variable_shapes import discriminator_shapes
+    from inr_gan_jax.models.release.official_names import discriminator_slots
 
     snapshot = _snapshot(checkpoint, name, "Discriminator")
     network = discriminator_network(snapshot.init_kwargs)
     channels = snapshot.init_kwargs.get("img_channels", 3)
-    slots = discriminator_slots(discriminator_shapes(network, channels), network.resolution[0])
+    slots = discriminator_slots(network.variable_shapes(channels), network.resolution[0])
     return ImportedDiscriminator(network, _filled(slots, snapshot.arrays, name)["params"])
 
 
@@ -131,7 +129,7 @@ def _snapshot(checkpoint: OfficialCheckpoint, name: str, class_name: str) -> Net
 
 
 def _filled(slots: Sequence[ArraySlot], arrays: dict[str, np.ndarray], network: str) -> dict[str, Any]:
-    """The nested variables, every slot taken from its array and every array used."""
+    """The nested variables, every slot filled from its array and every array used."""
     left = dict(arrays)
     variables: dict[str, Any] = {}
     for slot in slots:
@@ -149,10 +147,10 @@ def _filled(slots: Sequence[ArraySlot], arrays: dict[str, np.ndarray], network: 
     for name, array in left.items():
         if name.rpartition(".")[2] != _FILTER:
             raise CheckpointFormatError(
-                f"{network} has the array {shown(name)!r}, which its settings have no place for"
+                f"{network} has the array {shown(name)!r}, which does not belong to the network of its settings"
             )
         if array.shape != (4, 4) or not np.allclose(array, _FILTER_VALUES):
-            raise CheckpointFormatError(f"{network} has another low-pass filter than [1, 3, 3, 1] as {shown(name)!r}")
+            raise CheckpointFormatError(f"{network} has the low-pass filter {shown(name)!r}, expected [1, 3, 3, 1]")
     return variables
 
 

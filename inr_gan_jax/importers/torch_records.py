@@ -16,7 +16,7 @@ from inr_gan_jax.importers.restricted_unpickler import Budget, Globals, Inert, I
 LEGACY_HEADER = (0x1950A86A20F9469CFC6C, 1001)
 # NumPy 1 allows no more.
 MAX_DIMENSIONS = 32
-# Arrays may take this many bytes above twice the file: expanded views and tied weights are small or few.
+# Arrays may use this many bytes more than twice the file: expanded views and tied weights are small or few.
 SPARE_ARRAY_BYTES = 2**20
 
 # Key, type and number of elements of a storage -> its elements, or something inert while only the keys are wanted.
@@ -130,7 +130,7 @@ def _rebuild_tensor(_budget: Budget, storage: Any, offset: Any, size: Any, strid
     if type(storage) is Inert:
         return storage
     if type(storage) is not np.ndarray or not storage.flags.c_contiguous:
-        raise CheckpointFormatError(f"a tensor lies in a {type(storage).__name__} instead of a storage")
+        raise CheckpointFormatError(f"a tensor is stored in a {type(storage).__name__}, expected a storage")
     if type(size) is not tuple or type(stride) is not tuple:
         raise CheckpointFormatError("a tensor has a shape or strides that are no tuple")
     is_short = len(size) == len(stride) <= MAX_DIMENSIONS

@@ -1,6 +1,6 @@
 """The tensors of a TorchScript archive (torch.jit.save), read without PyTorch and without looking at its code.
 
-The archive is the zip of torch.save with source text beside it. Its `data.pkl` holds the modules as objects of classes
+The archive is the zip of torch.save plus source text. Its `data.pkl` holds the modules as objects of classes
 that the source text defines; here each is a bare record of attributes, whatever its class is called.
 """
 

@@ -1,4 +1,4 @@
-"""Variables of a generator in one portable file, .npz or .safetensors, with its settings as JSON beside them.
+"""Variables of a generator in one portable file, .npz or .safetensors, with its settings as JSON.
 
 Names of the arrays are the paths of the variables joined by slashes. Neither format can hold code.
 """
@@ -19,23 +19,17 @@ from safetensors.numpy import save
 
 from inr_gan_jax.array_types import Variables
 from inr_gan_jax.errors import UserError
-from inr_gan_jax.models.paper.architecture import PaperArchitecture
-from inr_gan_jax.models.paper.network import PaperNetwork
-from inr_gan_jax.models.release.architecture import ReleaseArchitecture
-from inr_gan_jax.models.release.network import ReleaseNetwork
-from inr_gan_jax.models.variable_shapes import generator_shapes
+from inr_gan_jax.models.build import generator_of
+from inr_gan_jax.models.generator import MODELS, Settings, model_name
 from inr_gan_jax.storage import whole_file
 
-Settings = PaperArchitecture | ReleaseArchitecture
-
-_MODELS: Mapping[str, type[Settings]] = {"paper": PaperArchitecture, "release": ReleaseArchitecture}
 _FORMAT = "inr_gan_jax generator 1"
-# The entry of an .npz that takes the place of the metadata of a .safetensors.
+# The entry of an .npz that stands in for the metadata of a .safetensors.
 _METADATA = "__metadata__"
-# What else is kept beside them, such as the running mean of w, is up to the caller.
+# Callers may store more, such as the running mean of w.
 _COLLECTIONS = ("params", "constants")
 _SUFFIXES = (".npz", ".safetensors")
-# A damaged number in the settings would otherwise ask for a grid beyond all memory.
+# Otherwise a damaged number in the settings could ask for a grid that exceeds memory.
 _MAX_SIDE = 2**16
 
 
@@ -52,17 +46,17 @@ def save_weights(path: str | os.PathLike[str], settings: Settings, variables: Va
     """
     path = _checked(path)
     metadata = {"format": _FORMAT, **settings_metadata(settings)}
-    # The writers take the memory as it lies, whatever the strides.
+    # The writers ignore strides.
     arrays = {name: np.asarray(value, order="C") for name, value in flattened(variables).items()}
     write_arrays(path, metadata, arrays)
 
 
 def write_arrays(path: Path, metadata: Mapping[str, str], arrays: Mapping[str, np.ndarray]) -> None:
-    """Writes arrays and what belongs to them.
+    """Writes arrays and metadata.
 
     Args:
         path: ends in .npz or .safetensors.
-        metadata: kept beside the arrays.
+        metadata: stored with the arrays.
         arrays: by name, contiguous.
 
     Raises:
@@ -101,20 +95,14 @@ def load_weights(path: str | os.PathLike[str]) -> tuple[Settings, dict[str, Any]
     except (SafetensorError, zipfile.BadZipFile, ValueError, KeyError, EOFError) as error:
         raise UserError(f"{path}: not a file of generator weights ({error})") from error
     settings = read_settings(path, metadata, _FORMAT)
-    expected = flattened(generator_shapes(network_of(settings)))
+    expected = flattened(generator_of(settings).variable_shapes)
     check_arrays(path, expected, {name: leaf for name, leaf in arrays.items() if name.split("/")[0] in _COLLECTIONS})
     return settings, nested(path, arrays)
 
 
-def network_of(settings: Settings) -> PaperNetwork | ReleaseNetwork:
-    """The network of either model."""
-    return PaperNetwork(settings) if isinstance(settings, PaperArchitecture) else ReleaseNetwork(settings)
-
-
 def settings_metadata(settings: Settings) -> dict[str, str]:
     """Settings as the metadata of a file: the name of the model, and JSON."""
-    (model,) = [name for name, kind in _MODELS.items() if isinstance(settings, kind)]
-    return {"model": model, "settings": json.dumps(dataclasses.asdict(settings))}
+    return {"model": model_name(settings), "settings": json.dumps(dataclasses.asdict(settings))}
 
 
 def read_settings(path: Path, metadata: Mapping[str, str], file_format: str) -> Settings:
@@ -126,25 +114,25 @@ def read_settings(path: Path, metadata: Mapping[str, str], file_format: str) -> 
         file_format: what its entry `format` has to be.
 
     Raises:
-        UserError: if the file is of another format or model, or its settings make no network.
+        UserError: if the file is of another format or model, or its settings are invalid.
     """
-    if metadata.get("format") != file_format or metadata.get("model") not in _MODELS:
+    if metadata.get("format") != file_format or metadata.get("model") not in MODELS:
         raise UserError(
             f"{path}: holds the format {metadata.get('format')!r} of the model {metadata.get('model')!r}, expected "
-            f"{file_format!r} of one of {', '.join(_MODELS)}"
+            f"{file_format!r} of one of {', '.join(MODELS)}"
         )
     try:
-        settings = _parsed(_MODELS[metadata["model"]], json.loads(metadata["settings"]))
+        settings = _parsed(MODELS[metadata["model"]], json.loads(metadata["settings"]))
         size = max(settings.native_viewport.height, settings.native_viewport.width)
         if size > _MAX_SIDE:
             raise ValueError(f"its pictures have a side of {size} pixels, expected at most {_MAX_SIDE}")
     except (IndexError, KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{path}: its settings make no network ({error})") from error
+        raise UserError(f"{path}: its settings are invalid ({error})") from error
     return settings
 
 
 def check_arrays(path: Path, expected: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
-    """Compares the arrays of a file with what its settings ask for.
+    """Checks the arrays of a file against its settings.
 
     Args:
         path: of the file, for messages.
@@ -157,10 +145,10 @@ def check_arrays(path: Path, expected: Mapping[str, Any], arrays: Mapping[str, n
     for name, leaf in expected.items():
         found = arrays[name].shape if name in arrays else "none at all"
         if found != leaf.shape:
-            raise UserError(f"{path}: the array {name!r} should have the shape {leaf.shape}, it has {found}")
+            raise UserError(f"{path}: the array {name!r} has shape {found}, expected {leaf.shape}")
     for name, array in arrays.items():
         if name not in expected:
-            raise UserError(f"{path}: the array {name!r} has no place in the network of its settings")
+            raise UserError(f"{path}: the array {name!r} does not belong to the network of its settings")
         if array.dtype.kind != "f":
             raise UserError(f"{path}: the array {name!r} holds {array.dtype}, expected floating-point numbers")
 
@@ -209,9 +197,9 @@ def nested(path: Path, arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
         for key in parents:
             place = place.setdefault(key, {})
             if not isinstance(place, dict):
-                raise UserError(f"{path}: {name!r} lies below another array")
+                raise UserError(f"{path}: {name!r} is nested below another array")
         if leaf in place:
-            raise UserError(f"{path}: {name!r} lies above other arrays")
+            raise UserError(f"{path}: {name!r} is also the parent of other arrays")
         place[leaf] = array
     return variables
 
@@ -226,7 +214,7 @@ def _parsed(kind: Any, value: Any) -> Any:
         hints = typing.get_type_hints(kind)
         unknown = sorted(set(value) - set(hints))
         if unknown:
-            raise ValueError(f"{unknown[0]!r} is no setting")
+            raise ValueError(f"unknown setting {unknown[0]!r}")
         return typing.cast(type, kind)(**{name: _parsed(hints[name], item) for name, item in value.items()})
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin is tuple and isinstance(value, list):
@@ -244,5 +232,5 @@ def _parsed(kind: Any, value: Any) -> Any:
         or not isinstance(value, allowed)
         or (type(value) is bool) != (kind is bool)
     ):
-        raise ValueError(f"{value!r} stands where {kind} is expected")
+        raise ValueError(f"got {value!r}, expected {kind}")
     return value

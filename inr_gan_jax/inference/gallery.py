@@ -13,8 +13,7 @@ from inr_gan_jax.inference.pictures import render_bytes
 from inr_gan_jax.inference.sheets import labelled_sheet, magnification
 from inr_gan_jax.inference.viewports import ZoomedOut, fit_viewport, zoomed_out
 from inr_gan_jax.models.generator import Modulation
-from inr_gan_jax.models.release.network import ReleaseNetwork
-from inr_gan_jax.ops.image_grid import TRAINED_BORDER_COLOUR, draw_border, magnify, tile
+from inr_gan_jax.ops.image_grid import TRAINED_BORDER_COLOUR, image_grid, magnify, with_border
 from inr_gan_jax.ops.rules import Beyond, DensifyRule
 from inr_gan_jax.ops.table_lookup import TableRule
 
@@ -36,7 +35,7 @@ def gallery(loaded: LoadedGenerator, seed: int, rule: DensifyRule = "pointwise")
         rule: of super-resolution and zoom-out.
     """
     modulations = sample_modulations(loaded, range(seed, seed + NUM_SAMPLES))
-    yield "samples.png", tile(trained_pictures(loaded, modulations, _SAMPLE_SIDE), _SAMPLE_COLUMNS, gap=2)
+    yield "samples.png", image_grid(trained_pictures(loaded, modulations, _SAMPLE_SIDE), _SAMPLE_COLUMNS, gap=2)
     if not loaded.generator.is_continuous:
         return
     first, few = select(modulations, slice(_NUM_LARGE)), select(modulations, slice(_RULE_COLUMNS))
@@ -44,7 +43,7 @@ def gallery(loaded: LoadedGenerator, seed: int, rule: DensifyRule = "pointwise")
     yield "rules.png", rules_sheet(loaded, few)
     side = magnification(loaded.generator.size, LARGE_SIDE) * max(loaded.generator.size)
     zoomed = zoom_out_pictures(loaded, first, side, rule=rule)
-    yield "zoom_out.png", tile(zoomed, 2 * _PAIRS_PER_ROW, gap=_GAP)
+    yield "zoom_out.png", image_grid(zoomed, 2 * _PAIRS_PER_ROW, gap=_GAP)
 
 
 def trained_pictures(loaded: LoadedGenerator, modulations: Modulation, side: int) -> np.ndarray:
@@ -79,14 +78,14 @@ def zoom_out_pictures(
 def bordered_pictures(loaded: LoadedGenerator, modulations: Modulation, view: ZoomedOut) -> np.ndarray:
     """Renders zoomed-out images with the border of the trained square marked: [count, height, width, 3], uint8."""
     images = render_bytes(loaded, modulations, view.viewport)
-    return np.stack([draw_border(image, view.square, TRAINED_BORDER_COLOUR) for image in images])
+    return np.stack([with_border(image, view.square, TRAINED_BORDER_COLOUR) for image in images])
 
 
 def zoom_out_sheet(
     loaded: LoadedGenerator, modulations: Modulation, factor: float, density: float, **choices: Any
 ) -> np.ndarray:
     """One row per image, the trained border marked; one column per rule of learned tables if the network has any."""
-    if not isinstance(loaded.generator.network, ReleaseNetwork):
+    if not loaded.generator.has_tables:
         images = list(bordered_pictures(loaded, modulations, zoomed_out(loaded, factor, density, **choices)))
         half = -(-len(images) // 2)
         return labelled_sheet([images[:half], images[half:]] if half > 1 else [images])
@@ -102,8 +101,10 @@ def super_resolution_sheet(loaded: LoadedGenerator, modulations: Modulation, rul
     """Pairs of the magnified trained image and the same INR rendered more densely over the same area."""
     native = trained_pictures(loaded, modulations, LARGE_SIDE)
     dense = render_bytes(loaded, modulations, fit_viewport(loaded.generator, native.shape[1:3], "stretch", rule=rule))
-    pairs = [tile([left, right], columns=2, gap=1, background=128) for left, right in zip(native, dense, strict=True)]
-    return tile(pairs, _PAIRS_PER_ROW, gap=_GAP)
+    pairs = [
+        image_grid([left, right], columns=2, gap=1, background=128) for left, right in zip(native, dense, strict=True)
+    ]
+    return image_grid(pairs, _PAIRS_PER_ROW, gap=_GAP)
 
 
 def rules_sheet(loaded: LoadedGenerator, modulations: Modulation) -> np.ndarray:
@@ -112,4 +113,4 @@ def rules_sheet(loaded: LoadedGenerator, modulations: Modulation) -> np.ndarray:
     size = rows[0].shape[:2]
     for rule in typing.get_args(DensifyRule):
         rows.extend(render_bytes(loaded, modulations, fit_viewport(loaded.generator, size, "stretch", rule=rule)))
-    return tile(rows, _RULE_COLUMNS, gap=_GAP)
+    return image_grid(rows, _RULE_COLUMNS, gap=_GAP)

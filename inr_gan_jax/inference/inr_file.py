@@ -21,7 +21,6 @@ from inr_gan_jax.importers.weights_file import (
     check_arrays,
     flattened,
     nested,
-    network_of,
     read_safetensors,
     read_settings,
     settings_metadata,
@@ -31,7 +30,6 @@ from inr_gan_jax.inference.choices import INR_SUFFIX
 from inr_gan_jax.inference.loading import LoadedGenerator
 from inr_gan_jax.models.build import generator_of
 from inr_gan_jax.models.generator import Modulation
-from inr_gan_jax.models.variable_shapes import generator_shapes
 
 _FORMAT = "inr_gan_jax image 1"
 _MODULATION = "modulation"
@@ -68,14 +66,12 @@ class FileSizes:
 def image_shapes(settings: Settings) -> ImageShapes:
     """Shapes of the arrays that one image needs."""
     generator, key = generator_of(settings), jax.random.key(0)
-    ws = jax.ShapeDtypeStruct((generator.num_ws, generator.w_dim), np.float32)
-    modulation = jax.eval_shape(generator.modulation, generator_shapes(network_of(settings)), ws)
 
     def init(modulation: Modulation) -> Any:
         # Only what rendering uses is initialised.
         return generator.network.init(key, modulation, generator.native_viewport, method="render")
 
-    return ImageShapes(modulation, jax.eval_shape(init, modulation))
+    return ImageShapes(generator.modulation_shapes, jax.eval_shape(init, generator.modulation_shapes))
 
 
 def file_sizes(settings: Settings) -> FileSizes:
@@ -86,7 +82,7 @@ def file_sizes(settings: Settings) -> FileSizes:
 
     shapes = image_shapes(settings)
     modulation = size(shapes.modulation)
-    return FileSizes(size(generator_shapes(network_of(settings))), modulation + size(shapes.variables), modulation)
+    return FileSizes(size(generator_of(settings).variable_shapes), modulation + size(shapes.variables), modulation)
 
 
 def save_inr(path: str | os.PathLike[str], loaded: LoadedGenerator, modulation: Modulation) -> None:
@@ -101,7 +97,7 @@ def save_inr(path: str | os.PathLike[str], loaded: LoadedGenerator, modulation: 
         UserError: if the path has another suffix or cannot be written.
         ValueError: if the modulation is not one of this generator.
     """
-    path, settings = _checked(path), loaded.generator.network.settings
+    path, settings = _checked(path), loaded.generator.settings
     shapes = image_shapes(settings)
     expected = _named(shapes.modulation)
     arrays = _named(modulation)

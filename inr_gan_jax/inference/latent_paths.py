@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from inr_gan_jax.inference.baked_weights import baked_weights, has_baked_weights, plain_generator
+from inr_gan_jax.inference.baked_weights import bake, baked_generator
 from inr_gan_jax.inference.choices import SPACES, Space
 from inr_gan_jax.inference.latents import intermediate_codes, labels, latents, modulations_of, select
 from inr_gan_jax.inference.loading import LoadedGenerator
@@ -137,7 +137,7 @@ class Interpolation:
         if space == "w":
             points = [self._ws(point) for point in points]
         elif space == "image":
-            weights = (baked_weights(self.loaded, self._modulation(self._ws(point))) for point in points)
+            weights = (bake(self.loaded, self._modulation(self._ws(point))) for point in points)
             points = [jax.device_get(each) for each in weights]
         return LatentPath(points, space, is_closed, is_smooth)
 
@@ -147,7 +147,7 @@ class Interpolation:
         One at a time, so that the pixels of an image do not depend on its neighbours.
         """
         if space == "image":
-            return render(plain_generator(self.loaded, point), point.modulation, viewport)
+            return render(baked_generator(self.loaded, point), point.modulation, viewport)
         ws = self._ws(point) if space == "z" else point
         return render(self.loaded, self._modulation(ws), viewport)
 
@@ -171,7 +171,7 @@ class Interpolation:
 
 def spaces_of(loaded: LoadedGenerator) -> list[Space]:
     """The spaces of a network; those with 3x3 kernels have no image space."""
-    return [space for space in SPACES if space != "image" or has_baked_weights(loaded)]
+    return [space for space in SPACES if space != "image" or loaded.generator.is_pointwise]
 
 
 def interpolation_strip(

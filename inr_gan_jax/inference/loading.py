@@ -152,4 +152,4 @@ def save_generator(path: str | os.PathLike[str], loaded: LoadedGenerator) -> Non
     variables: dict[str, Any] = {"params": loaded.variables["params"], "constants": loaded.variables["constants"]}
     if loaded.w_avg is not None:
         variables["statistics"] = {"w_avg": loaded.w_avg}
-    save_weights(path, loaded.generator.network.settings, variables)
+    save_weights(path, loaded.generator.settings, variables)

@@ -17,7 +17,7 @@ from inr_gan_jax.inference.pictures import render_all
 from inr_gan_jax.inference.set_distance import SetDistance
 from inr_gan_jax.inference.sheets import labelled_sheet, magnification
 from inr_gan_jax.inference.super_resolution import resize_all
-from inr_gan_jax.inference.viewports import default_rule, fit_viewport
+from inr_gan_jax.inference.viewports import fit_viewport
 from inr_gan_jax.metrics.image_similarity import psnr
 from inr_gan_jax.metrics.settings import MetricSettings
 from inr_gan_jax.models.generator import Modulation
@@ -86,7 +86,7 @@ def coarse_view(
         UserError: if no pixel is left, or all are.
     """
     size = coarse_size(loaded.generator.size, part)
-    rule = rule or default_rule(loaded.generator)
+    rule = rule or loaded.generator.default_rule
     return fit_viewport(loaded.generator, size, "stretch", rule=rule, antialias=antialias)
 
 
@@ -136,7 +136,7 @@ def compare_coarse(
         parts: fractions of the side.
         measure: see `SetDistance`.
         settings: weights for it.
-        rule: None for `viewports.default_rule`.
+        rule: None for `Generator.default_rule`.
 
     Returns:
         "1/2 points" and the like, see `part_label` -> {"psnr": dB, measure: distance of the two sets}.

@@ -12,7 +12,7 @@ from inr_gan_jax.errors import UserError
 from inr_gan_jax.inference.keypoints import ALL, Keypoints, is_axis
 from inr_gan_jax.inference.probe import Probe, Scores
 from inr_gan_jax.inference.sheets import in_colour
-from inr_gan_jax.ops.image_grid import magnify, tile
+from inr_gan_jax.ops.image_grid import image_grid, magnify
 
 _COLUMNS = 4
 _MAX_PANELS = 8
@@ -100,7 +100,7 @@ def landmark_sheet(images: np.ndarray, true: Keypoints, predicted: np.ndarray) -
             _mark_group(pen, true.groups, group, row, _TRUE_COLOUR)
             _mark_group(pen, true.groups, group, found, _PREDICTED_COLOUR)
         cells.append(np.asarray(picture))
-    return tile(cells, _SHEET_COLUMNS, gap=4)
+    return image_grid(cells, _SHEET_COLUMNS, gap=4)
 
 
 def _mark_group(

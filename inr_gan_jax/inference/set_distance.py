@@ -11,8 +11,7 @@ from inr_gan_jax.array_types import Array
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.inference.choices import MEASURES
 from inr_gan_jax.metrics.feature_extraction import SampleImages
-from inr_gan_jax.metrics.feature_stats import FeatureStats
-from inr_gan_jax.metrics.frechet import frechet_distance
+from inr_gan_jax.metrics.frechet import FeatureStats, frechet_distance
 from inr_gan_jax.metrics.pixel_fd import pixel_features
 from inr_gan_jax.metrics.protocols import PIXEL_FD, parse_protocol
 from inr_gan_jax.metrics.real_images import RealImages

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from inr_gan_jax.ops.image_grid import magnify, tile
+from inr_gan_jax.ops.image_grid import image_grid, magnify
 
 _GAP, _MARGIN = 6, 6
 _INK, _PAPER = (30, 30, 30), (255, 255, 255)
@@ -41,7 +41,7 @@ def sample_grid(images: Sequence[np.ndarray], columns: int = 0) -> np.ndarray:
     height, width = images[0].shape[:2]
     columns = columns or max(1, round((len(images) * height / width) ** 0.5))
     magnified = magnify(np.stack(images), magnification((height, width), _GRID_SIDE))
-    return tile(magnified, min(columns, len(images)), gap=_GRID_GAP)
+    return image_grid(magnified, min(columns, len(images)), gap=_GRID_GAP)
 
 
 def labelled_sheet(

@@ -1,12 +1,12 @@
 """A generator as StableHLO: from z, columns and rows to images, of any batch and size, without this package.
 
 `jax.export` writes programs for several platforms into one file; `jax.export.deserialize` reads it back. What the
-program takes depends on the rule of the grids:
+program takes depends on the densification rule:
 
 - `pointwise`: `(z, c, x, y)`, where x [width] and y [height] are the positions of columns and rows; the trained
   image covers [0, 1) in both directions, downwards and to the right. Everything else is computed inside.
-- `paper` and `all`: `(z, c, grids)`, the grids of the blocks as `plain_grids` computes them for a viewport: one mapping
-  of arrays per grid, coarse to fine.
+- `paper` and `all`: `(z, c, grids)`, the grids of the blocks as `Generator.grid_arrays` returns them for a
+  viewport: one mapping of arrays per grid, coarse to fine.
 - a network that renders only its trained image: `(z, c)`.
 
 c is None for an unconditional generator.
@@ -16,12 +16,11 @@ import functools
 import hashlib
 import importlib.util
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax import export
 
@@ -29,14 +28,9 @@ from inr_gan_jax.array_types import Array
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.importers.weights_file import settings_metadata
 from inr_gan_jax.inference.loading import LoadedGenerator
-from inr_gan_jax.inference.viewports import default_rule
 from inr_gan_jax.models.generator import Grids
 from inr_gan_jax.models.mapping import truncate
-from inr_gan_jax.models.release.coordinates import ReleaseGrid
-from inr_gan_jax.models.release.network import ReleaseNetwork
 from inr_gan_jax.ops.rules import DensifyRule
-from inr_gan_jax.ops.table_lookup import AxisCells
-from inr_gan_jax.ops.viewport import BlockGrid, Viewport
 from inr_gan_jax.sampling import Truncation
 
 PLATFORMS = ("cpu", "cuda", "tpu")
@@ -56,13 +50,6 @@ _MEANINGS = {
     "table_columns": "for each column, its column of the learned tables",
 }
 _POSITIONS = {"pointwise": ", x, y", "native": "", "nested": ", grids"}
-# In cells of a table: float32 positions of grid lines may lie this far before them.
-_CELL_TOLERANCE = 1e-4
-
-# One grid in plain arrays: positions x [width] and y [height]; except for the first, the row and column of the
-# preceding grid that each row and column uses, and if interpolated the share of the next one; for learned tables, the
-# entries that they use.
-PlainGrid = Mapping[str, Array | np.ndarray]
 
 
 def save_stablehlo(
@@ -73,7 +60,7 @@ def save_stablehlo(
     Args:
         path: of the program.
         loaded: the generator.
-        rule: of the grids; None for `default_rule`.
+        rule: densification rule; None for the default of the network.
         truncation: fixed in the program.
 
     Returns:
@@ -127,13 +114,13 @@ def describe(
         "meanings": _MEANINGS,
         "output": _spec_text(exported.out_avals[0]) + ", about [-1, 1]: images, height, width, channels",
         "trained_image": _trained_image(loaded, kind),
-        "rule": rule or default_rule(loaded.generator),
+        "rule": rule or loaded.generator.default_rule,
         "truncation": {"psi": truncation.psi, "cutoff": truncation.cutoff},
         "platforms": list(exported.platforms),
         "jax": jax.__version__,
         "calling_convention_version": exported.calling_convention_version,
         "source": loaded.source,
-        **settings_metadata(loaded.generator.network.settings),
+        **settings_metadata(loaded.generator.settings),
     }
 
 
@@ -148,7 +135,7 @@ def _trained_image(loaded: LoadedGenerator, kind: str) -> str:
     places = f"x = arange({width}) / {width}, y = arange({height}) / {height}"
     if kind == "pointwise":
         return f"{places}; n times denser: x = arange({width} * n) / ({width} * n), y likewise"
-    return f"{places} in the last grid; inr_gan_jax.inference.stablehlo.plain_grids computes them for a viewport"
+    return f"{places} in the last grid; Generator.grid_arrays returns them for a viewport"
 
 
 def export_generator(
@@ -161,7 +148,7 @@ def export_generator(
 
     Args:
         loaded: the generator.
-        rule: of the grids; None for `default_rule`.
+        rule: densification rule; None for the default of the network.
         truncation: of the intermediate codes, fixed in the program.
         platforms: to export for.
 
@@ -182,46 +169,12 @@ def export_generator(
             raise UserError(f"{loaded.source} renders its trained image only, so the rule {rule!r} changes nothing")
         grids = loaded.generator.grids(native)
         return _exported(lambda z, c: render(z, c, grids), platforms, *codes)
-    if (rule or default_rule(loaded.generator)) == "pointwise":
+    if (rule or loaded.generator.default_rule) == "pointwise":
         sides = [_spec(scope, side) for side in ("width", "height")]
-        grids_at = pointwise_grids
-        return _exported(lambda z, c, x, y: render(z, c, grids_at(loaded, x, y)), platforms, *codes, *sides)
-    specs = _grid_specs(loaded, scope)
-    return _exported(lambda z, c, grids: render(z, c, _grids_from(grids)), platforms, *codes, specs)
-
-
-def plain_grids(loaded: LoadedGenerator, viewport: Viewport) -> list[dict[str, np.ndarray]]:
-    """The grids of a viewport as inputs of a program exported with rule `paper` or `all`.
-
-    Raises:
-        ValueError: for a viewport with anti-aliasing, which exported programs do not support.
-    """
-    if viewport.antialias:
-        raise ValueError("the viewport has anti-aliasing, expected none: exported programs evaluate points")
-    return [_plain(grid, is_first=index == 0) for index, grid in enumerate(_off_native(loaded, viewport))]
-
-
-def pointwise_grids(loaded: LoadedGenerator, x: Array, y: Array) -> Grids:
-    """The grids of rule `pointwise`, computed from positions inside a program.
-
-    Args:
-        loaded: the generator.
-        x: [width], columns; 0 and 1 are the borders of the trained image.
-        y: [height], rows, downwards.
-
-    Returns:
-        Every block at every point. Tables use the nearest entry, mirrored beyond their borders.
-    """
-    network = loaded.generator.network
-    first, later = BlockGrid(x=x, y=y), BlockGrid(x=x, y=y, repeats=(1, 1))
-    if not isinstance(network, ReleaseNetwork):
-        return (first, *[later] * network.settings.last)
-    grids = []
-    for index, (side, _) in enumerate(network.settings.native_sizes):
-        lattice = later if index else first
-        grid = ReleaseGrid(lattice=lattice, x=2 * x - 1, y=1 - 2 * y - 2 / side)
-        grids.append(grid.replace(rows=_cells(y, side), columns=_cells(x, side)))
-    return tuple(grids)
+        grids_at = loaded.generator.pointwise_grids
+        return _exported(lambda z, c, x, y: render(z, c, grids_at(x, y)), platforms, *codes, *sides)
+    specs, from_arrays = _grid_specs(loaded, scope), loaded.generator.grids_from_arrays
+    return _exported(lambda z, c, grids: render(z, c, from_arrays(grids)), platforms, *codes, specs)
 
 
 def _render(loaded: LoadedGenerator, truncation: Truncation, z: Array, c: Array | None, grids: Grids) -> Array:
@@ -250,56 +203,9 @@ def _code_specs(loaded: LoadedGenerator, scope: export.SymbolicScope) -> tuple[A
     return _spec(scope, f"batch, {generator.z_dim}"), c
 
 
-def _cells(positions: Array, side: int) -> AxisCells:
-    """As `axis_cells` with its default rule, inside a program."""
-    cells = jnp.floor(positions * side + _CELL_TOLERANCE).astype(jnp.int32) % (2 * side)
-    return AxisCells(lower=jnp.minimum(cells, 2 * side - 1 - cells))
-
-
-def _off_native(loaded: LoadedGenerator, viewport: Viewport) -> Grids:
-    """The grids of a viewport, with the table entries explicit even where they are all in order."""
-    grids = []
-    for grid in loaded.generator.grids(viewport):
-        if isinstance(grid, ReleaseGrid) and grid.is_native:
-            height, width = grid.lattice.size
-            rows, columns = np.arange(height, dtype=np.int32), np.arange(width, dtype=np.int32)
-            grids.append(grid.replace(rows=AxisCells(lower=rows), columns=AxisCells(lower=columns)))
-        else:
-            grids.append(grid)
-    return tuple(grids)
-
-
-def _plain(grid: BlockGrid | ReleaseGrid, is_first: bool) -> dict[str, np.ndarray]:
-    lattice = grid.lattice if isinstance(grid, ReleaseGrid) else grid
-    arrays = {"x": np.asarray(grid.x, np.float32), "y": np.asarray(grid.y, np.float32)}
-    if not is_first:
-        arrays |= {"row_index": np.asarray(lattice.row_index), "column_index": np.asarray(lattice.column_index)}
-    if lattice.row_share is not None:
-        shares = {"row_share": lattice.row_share, "column_share": lattice.column_share}
-        arrays |= {name: np.asarray(share, np.float32) for name, share in shares.items()}
-    if isinstance(grid, ReleaseGrid):
-        assert grid.rows is not None, "explicit by now"
-        assert grid.columns is not None, "explicit by now"
-        arrays |= {"table_rows": np.asarray(grid.rows.lower), "table_columns": np.asarray(grid.columns.lower)}
-    return arrays
-
-
-def _grids_from(inputs: Sequence[Mapping[str, Array]]) -> Grids:
-    grids: list[Any] = []
-    for arrays in inputs:
-        names = ("row_index", "column_index", "row_share", "column_share")
-        cells: dict[str, Any] = {name: arrays[name] for name in names if name in arrays}
-        grid: Any = BlockGrid(arrays["x"], arrays["y"], **cells)
-        if "table_rows" in arrays:
-            rows, columns = AxisCells(lower=arrays["table_rows"]), AxisCells(lower=arrays["table_columns"])
-            grid = ReleaseGrid(lattice=grid, x=grid.x, y=grid.y, rows=rows, columns=columns)
-        grids.append(grid)
-    return tuple(grids)
-
-
 def _grid_specs(loaded: LoadedGenerator, scope: export.SymbolicScope) -> list[dict[str, jax.ShapeDtypeStruct]]:
     """Symbolic sizes: height and width of the image, height_0, width_0, height_1, … of the preceding grids."""
-    grids = plain_grids(loaded, loaded.generator.native_viewport)
+    grids = loaded.generator.grid_arrays(loaded.generator.native_viewport)
     names = [f"_{index}" for index in range(len(grids) - 1)] + [""]
 
     def spec(name: str, array: np.ndarray, suffix: str) -> jax.ShapeDtypeStruct:

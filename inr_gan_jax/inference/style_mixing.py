@@ -11,7 +11,6 @@ layer. Layers are counted from coarse to fine:
   frequencies belong to the first of them, and ToRGB to the last.
 """
 
-import functools
 import re
 from collections.abc import Collection
 from typing import Any
@@ -26,36 +25,12 @@ from inr_gan_jax.inference.pictures import render_bytes
 from inr_gan_jax.inference.sheets import magnification
 from inr_gan_jax.inference.viewports import viewport_of_side
 from inr_gan_jax.models.generator import Generator, Modulation
-from inr_gan_jax.models.paper.network import PaperNetwork
 from inr_gan_jax.ops.image_grid import magnify
 from inr_gan_jax.sampling import count_of
 
 _CELL_SIDE = 96
 # More than any network has, to check a list before one is loaded.
 _MAX_LAYERS = 1000
-
-
-@functools.cache
-def layer_numbers(generator: Generator) -> Modulation:
-    """The layer of each array of a modulation: a modulation with an int in the place of each array."""
-    ws = jax.ShapeDtypeStruct((generator.num_ws, generator.w_dim), jnp.float32)
-    variables = jax.eval_shape(generator.init, jax.random.key(0))
-    shapes: Any = jax.eval_shape(generator.modulation, variables, ws)
-    if isinstance(generator.network, PaperNetwork):
-        return _paper_numbers(shapes)
-    plans = generator.network.settings.blocks()
-    numbered = []
-    for block, plan in zip(shapes, plans, strict=True):
-        layers = tuple(_all(layer, plan.first_ws + index) for index, layer in enumerate(block.layers))
-        coordinates = _all(block.coordinates, plan.first_ws)
-        to_rgb = _all(block.to_rgb, plan.first_ws + plan.num_layers)
-        numbered.append(block.replace(coordinates=coordinates, layers=layers, to_rgb=to_rgb))
-    return tuple(numbered)
-
-
-def num_layers(generator: Generator) -> int:
-    """Number of layers that `layer_numbers` distinguishes."""
-    return 1 + max(jax.tree.leaves(layer_numbers(generator)))
 
 
 def mix_styles(generator: Generator, rows: Modulation, columns: Modulation, layers: Collection[int]) -> Modulation:
@@ -77,7 +52,7 @@ def mix_styles(generator: Generator, rows: Modulation, columns: Modulation, laye
             return jnp.tile(column, (num_rows,) + (1,) * (column.ndim - 1))
         return jnp.repeat(row, num_columns, axis=0)
 
-    return jax.tree.map(choose, layer_numbers(generator), rows, columns)
+    return jax.tree.map(choose, generator.layer_numbers, rows, columns)
 
 
 def mixing_sheet(
@@ -114,7 +89,7 @@ def parse_layers(text: str, generator: Generator) -> tuple[int, ...]:
     Raises:
         UserError: for anything else, and for layers that the generator does not have.
     """
-    count = num_layers(generator)
+    count = generator.num_layers
     if not text:
         return tuple(range(count // 2))
     layers = {layer for first, last in layer_ranges(text, count) for layer in range(first, last + 1)}
@@ -138,24 +113,3 @@ def layer_ranges(text: str, count: int = _MAX_LAYERS) -> list[tuple[int, int]]:
             )
         ranges.append((first, last))
     return ranges
-
-
-def _paper_numbers(shapes: Any) -> Modulation:
-    numbered, first = [], 0
-    for block in shapes:
-        entry = 0 if block.connector is None else 1
-        last = first + entry + len(block.layers) - 1
-        numbered.append(
-            block.replace(
-                fourier=first,
-                connector=_all(block.connector, first),
-                layers=tuple(_all(layer, first + entry + index) for index, layer in enumerate(block.layers)),
-                to_rgb=_all(block.to_rgb, last),
-            )
-        )
-        first = last + 1
-    return tuple(numbered)
-
-
-def _all(tree: Any, number: int) -> Any:
-    return jax.tree.map(lambda _: number, tree)

@@ -70,7 +70,7 @@ def super_resolved(
         loaded: the generator.
         modulations: of the images, with a leading axis.
         factor: any positive number, also 1.7; the size is rounded to whole pixels.
-        choices: `rule` (`viewports.default_rule` by default), `tables` and `antialias` of the viewport.
+        choices: `rule` (`Generator.default_rule` by default), `tables` and `antialias` of the viewport.
 
     Yields:
         [height, width, channels], about [-1, 1], covering the same area as the trained image.

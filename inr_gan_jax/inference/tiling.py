@@ -134,7 +134,7 @@ def render_tiled(
 
 def fingerprint(loaded: LoadedGenerator, modulation: Modulation, viewport: Viewport, pixels: int) -> str:
     """A digest of everything that the bytes of an image depend on: network, weights, image, rectangle, pieces."""
-    request = [repr(loaded.generator.network.settings), dataclasses.asdict(viewport), pixels, jax.__version__]
+    request = [repr(loaded.generator.settings), dataclasses.asdict(viewport), pixels, jax.__version__]
     digest = hashlib.sha256(json.dumps(request).encode())
     for leaf in jax.tree.leaves((modulation, dict(loaded.variables))):
         digest.update(np.ascontiguousarray(leaf).tobytes())

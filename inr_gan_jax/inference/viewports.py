@@ -7,7 +7,6 @@ from inr_gan_jax.errors import UserError
 from inr_gan_jax.inference.choices import MAX_PIXELS, Fit
 from inr_gan_jax.inference.loading import LoadedGenerator
 from inr_gan_jax.models.generator import Generator
-from inr_gan_jax.ops.rules import DensifyRule
 from inr_gan_jax.ops.viewport import Viewport
 
 # (top, left, bottom, right), first and last rows and columns.
@@ -80,15 +79,6 @@ def check_continuous(loaded: LoadedGenerator, wish: str) -> None:
         )
 
 
-def default_rule(generator: Generator) -> DensifyRule:
-    """The rule for rendering a network more densely unless the user chooses one.
-
-    `pointwise` for networks trained with it; `all` for those trained on nested grids, because it keeps for each block
-    the neighbourhood seen in training (docs/continuous.md shows the difference).
-    """
-    return "pointwise" if generator.native_viewport.rule == "pointwise" else "all"
-
-
 def fit_viewport(
     generator: Generator, size: tuple[int, int], fit: Fit = "crop", area: Area = TRAINED_AREA, **choices: Any
 ) -> Viewport:
@@ -100,7 +90,7 @@ def fit_viewport(
         fit: for another aspect ratio than that of the area: `crop` shows the largest part that fits inside, `extend`
             the whole area and what lies beyond two of its borders, `stretch` the whole area with non-square pixels.
         area: to show.
-        choices: `rule`, `tables`, `antialias` of the viewport; `rule` is `default_rule` by default.
+        choices: `rule`, `tables`, `antialias` of the viewport; `rule` is `Generator.default_rule` by default.
 
     Returns:
         The viewport, centred on the area so that images of several densities align exactly; the trained viewport
@@ -108,7 +98,7 @@ def fit_viewport(
     """
     native = generator.size
     extents = (area.height_extent, area.width_extent)
-    choices.setdefault("rule", default_rule(generator))
+    choices.setdefault("rule", generator.default_rule)
     steps = (extents[0] / size[0], extents[1] / size[1])
     if fit != "stretch":
         # Length of a rendered pixel in trained pixels, which are square.

@@ -1,1 +1,1 @@
-"""Distances between image sets. They take arrays and callables and know no model."""
+"""Distances between image sets. They take arrays and callables and are independent of models."""

@@ -1,4 +1,4 @@
-"""How alike two pictures are, pixel by pixel and window by window."""
+"""Similarity of two images: PSNR and SSIM."""
 
 import jax.numpy as jnp
 import numpy as np

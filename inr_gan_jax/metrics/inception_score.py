@@ -1,4 +1,4 @@
-"""Inception score: how sure and how varied the classes of generated images are."""
+"""Inception score: confidence and diversity of the predicted classes of generated images."""
 
 import dataclasses
 
@@ -22,14 +22,13 @@ def inception_score(logits: np.ndarray, num_splits: int = 10) -> InceptionScore:
     """Computes exp(mean over a part of KL(p(class | image) || p(class))) for each part.
 
     Args:
-        logits: [count, classes], without the bias of the last layer, in the order in which images were drawn.
+        logits: [count, classes], without the bias of the last layer, in the order in which images were generated.
         num_splits: parts; part i holds the rows i * count // num_splits up to those of i + 1.
 
     Raises:
         ValueError: for fewer rows than parts.
 
-    Source: arXiv 1606.03498 §4. Logarithms are taken of the softmax as a whole: a probability that rounds to 0 would
-        make the score NaN.
+    Source: arXiv 1606.03498 §4. Computed with the log-softmax: a probability that rounds to 0 would make the score NaN.
     """
     count = len(logits)
     if not 1 <= num_splits <= count:

@@ -37,7 +37,7 @@ def kernel_distance(
         first: [m, features]; cast to float64 a tile at a time.
         second: [n, features].
         kernel: symmetric.
-        tile: vectors of each set that meet at once; memory grows with its square.
+        tile: vectors of each set per tile; memory grows with its square.
 
     Returns:
         Distance, around 0 for equal distributions and below it half of the time. Not multiplied by 1000.
@@ -82,13 +82,13 @@ def subset_kernel_distance(
     Args:
         generated: [m, features].
         real: [n, features].
-        rng: draws the subset of `generated` first, then that of `real`; the legacy generator, because the reference
-            implementations draw with it.
+        rng: samples the subset of `generated` first, then that of `real`; the legacy generator, because the reference
+            implementations use it.
         num_subsets: whose mean is the distance.
         subset_size: vectors of each set in a subset, at most as many as there are.
         kernel: symmetric.
 
-    Source: arXiv 1801.01401 §4; the draws are those of torch-fidelity, and of StyleGAN when its global generator is
+    Source: arXiv 1801.01401 §4; the subsets are those of torch-fidelity, and of StyleGAN when its global generator is
         seeded alike.
     """
     size = min(subset_size, len(generated), len(real))

@@ -13,7 +13,7 @@ from inr_gan_jax.array_types import Array
 from inr_gan_jax.metrics.devices import BatchDevices
 from inr_gan_jax.metrics.networks import lpips
 from inr_gan_jax.metrics.networks.options import LPIPS_HEADS, WEIGHTS_OPTIONS
-from inr_gan_jax.metrics.ppl import PathDraws, PathGenerator, path_distances, path_length, sample_paths
+from inr_gan_jax.metrics.ppl import PathGenerator, PathInputs, path_distances, path_length, sample_paths
 from inr_gan_jax.metrics.protocols import PathProtocol
 from inr_gan_jax.metrics.settings import MetricSettings
 from inr_gan_jax.progress import Progress
@@ -50,26 +50,26 @@ class PathMeasure:
             for start in range(0, count, batch):
                 size = min(batch, count - start)
                 keys = jax.vmap(lambda index: jax.random.fold_in(key, index))(jnp.arange(start, start + batch))
-                draws = sample_paths(path, generator, keys)
-                distances.append(np.asarray(compute(_spread(draws, devices)))[:size])
+                inputs = sample_paths(path, generator, keys)
+                distances.append(np.asarray(compute(_spread(inputs, devices)))[:size])
                 progress.add(size)
         return path_length(np.concatenate(distances))
 
     def _program(
         self, path: PathProtocol, generator: PathGenerator, devices: BatchDevices
-    ) -> Callable[[PathDraws], Array]:
-        """From the draws of a batch to its distances."""
+    ) -> Callable[[PathInputs], Array]:
+        """Maps the inputs of a batch to its distances."""
         trees = (generator.variables, self._params)
         weights = jax.device_put(jax.tree.map(self._cast, trees), devices.replicated)
 
         @jax.jit
-        def compute(weights: Any, draws: PathDraws) -> Array:
+        def compute(weights: Any, inputs: PathInputs) -> Array:
             variables, params = weights
 
             def distance(first: Array, second: Array) -> Array:
                 return lpips.lpips("vgg", params, first, second)
 
-            return path_distances(path, generator, variables, distance, draws)
+            return path_distances(path, generator, variables, distance, inputs)
 
         return functools.partial(compute, weights)
 
@@ -81,11 +81,11 @@ class PathMeasure:
         return jnp.asarray(leaf, self.precision) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
 
 
-def _spread(draws: PathDraws, devices: BatchDevices) -> PathDraws:
-    """The draws over the devices, filled up by the last path to a multiple of their number."""
-    missing = devices.fitting(len(draws.t)) - len(draws.t)
+def _spread(inputs: PathInputs, devices: BatchDevices) -> PathInputs:
+    """The inputs sharded over the devices, padded with the last path to a multiple of their number."""
+    missing = devices.fitting(len(inputs.t)) - len(inputs.t)
 
     def fill(leaf: Array) -> Array:
         return jax.device_put(jnp.concatenate([leaf, jnp.repeat(leaf[-1:], missing, axis=0)]), devices.batch)
 
-    return jax.tree.map(fill, draws)
+    return jax.tree.map(fill, inputs)

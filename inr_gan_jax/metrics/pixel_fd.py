@@ -6,19 +6,18 @@ from collections.abc import Iterable
 import numpy as np
 
 from inr_gan_jax.errors import UserError
-from inr_gan_jax.metrics.feature_stats import FeatureStats, Moments
-from inr_gan_jax.metrics.frechet import covariance_factor
+from inr_gan_jax.metrics.frechet import FeatureStats, Moments, covariance_factor
 from inr_gan_jax.ops.image_grid import to_uint8
 from inr_gan_jax.progress import Progress
 
-# A covariance of this many numbers an image still fits and means something.
+# The covariance of more values per image neither fits in memory nor is well estimated.
 MAX_PIXELS = 4096
 # 8 GiB in float32.
 _MAX_NUMBERS = 2**31
 _MIN_IMAGES = 4
 _ROWS_AT_ONCE = 4096
 
-# The floors are a property of the real set, so their draws do not follow the seed of a run.
+# The floors are a property of the real set, so they do not depend on the seed of a run.
 _FLOOR_SEED = 0
 _NUM_FLOOR_DRAWS = 5
 
@@ -30,10 +29,10 @@ def pixel_features(images: np.ndarray) -> np.ndarray:
 
 @dataclasses.dataclass(frozen=True)
 class PixelFloors:
-    """What the distance is between real images and real images; means over five fixed draws.
+    """Distances between sets of real images; means over five fixed resamplings.
 
     Attributes:
-        resampled: `num_samples` images drawn with replacement, against the whole set.
+        resampled: `num_samples` images sampled with replacement, against the whole set.
         halves: one random half against the other.
     """
 
@@ -56,7 +55,7 @@ class PixelFD:
     """
 
     def __init__(self, real_images: np.ndarray, num_samples: int) -> None:
-        check_size(len(real_images), int(np.prod(real_images.shape[1:])))
+        check_num_pixels(len(real_images), int(np.prod(real_images.shape[1:])))
         self._images = real_images
         self._stats = _moments(real_images).stats()
         self._factor = _factor(self._stats.covariance)
@@ -91,8 +90,8 @@ class PixelFD:
         count, resampled, halves = len(self._images), [], []
         with Progress("real images against real images", 2 * _NUM_FLOOR_DRAWS, unit="distances") as progress:
             for _ in range(_NUM_FLOOR_DRAWS):
-                drawn = _moments(self._images, rng.integers(0, count, self.num_samples))
-                resampled.append(_distance(drawn.stats(), self._stats, self._factor))
+                resample = _moments(self._images, rng.integers(0, count, self.num_samples))
+                resampled.append(_distance(resample.stats(), self._stats, self._factor))
                 progress.add(1)
                 order = rng.permutation(count)
                 first, second = (
@@ -103,11 +102,11 @@ class PixelFD:
         return PixelFloors(float(np.mean(resampled)), float(np.mean(halves)))
 
 
-def check_size(num_images: int, num_pixels: int) -> None:
+def check_num_pixels(num_images: int, num_pixels: int) -> None:
     """Checks that a set can be compared by its pixels.
 
     Raises:
-        UserError: one sentence with what to take instead.
+        UserError: one sentence that names an alternative.
     """
     instead = "fsd10k_full, with a file of weights, compares larger ones (docs/metrics.md)"
     if num_pixels > MAX_PIXELS:

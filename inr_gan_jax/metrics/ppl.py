@@ -41,7 +41,7 @@ class PathGenerator:
     sample_labels: Callable[[PRNGKey], Array | None]
 
 
-class PathDraws(flax.struct.PyTreeNode):
+class PathInputs(flax.struct.PyTreeNode):
     """Random numbers of a batch of paths.
 
     Attributes:
@@ -58,40 +58,40 @@ class PathDraws(flax.struct.PyTreeNode):
     noise_keys: PRNGKey
 
 
-def sample_paths(protocol: PathProtocol, generator: PathGenerator, keys: PRNGKey) -> PathDraws:
+def sample_paths(protocol: PathProtocol, generator: PathGenerator, keys: PRNGKey) -> PathInputs:
     """Samples the random numbers of paths, each from the key [count] of its own."""
     latent_keys, place_keys, label_keys, noise_keys = jax.vmap(lambda key: jax.random.split(key, 4), out_axes=1)(keys)
     z = jax.vmap(lambda key: jax.random.normal(key, (2, generator.z_dim)))(latent_keys)
     t = jax.vmap(jax.random.uniform)(place_keys) if protocol.sampling == "full" else jnp.zeros(len(keys))
-    return PathDraws(z[:, 0], z[:, 1], t, generator.sample_labels(label_keys), noise_keys)
+    return PathInputs(z[:, 0], z[:, 1], t, generator.sample_labels(label_keys), noise_keys)
 
 
 def path_distances(
-    protocol: PathProtocol, generator: PathGenerator, variables: Any, distance: PerceptualDistance, draws: PathDraws
+    protocol: PathProtocol, generator: PathGenerator, variables: Any, distance: PerceptualDistance, inputs: PathInputs
 ) -> Array:
-    """Measures how far the pictures of a batch of steps lie apart.
+    """Measures the distance between the images at both ends of each step of a batch.
 
     With epsilon = 1e-4 this is at the edge of float32: single distances err by up to 19 %, their mean by 0.4 %.
 
     Args:
         protocol: which paths.
-        generator: draws the pictures.
+        generator: renders the images.
         variables: of the generator.
         distance: squared perceptual distance of pairs.
-        draws: random numbers.
+        inputs: random numbers.
 
     Returns:
         [batch], distances divided by epsilon^2.
 
     Source: arXiv 1812.04948 §4.1 and arXiv 1912.04958; details as in StyleGAN2-ADA's code.
     """
-    places = (draws.t, draws.t + protocol.epsilon)
+    places = (inputs.t, inputs.t + protocol.epsilon)
     if protocol.space == "w":
-        w0, w1 = (generator.mapping(variables, z, draws.c) for z in (draws.z0, draws.z1))
+        w0, w1 = (generator.mapping(variables, z, inputs.c) for z in (inputs.z0, inputs.z1))
         codes = [w0 + (w1 - w0) * _like(t, w0) for t in places]
     else:
-        codes = [generator.mapping(variables, slerp(draws.z0, draws.z1, t), draws.c) for t in places]
-    images = (generator.synthesise(variables, w, draws.noise_keys) for w in codes)
+        codes = [generator.mapping(variables, slerp(inputs.z0, inputs.z1, t), inputs.c) for t in places]
+    images = (generator.synthesise(variables, w, inputs.noise_keys) for w in codes)
     first, second = (compared_images(batch, protocol.crops) for batch in images)
     return distance(first, second) / protocol.epsilon**2
 

@@ -1,4 +1,4 @@
-"""Improved precision and recall: how many samples of one set lie within the k-nearest-neighbour manifold of the other.
+"""Improved precision and recall: how many samples of one set are within the k-nearest-neighbour manifold of the other.
 
 Distances are in float64: float32 has decided single points otherwise, bfloat16 and TF32 many.
 """
@@ -13,7 +13,7 @@ TILE = 1024
 
 @dataclasses.dataclass(frozen=True)
 class PrecisionRecall:
-    """Shares of two sets that lie within each other.
+    """Fractions of two sets that are within each other's manifold.
 
     Attributes:
         precision: of generated vectors within the manifold of the real ones.
@@ -57,9 +57,9 @@ def neighbour_radii(features: np.ndarray, num_neighbours: int, tile: int = TILE)
 def precision_recall(
     generated: np.ndarray, real: np.ndarray, num_neighbours: int = 3, tile: int = TILE
 ) -> PrecisionRecall:
-    """Computes both shares.
+    """Computes both fractions.
 
-    A vector lies within the manifold of a set if it is at most as far from one of its vectors as that vector's k-th
+    A vector is within the manifold of a set if it is at most as far from one of its vectors as that vector's k-th
     nearest neighbour.
 
     Args:
@@ -99,7 +99,7 @@ def squared_distances(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def _smallest(kept: np.ndarray, candidates: np.ndarray) -> np.ndarray:
-    """The smallest of both in each row, as many as are kept; in no order."""
+    """The smallest values of both in each row, as many as `kept` has, unordered."""
     count = kept.shape[1]
     if candidates.shape[1] > count:
         candidates = np.partition(candidates, count - 1, axis=1)[:, :count]

@@ -46,7 +46,7 @@ class Protocol:
         kind: of the measure.
         network: whose features are compared; path lengths are measured by LPIPS (vgg).
         num_generated: generated images, or paths.
-        max_real: real images, drawn from larger sets; None: all.
+        max_real: largest number of real images, sampled from larger sets; None: all.
         ddof: Frechet: covariances are divided by count - ddof.
         num_neighbours: precision and recall: k.
         num_subsets, subset_size, subset_seed: kernel distance.

@@ -1,4 +1,4 @@
-"""What metrics need of the real images, computed once and kept on disk until anything that it depends on changes."""
+"""Statistics of the real images, computed once and cached on disk under everything they depend on."""
 
 import dataclasses
 import hashlib
@@ -11,13 +11,12 @@ import numpy as np
 
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.metrics.feature_extraction import FeatureExtractor, collect
-from inr_gan_jax.metrics.feature_stats import FeatureStats, Moments
-from inr_gan_jax.metrics.frechet import frechet_distance
+from inr_gan_jax.metrics.frechet import FeatureStats, Moments, frechet_distance
 from inr_gan_jax.metrics.protocols import Protocol
 from inr_gan_jax.metrics.real_images import RealImages
 from inr_gan_jax.storage import whole_file
 
-# Of the draws behind the floors, which are a property of the real set and do not follow the seed of a run.
+# The floors are a property of the real set, so they do not depend on the seed of a run.
 _FLOOR_SEED = 0
 # To be raised when the numbers change for the same key.
 _FORMAT = 1
@@ -30,7 +29,7 @@ class FrechetReference:
 
     Attributes:
         stats: moments of the real set.
-        floor_resampled: distance of as many real images as are generated, drawn with replacement, to the whole set.
+        floor_resampled: distance of as many real images as are generated, sampled with replacement, to the whole set.
         floor_halves: distance of one random half to the other.
     """
 
@@ -45,12 +44,12 @@ class RealStatistics:
     Args:
         real: the set.
         extractor: of features; its network is part of the key.
-        cache_dir: folder of the cache; None: nothing is kept on disk.
+        cache_dir: folder of the cache; None: nothing is cached on disk.
     """
 
     def __init__(self, real: RealImages, extractor: FeatureExtractor, cache_dir: Path | None) -> None:
         self._real, self._extractor, self._cache_dir = real, extractor, cache_dir
-        # What this process has loaded or computed, by key.
+        # Loaded or computed by this process, by key.
         self._arrays: dict[str, dict[str, Any]] = {}
 
     def frechet_reference(self, protocol: Protocol) -> FrechetReference:
@@ -80,12 +79,12 @@ class RealStatistics:
         return arrays["features"]
 
     def _compute_moments(self, real: RealImages, ddof: int, num_generated: int) -> dict[str, Any]:
-        """Moments of the set, of two random halves, and of a draw with replacement, in one pass."""
+        """Moments of the set, of two random halves, and of a sample with replacement, in one pass."""
         network = self._extractor.network
         rng = np.random.default_rng(_FLOOR_SEED)
-        times_drawn = np.bincount(rng.integers(0, real.count, num_generated), minlength=real.count)
+        times_sampled = np.bincount(rng.integers(0, real.count, num_generated), minlength=real.count)
         in_first_half = rng.permutation(real.count) < real.count // 2
-        whole, first, second, drawn = (Moments(network.num_features) for _ in range(4))
+        whole, first, second, resampled = (Moments(network.num_features) for _ in range(4))
         done = 0
 
         def gather(features: np.ndarray) -> None:
@@ -94,7 +93,7 @@ class RealStatistics:
             whole.add(features)
             first.add(features[in_first_half[part]])
             second.add(features[~in_first_half[part]])
-            drawn.add(np.repeat(features, times_drawn[part], axis=0))
+            resampled.add(np.repeat(features, times_sampled[part], axis=0))
             done += len(features)
 
         size = self._extractor.batch_size
@@ -109,7 +108,7 @@ class RealStatistics:
             "mean": stats.mean,
             "covariance": stats.covariance,
             "count": np.array(stats.count),
-            "floor_resampled": np.array(frechet_distance(drawn.stats(ddof), stats)),
+            "floor_resampled": np.array(frechet_distance(resampled.stats(ddof), stats)),
             "floor_halves": np.array(frechet_distance(first.stats(ddof), second.stats(ddof))),
         }
 
@@ -135,7 +134,7 @@ class RealStatistics:
         return self._cache_dir.expanduser() / f"{entries['network']}-{entries['kind']}-{digest[:32]}.npz"
 
     def _kept(self, key: str) -> dict[str, Any] | None:
-        """What was computed under a key before, in this process or another."""
+        """The arrays computed under a key earlier, in this process or another."""
         if key not in self._arrays:
             arrays = self._load(key)
             if arrays is None:
@@ -148,7 +147,7 @@ class RealStatistics:
         self._save(key, arrays)
 
     def _load(self, key: str) -> dict[str, np.ndarray] | None:
-        """What lies on disk under a key; None if there is nothing, or it is damaged."""
+        """The arrays on disk under a key; None if absent or damaged."""
         path = self._path(key)
         if path is None or not path.is_file():
             return None

@@ -10,13 +10,12 @@ import numpy as np
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.metrics.devices import BatchDevices, batch_devices
 from inr_gan_jax.metrics.feature_extraction import FeatureExtractor, collect, finite, quantised
-from inr_gan_jax.metrics.feature_stats import Moments
-from inr_gan_jax.metrics.frechet import frechet_distance
+from inr_gan_jax.metrics.frechet import Moments, frechet_distance
 from inr_gan_jax.metrics.inception_score import inception_score
 from inr_gan_jax.metrics.kid import subset_kernel_distance
 from inr_gan_jax.metrics.networks.registry import FeatureNetwork, load_feature_network
 from inr_gan_jax.metrics.path_measure import PathMeasure
-from inr_gan_jax.metrics.pixel_fd import PixelFD, check_size
+from inr_gan_jax.metrics.pixel_fd import PixelFD, check_num_pixels
 from inr_gan_jax.metrics.precision_recall import precision_recall
 from inr_gan_jax.metrics.protocols import Kind, Protocol
 from inr_gan_jax.metrics.real_images import RealImages
@@ -170,7 +169,7 @@ class MetricSuite:
         assert self._real is not None, "checked by the constructor"
         if self._by_pixels is None:
             real = self._real
-            check_size(real.count, real.read(np.arange(1)).size)
+            check_num_pixels(real.count, real.read(np.arange(1)).size)
             images = np.concatenate([batch.astype(np.float32) / 127.5 - 1 for batch in real.batches(_READ_AT_ONCE)])
             self._by_pixels = PixelFD(images, protocol.num_generated)
         return self._by_pixels

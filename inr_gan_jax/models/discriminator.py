@@ -2,8 +2,10 @@
 
 import math
 import typing
+from typing import Any
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 
 from inr_gan_jax.array_types import Array, Precision, in_precision
@@ -17,7 +19,7 @@ FINAL_SIDE = 4
 
 
 class DiscriminatorBlock(nn.Module):
-    """Two convolutions, the second at half the size, beside a filtered 1x1 shortcut if it is residual.
+    """Two convolutions, the second at half the size, plus a filtered 1x1 shortcut if residual.
 
     Attributes:
         in_channels: channels of the first convolution.
@@ -57,14 +59,14 @@ class Discriminator(nn.Module):
         channel_max: upper bound of the widths.
         c_dim: size of the label, 0 for unconditional.
         num_label_layers: layers behind the linear embedding of the label.
-        mbstd_group_size: samples a group of the minibatch standard deviation; None for the whole batch.
+        mbstd_group_size: samples per group of the minibatch standard deviation; None for the whole batch.
         conv_clamp: bound of the activations, None for none.
         architecture: `resnet`; `skip`: the picture, halved again and again, joins before every block; `orig`: neither.
         mbstd_channels: channels of the minibatch standard deviation, 0 for none.
-        label_projection_features: width of the output that labels select from; None for that of the last layers.
+        label_projection_features: width of the projection onto the label embedding; None for that of the last layers.
         label_lr_multiplier: relative learning rate of the layers behind the embedding of the label.
         precision: of the convolutions down to 4x4; statistics, the last layers and the logits stay float32.
-        remat: compute each block again in the backward pass instead of keeping its activations.
+        remat: recompute each block in the backward pass instead of storing its activations.
 
     Source: arXiv 1912.04958 §4.1 (architectures); conditioning by projection as in arXiv 2006.06676.
     """
@@ -88,6 +90,13 @@ class Discriminator(nn.Module):
             allowed = ", ".join(typing.get_args(Architecture))
             raise ValueError(f"the discriminator has the architecture {self.architecture!r}, expected one of {allowed}")
         super().__post_init__()
+
+    @nn.nowrap
+    def variable_shapes(self, channels: int) -> dict[str, Any]:
+        """The variables for images of `channels` channels, with `jax.ShapeDtypeStruct` as leaves."""
+        images = jax.ShapeDtypeStruct((1, *self.resolution, channels), jnp.result_type(float))
+        c = jax.ShapeDtypeStruct((1, self.c_dim), images.dtype) if self.c_dim else None
+        return jax.eval_shape(self.init, jax.random.key(0), images, c)
 
     def _channels(self, side: int) -> int:
         return min(self.channel_base // side, self.channel_max)

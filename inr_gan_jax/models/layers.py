@@ -1,6 +1,7 @@
 """Layers shared by the networks: equalised learning rate, leaky ReLU with gain, minibatch standard deviation."""
 
 import math
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -10,6 +11,8 @@ from inr_gan_jax.array_types import Array, along_last
 from inr_gan_jax.ops.convolution import convolve
 
 LEAKY_SLOPE = 0.2
+# Multiplies weights by 0.5 + sigmoid(0), which is 1, where the factors are 0.
+NEUTRAL_ACTIVATION = "sigmoid"
 
 
 def scaled_leaky_relu(x: Array, gain: float = math.sqrt(2)) -> Array:
@@ -17,8 +20,13 @@ def scaled_leaky_relu(x: Array, gain: float = math.sqrt(2)) -> Array:
     return jax.nn.leaky_relu(x, LEAKY_SLOPE) * gain
 
 
+def numbers_like(tree: Any, number: int) -> Any:
+    """The tree with the number in place of each array."""
+    return jax.tree.map(lambda _: number, tree)
+
+
 def clamp(x: Array, limit: float | None) -> Array:
-    """Bounds activations to [-limit, limit]; None leaves them."""
+    """Bounds activations to [-limit, limit]; None for no bound."""
     return x if limit is None else jnp.clip(x, -limit, limit)
 
 
@@ -51,7 +59,7 @@ class EqualisedDense(nn.Module):
         stddev = 1 / self.lr_multiplier
         kernel = self.param("kernel", nn.initializers.normal(stddev), (in_features, self.features))
         bias = self.param("bias", nn.initializers.constant(self.bias_init), (self.features,))
-        # The scale goes to the input, since a scaled kernel would be kept for the backward pass.
+        # Scale the input, since a scaled kernel would be stored for the backward pass.
         y = (x * (self.lr_multiplier / math.sqrt(in_features))) @ kernel
         y = y + along_last(bias * self.lr_multiplier, y.ndim)
         return scaled_leaky_relu(y) if self.activate else y
@@ -64,7 +72,7 @@ class EqualisedConv(nn.Module):
         features: output channels.
         kernel_size: side of the square kernel.
         stride: step in both directions.
-        use_bias: add a bias a channel.
+        use_bias: add a bias per channel.
         padding: zeros on all sides.
 
     Source: arXiv 1710.10196 §4.1.
@@ -98,7 +106,7 @@ def append_minibatch_stddev(x: Array, group_size: int, num_channels: int = 1) ->
 
     Args:
         x: [batch, height, width, channels].
-        group_size: samples a group; a smaller batch is one group.
+        group_size: samples per group; a smaller batch is one group.
         num_channels: how many to append; each stands for as many consecutive channels of `x`.
 
     Returns:

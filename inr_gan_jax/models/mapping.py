@@ -55,13 +55,13 @@ class MappingNetwork(nn.Module):
 
 
 def truncate(ws: Array, w_avg: Array, psi: float | Array, cutoff: int | None = None) -> Array:
-    """Draws intermediate latent codes towards their mean (truncation trick).
+    """Interpolates intermediate latent codes toward their mean (truncation trick).
 
     Args:
         ws: [..., num_ws, w_dim].
         w_avg: [w_dim], their running mean.
-        psi: 1 leaves them, 0 gives the mean.
-        cutoff: how many of the codes, from the first on; None for all.
+        psi: 1 leaves them unchanged, 0 gives the mean.
+        cutoff: number of leading codes to truncate; None for all.
 
     Returns:
         [..., num_ws, w_dim].
@@ -76,12 +76,12 @@ def truncate(ws: Array, w_avg: Array, psi: float | Array, cutoff: int | None = N
 
 
 def updated_w_avg(w_avg: Array, batch_mean: Array, decay: float = 0.995) -> Array:
-    """Moves the running mean of w towards the mean of a batch.
+    """Updates the running mean of w with the mean of one batch.
 
     Args:
         w_avg: [w_dim], the mean so far; it starts at 0.
         batch_mean: [w_dim], mean over a batch of the codes before any style mixing.
-        decay: share of the old mean that stays.
+        decay: weight of the old mean.
 
     Returns:
         [w_dim].

@@ -1,4 +1,4 @@
-"""Convolution whose first and second derivatives are fast on CPUs too."""
+"""Convolution with fast first and second derivatives on CPUs."""
 
 import functools
 from typing import Any
@@ -8,18 +8,17 @@ import jax.numpy as jnp
 
 from inr_gan_jax.array_types import Array
 
-# Windows with more numbers than this together are made one after the other, to save memory.
+# Above this many values, windows are extracted one at a time to save memory.
 _MANY_NUMBERS = 2**25
 
 
 def convolve(x: Array, kernel: Array, stride: int = 1, padding: int = 0) -> Array:
     """Correlates images with a kernel.
 
-    XLA for CPUs has a fast program for plain convolutions only. It takes the gradient of a kernel for a convolution
-    with a window as large as the picture, five times as slow as matrix products; within a branch or a loop, every
+    XLA for CPUs is fast for plain convolutions only. It computes the gradient of a kernel as a convolution with a
+    window as large as the image, five times slower than matrix products; within a branch or a loop, every
     gradient becomes a nest of scalar loops, as does the second derivative of a strided convolution, which R1 needs,
-    anywhere. So gradients are spelled out for CPUs. Other devices get what JAX makes of it. Derivatives are for
-    reverse mode only.
+    anywhere. So gradients are written out for CPUs; other devices use JAX's own. Reverse mode only.
 
     Args:
         x: [batch, height, width, in_channels].

@@ -8,17 +8,17 @@ import numpy as np
 
 from inr_gan_jax.array_types import Array, check_shape
 
-# Lattices of fewer points are too small for a loop to pay.
+# Below this number of points a loop does not pay off.
 _MANY_POINTS = 2048
 # y, x and the two diagonals, the latter at half the length of the sum of both axes.
 _DIRECTIONS = np.array([(0.0, 1.0), (1.0, 0.0), (-0.5, 0.5), (0.5, 0.5)])
 
 
 def fourier_features(basis: Array, x: Array, y: Array) -> Array:
-    """Embeds the lattice spanned by column and row positions as sines and cosines.
+    """Embeds the grid spanned by column and row positions as sines and cosines.
 
     Args:
-        basis: [num_features, 2], angular frequencies (x, y) in radians a unit length.
+        basis: [num_features, 2], angular frequencies (x, y) in radians per unit length.
         x: [width], column positions.
         y: [height], row positions.
 
@@ -38,12 +38,12 @@ def fourier_features(basis: Array, x: Array, y: Array) -> Array:
 
 
 def _waves_of_points(basis: Array, x: Array, y: Array) -> Array:
-    phases = lattice_phases(basis, x, y)
+    phases = grid_phases(basis, x, y)
     return jnp.concatenate([jnp.sin(phases), jnp.cos(phases)], axis=-1)
 
 
 def _waves_of_axes(basis: Array, x: Array, y: Array) -> Array:
-    """The same by the sine of a sum: waves are taken for each column and each row, not for each point."""
+    """The same by the angle-sum identities: sines and cosines per column and per row, not per point."""
     longer = max(x.size, y.size)
     positions = jnp.stack([jnp.pad(x, (0, longer - x.size)), jnp.pad(y, (0, longer - y.size))])
 
@@ -51,7 +51,7 @@ def _waves_of_axes(basis: Array, x: Array, y: Array) -> Array:
         phases = axis[0][:, None] * axis[1][None, :]
         return None, (jnp.sin(phases), jnp.cos(phases))
 
-    # A loop: otherwise XLA would take the waves of an axis again for every point.
+    # A loop: otherwise XLA recomputes the waves of an axis for every point.
     _, (sines, cosines) = jax.lax.scan(waves, None, (positions, basis.T))
     sin_x, cos_x = sines[0][None, : x.size], cosines[0][None, : x.size]
     sin_y, cos_y = sines[1][: y.size, None], cosines[1][: y.size, None]
@@ -59,7 +59,7 @@ def _waves_of_axes(basis: Array, x: Array, y: Array) -> Array:
 
 
 def centred_coordinates(x: Array, y: Array) -> Array:
-    """Lays out the positions of a lattice as they are, the trained picture centred on 0.
+    """Coordinates of a grid, with the trained picture centred on 0.
 
     Args:
         x: [width], column positions, [0, 1) on the trained picture.
@@ -71,11 +71,11 @@ def centred_coordinates(x: Array, y: Array) -> Array:
     return jnp.stack(jnp.broadcast_arrays(2 * x[None, :] - 1, 2 * y[:, None] - 1), axis=-1)
 
 
-def lattice_phases(basis: Array, x: Array, y: Array) -> Array:
-    """Multiplies the positions of a lattice with angular frequencies.
+def grid_phases(basis: Array, x: Array, y: Array) -> Array:
+    """Multiplies the positions of a grid with angular frequencies.
 
     Args:
-        basis: [num_features, 2], angular frequencies (x, y) in radians a unit length.
+        basis: [num_features, 2], angular frequencies (x, y) in radians per unit length.
         x: [width], column positions.
         y: [height], row positions.
 
@@ -90,10 +90,10 @@ def lattice_phases(basis: Array, x: Array, y: Array) -> Array:
 
 
 def box_average(basis: Array, footprint: Array) -> Array:
-    """What averaging over a box around each position leaves of waves.
+    """Factor by which averaging over a box around each position attenuates waves.
 
     Args:
-        basis: [num_features, 2], angular frequencies (x, y) in radians a unit length.
+        basis: [num_features, 2], angular frequencies (x, y) in radians per unit length.
         footprint: [2], width and height of the box.
 
     Returns:
@@ -114,7 +114,7 @@ def fixed_basis(resolution: int, max_num_features: int, use_diagonals: bool = Tr
     Args:
         resolution: side of the picture that the basis is for, in pixels.
         max_num_features: upper bound of the number of rows.
-        use_diagonals: keep the diagonals even if high frequencies have to go for them.
+        use_diagonals: keep the diagonals even if high frequencies must be dropped for them.
 
     Returns:
         [num_features, 2], float64, angular frequencies (x, y).
@@ -133,7 +133,7 @@ def logarithmic_basis(resolution: int, use_diagonals: bool) -> np.ndarray:
     Each direction carries the frequencies pi / 2 * 2^k, k = 0 .. ceil(log2(resolution)) - 1.
 
     Args:
-        resolution: side of the lattice that the basis is for, in pixels.
+        resolution: side of the grid that the basis is for, in pixels.
         use_diagonals: add the two diagonals to the directions y and x.
 
     Returns:

@@ -1,29 +1,31 @@
-"""Pictures made of pictures: conversion to bytes, magnification, grids."""
+"""Conversion of images to bytes, magnification, contact sheets."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
-# Of the border of the trained square, in pictures that go beyond it.
+# Frame around the trained square in images that extend beyond it.
 TRAINED_BORDER_COLOUR = (230, 60, 60)
 
 
 def to_uint8(images: np.ndarray) -> np.ndarray:
-    """Maps [-1, 1] to 0 .. 255, rounded; same shape, values beyond are clipped."""
+    """Maps [-1, 1] to 0 .. 255, rounded; same shape, values outside are clipped."""
     return np.clip(np.rint((np.asarray(images, np.float64) + 1) * 127.5), 0, 255).astype(np.uint8)
 
 
 def magnify(images: np.ndarray, factor: int) -> np.ndarray:
-    """Draws every pixel as a square: [..., height, width, channels] to [..., height * factor, width * factor, ...]."""
+    """Repeats each pixel as a square: [..., height, width, channels] to [..., height * factor, width * factor, ...]."""
     return images.repeat(factor, axis=-3).repeat(factor, axis=-2)
 
 
-def tile(images: Sequence[np.ndarray] | np.ndarray, columns: int, gap: int = 0, background: int = 255) -> np.ndarray:
-    """Lays pictures out row by row.
+def image_grid(
+    images: Sequence[np.ndarray] | np.ndarray, columns: int, gap: int = 0, background: int = 255
+) -> np.ndarray:
+    """Arranges images in a grid, row by row.
 
     Args:
         images: each [height, width, channels], uint8, all of one size.
-        columns: pictures a row.
+        columns: images per row.
         gap: pixels between and around the pictures.
         background: grey level of gaps and of empty places.
 
@@ -41,7 +43,7 @@ def tile(images: Sequence[np.ndarray] | np.ndarray, columns: int, gap: int = 0, 
     return grid
 
 
-def draw_border(image: np.ndarray, box: tuple[int, int, int, int], colour: Sequence[int]) -> np.ndarray:
+def with_border(image: np.ndarray, box: tuple[int, int, int, int], colour: Sequence[int]) -> np.ndarray:
     """Returns a colour copy of a picture with a one-pixel frame.
 
     Args:

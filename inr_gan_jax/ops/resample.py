@@ -14,35 +14,34 @@ from inr_gan_jax.ops.viewport import BlockGrid
 FIR_TAPS = np.array([1.0, 3.0, 3.0, 1.0]) / 8.0
 
 
-def take_cells(features: Array, grid: BlockGrid) -> Array:
-    """Carries features of one block to the lattice of the next: each point takes the cell it falls in, or its corners.
+def gather_features(features: Array, grid: BlockGrid) -> Array:
+    """Gathers the features of one block at the points of the next: nearest, or interpolated between cell corners.
 
     Args:
-        features: [height, width, channels] on the lattice of the block before.
-        grid: the lattice to carry them to.
+        features: [height, width, channels] on the grid of the previous block.
+        grid: the points to gather them at.
 
     Returns:
-        [*grid.size, channels]; nearest upsampling when the lattice is a whole multiple, bilinear interpolation when
-        the lattice has shares.
+        [*grid.size, channels]; bilinear interpolation when the grid has shares, else nearest.
     """
     if grid.repeats is not None:
         return repeat_cells(features, grid.repeats)
-    assert grid.row_index is not None, "features are carried to the second block and those behind it"
-    assert grid.column_index is not None, "likewise"
-    rows = _take(features, grid.row_index, grid.row_share, 0)
-    return _take(rows, grid.column_index, grid.column_share, 1)
+    assert grid.row_index is not None, "the first block gathers no features"
+    assert grid.column_index is not None, "set with row_index"
+    rows = _gather(features, grid.row_index, grid.row_share, 0)
+    return _gather(rows, grid.column_index, grid.column_share, 1)
 
 
-def _take(features: Array, index: Array | np.ndarray, share: Array | np.ndarray | None, axis: int) -> Array:
-    """Takes entries along an axis, or a mean of each with the next by the share of the next."""
+def _gather(features: Array, index: Array | np.ndarray, share: Array | np.ndarray | None, axis: int) -> Array:
+    """Gathers entries along an axis, each interpolated with the next one if shares are given."""
     index = jnp.asarray(index)
-    taken = jnp.take(features, index, axis=axis)
+    values = jnp.take(features, index, axis=axis)
     if share is None:
-        return taken
+        return values
     shape = [1] * features.ndim
     shape[axis] = -1
     weight = jnp.asarray(share, features.dtype).reshape(shape)
-    return taken * (1 - weight) + jnp.take(features, index + 1, axis=axis) * weight
+    return values * (1 - weight) + jnp.take(features, index + 1, axis=axis) * weight
 
 
 def repeat_cells(features: Array, repeats: tuple[int, int]) -> Array:
@@ -50,7 +49,7 @@ def repeat_cells(features: Array, repeats: tuple[int, int]) -> Array:
 
     Args:
         features: [height, width, channels].
-        repeats: how often, (rows, columns).
+        repeats: number of times, (rows, columns).
 
     Returns:
         [height * repeats[0], width * repeats[1], channels].
@@ -66,8 +65,8 @@ def repeat_cells(features: Array, repeats: tuple[int, int]) -> Array:
 def fir_filter(images: Array, padding: tuple[int, int], stride: int = 1) -> Array:
     """Low-passes images with the separable [1, 3, 3, 1] filter.
 
-    The gradient is a filter of the same kind and is written as one: left to itself it becomes a sum of padded pictures,
-    three times as slow on CPUs and as many times as large. Derivatives are for reverse mode only.
+    The gradient is written out as a filter of the same kind: JAX's own is a sum of padded images, three times slower on
+    CPUs and three times larger. Reverse mode only.
 
     Args:
         images: [..., height, width, channels].
@@ -183,3 +182,37 @@ def _interleave(x: Array, axis: int, from_before: np.ndarray, from_after: np.nda
     right = jnp.asarray(from_after, x.dtype).reshape(shape)
     pairs = jnp.stack([x * (1 - left) + before * left, x * (1 - right) + after * right], axis + 1)
     return pairs.reshape(*x.shape[:axis], 2 * size, *x.shape[axis + 1 :])
+
+
+def tf1_resize(images: Array, size: tuple[int, int]) -> Array:
+    """Resizes images so that sample 0 lies on sample 0: no half-pixel centres, no antialiasing.
+
+    Sample i of an axis is read at i * (old / new) of the input; the last samples repeat the edge. The scale is
+    rounded to float32 as there, the position to the type of the images. `jax.image.resize` only supports half-pixel
+    centres, which is off by up to 92 of 255.
+
+    Args:
+        images: [batch, height, width, channels], floats.
+        size: (height, width) of the result.
+
+    Returns:
+        [batch, *size, channels], of the type of the images.
+
+    Source: tf.image.resize_bilinear(align_corners=False) of TensorFlow 1.
+    """
+    # Along the rows first, as there.
+    return _resize_axis(_resize_axis(images, 2, size[1]), 1, size[0])
+
+
+def _resize_axis(images: Array, axis: int, size: int) -> Array:
+    before = images.shape[axis]
+    if before == size:
+        return images
+    places = np.arange(size, dtype=images.dtype) * np.asarray(np.float32(before / size), images.dtype)
+    low = np.floor(places).astype(np.int32)
+    high = np.minimum(low + 1, before - 1)
+    shape = [1] * images.ndim
+    shape[axis] = size
+    weight = jnp.asarray((places - low).reshape(shape), images.dtype)
+    first, second = jnp.take(images, low, axis=axis), jnp.take(images, high, axis=axis)
+    return first + (second - first) * weight

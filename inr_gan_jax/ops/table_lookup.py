@@ -1,4 +1,4 @@
-"""Learned tables, one entry a pixel of a square lattice, read at any point of the plane."""
+"""Learned tables, one entry per pixel of a square grid, read at any point of the plane."""
 
 import dataclasses
 import typing
@@ -10,13 +10,13 @@ from flax import struct
 from inr_gan_jax.array_types import Array
 from inr_gan_jax.ops.rules import Between, Beyond
 
-# A point on a lattice line belongs to the cell that starts there, although 0.3 * 10 may round to 2.9999999999999996.
+# A point on a grid line belongs to the cell that starts there, although 0.3 * 10 may round to 2.9999999999999996.
 _CELL_TOLERANCE = 1e-9
 
 
 @dataclasses.dataclass(frozen=True)
 class TableRule:
-    """What a table holds where it was not trained.
+    """How a table is read where it was not trained.
 
     Attributes:
         between: between grid points; `nearest`: the cell that the point falls in, `bilinear`: interpolated.
@@ -35,12 +35,12 @@ class TableRule:
 
 
 class AxisCells(struct.PyTreeNode):
-    """Which entries of a table the positions along one axis take.
+    """Which entries of a table the positions along one axis read.
 
     Attributes:
         lower: [size], integer index of the cell that each position falls in.
         upper: [size], index of the next cell; None without interpolation.
-        weight: [size], share of the next cell, in [0, 1); None without interpolation.
+        weight: [size], interpolation weight of the next cell, in [0, 1); None without interpolation.
     """
 
     lower: Array | np.ndarray
@@ -68,6 +68,13 @@ def axis_cells(positions: np.ndarray, resolution: int, rule: TableRule) -> AxisC
     return AxisCells(lower=lower, upper=_inside(cells + 1, resolution, rule.beyond), weight=weight)
 
 
+def nearest_cells(positions: Array, resolution: int) -> AxisCells:
+    """As `axis_cells` with the default rule, for positions known only inside a compiled program."""
+    # Positions in float32 may lie this far before the line of the cell that they start.
+    cells = jnp.floor(positions * resolution + 1e-4).astype(jnp.int32) % (2 * resolution)
+    return AxisCells(lower=jnp.minimum(cells, 2 * resolution - 1 - cells))
+
+
 def _inside(cells: np.ndarray, resolution: int, beyond: Beyond) -> np.ndarray:
     if beyond == "clamp":
         folded = np.clip(cells, 0, resolution - 1)
@@ -80,7 +87,7 @@ def _inside(cells: np.ndarray, resolution: int, beyond: Beyond) -> np.ndarray:
 
 
 def read_table(table: Array, rows: AxisCells | None, columns: AxisCells | None) -> Array:
-    """Reads a table on a lattice.
+    """Reads a table on a grid.
 
     Args:
         table: [resolution, resolution, ...].

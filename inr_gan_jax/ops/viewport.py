@@ -1,4 +1,4 @@
-"""Where an image is sampled: a rectangle of the plane, and the lattice each block of an INR runs on.
+"""Where an image is sampled: a rectangle of the plane, and the grid each block of an INR runs on.
 
 The trained picture covers the unit square of the plane: x to the right, y down, both in [0, 1). The pixel in row i and
 column j of a picture of size R stands for the point (j / R, i / R), the convention the `paper` model is trained with.
@@ -8,7 +8,8 @@ Positions are computed in NumPy float64 on the host, so that a crop far from the
 import dataclasses
 import math
 import typing
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from flax import struct
@@ -17,13 +18,13 @@ from inr_gan_jax.array_types import Array
 from inr_gan_jax.ops.rules import Between, DensifyRule
 from inr_gan_jax.ops.table_lookup import TableRule
 
-# A point on a lattice line belongs to the cell that starts there, although 0.3 * 10 may round to 2.9999999999999996.
+# A point on a grid line belongs to the cell that starts there, although 0.3 * 10 may round to 2.9999999999999996.
 _CELL_TOLERANCE = 1e-9
 
 
 @dataclasses.dataclass(frozen=True)
 class Viewport:
-    """A rectangle of the image plane and the pixel grid laid over it.
+    """A rectangle of the image plane and its pixel grid.
 
     Pixel (row, column) samples the point (left + column * width_extent / width, top + row * height_extent / height).
 
@@ -38,7 +39,7 @@ class Viewport:
             `first_dense_block` on (arXiv 2011.12026, super-resolution); `all`: every block, ratios between the blocks
             kept; `pointwise`: every block is evaluated at every pixel, so the picture is a function of the point alone.
         tables: what learned tables, one entry a trained pixel, hold between and beyond the trained pixels.
-        antialias: where a lattice is coarser than trained, average each wave around a point over the trained points
+        antialias: where a grid is coarser than trained, average each wave around a point over the trained points
             that it stands for: what is above the coarse Nyquist limit fades instead of turning into other, lower
             frequencies. Such a viewport should be `centred_on` the trained size.
     """
@@ -99,14 +100,14 @@ class Viewport:
         )
 
     def centred_on(self, native_size: tuple[int, int]) -> "Viewport":
-        """Returns this viewport moved so that pictures of several densities lie exactly over each other.
+        """Returns this viewport moved so that images of several densities align exactly.
 
-        A pixel drawn on a screen covers an area around its point. A picture of native size R therefore shows
+        A pixel on a screen covers an area around its point. A picture of native size R therefore shows
         [-0.5 / R, 1 - 0.5 / R), and a denser one of the same area starts half a native pixel less half a dense one
-        earlier. Use it to lay a super-resolved picture beside its own native pixels.
+        earlier. Use it to compare a super-resolved image with its native pixels.
 
         Args:
-            native_size: (height, width) of the picture to lie over.
+            native_size: (height, width) of the image to align with.
         """
         return dataclasses.replace(
             self,
@@ -117,7 +118,7 @@ class Viewport:
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """What a program that draws on a lattice is compiled for.
+    """The static part of a grid, which a compiled program depends on.
 
     Attributes:
         size: (height, width).
@@ -129,18 +130,18 @@ class Layout:
 
 
 class BlockGrid(struct.PyTreeNode):
-    """The lattice that one block is evaluated on, and where its cells lie on the lattice of the block before.
+    """The points that one block is evaluated at, and how they index the grid of the previous block.
 
     Attributes:
         x: [width], positions of the columns; 0 and 1 are the borders of the trained picture.
         y: [height], positions of the rows, downwards.
-        row_index: [height], integer row of the block before whose features this row takes; None in the first block.
+        row_index: [height], row of the previous block that each row gathers features from; None in the first block.
         column_index: [width], likewise for columns.
-        row_share: [height], what the row takes of the next row of the block before, in [0, 1), the rest being of its
-            own; None for none, which is nearest upsampling.
+        row_share: [height], interpolation weight of the next row of the previous block, in [0, 1); None for nearest
+            upsampling.
         column_share: [width], likewise for columns.
-        footprint: [2], width and height of the box that waves are averaged over around each position; None for points.
-        repeats: (rows, columns) when the indices only repeat each row and column that often; None otherwise.
+        footprint: [2], width and height of the box around each position that waves are averaged over; None for points.
+        repeats: (rows, columns) when the indices only repeat each row and column this many times; None otherwise.
     """
 
     x: Array | np.ndarray
@@ -154,7 +155,7 @@ class BlockGrid(struct.PyTreeNode):
 
     @property
     def size(self) -> tuple[int, int]:
-        """(height, width) of the lattice."""
+        """(height, width) of the grid."""
         return self.y.shape[0], self.x.shape[0]
 
     @property
@@ -162,8 +163,26 @@ class BlockGrid(struct.PyTreeNode):
         """What a compiled program depends on."""
         return Layout(self.size, self.repeats)
 
-    def laid_out(self, layout: Layout) -> "BlockGrid":
-        """The same lattice, filled up to another size by its last row and column, which nothing refers to."""
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """Plain arrays by name, positions in float32; without the footprint, so for viewports without anti-aliasing."""
+        arrays = {"x": np.asarray(self.x, np.float32), "y": np.asarray(self.y, np.float32)}
+        for name in ("row_index", "column_index"):
+            if getattr(self, name) is not None:
+                arrays[name] = np.asarray(getattr(self, name))
+        for name in ("row_share", "column_share"):
+            if getattr(self, name) is not None:
+                arrays[name] = np.asarray(getattr(self, name), np.float32)
+        return arrays
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, Array]) -> "BlockGrid":
+        """The inverse of `to_arrays`; other entries are ignored."""
+        names = ("row_index", "column_index", "row_share", "column_share")
+        cells: dict[str, Any] = {name: arrays[name] for name in names if name in arrays}
+        return cls(arrays["x"], arrays["y"], **cells)
+
+    def with_layout(self, layout: Layout) -> "BlockGrid":
+        """The same grid padded to another size with its last row and column, which nothing reads."""
 
         def filled(array: Array | np.ndarray | None, axis: int) -> np.ndarray | None:
             return None if array is None else fill_up(np.asarray(array), layout.size[axis])
@@ -185,10 +204,10 @@ def fill_up(array: np.ndarray, size: int) -> np.ndarray:
 
 
 def common_layout(layouts: Iterable[tuple[Layout, ...]]) -> tuple[Layout, ...]:
-    """The layout, lattice by lattice, that the grids of several rectangles can be brought to.
+    """The layout, grid by grid, that the grids of several viewports can be padded to.
 
     Args:
-        layouts: of each rectangle, coarse to fine.
+        layouts: of each viewport, coarse to fine.
 
     Returns:
         The largest sizes; regular repeats only where all have the same.
@@ -208,25 +227,25 @@ def block_grids(
     first_dense_block: int = 1,
     upsampling: Between = "nearest",
 ) -> tuple[BlockGrid, ...]:
-    """Lays out the lattices of all blocks of a multi-scale INR for one viewport.
+    """Computes the grids of all blocks of a multi-scale INR for one viewport.
 
-    The last block is evaluated at the pixels of the viewport. Earlier blocks lie on lattices through the origin of the
-    plane, and a point takes the features of the cell it falls in (nearest upsampling) or what lies between the corners
-    of that cell (bilinear), so that the picture at a point does not depend on the rectangle it is part of.
+    The last block is evaluated at the pixels of the viewport. Earlier blocks use grids through the origin of the
+    plane, and a point gathers the features of the cell it falls in (nearest upsampling) or interpolates between the
+    corners of that cell (bilinear), so that the image at a point does not depend on the viewport.
 
     Args:
-        viewport: the rectangle, the density and the rule.
+        viewport: region, density and densification rule.
         native_sizes: (height, width) that each block is trained at, coarse to fine.
         first_dense_block: for the rule `paper`, the first block that runs denser; one that matches no block means all.
-        upsampling: how a point takes features of the block before.
+        upsampling: how a point gathers features of the previous block.
 
     Returns:
-        One BlockGrid a block, coarse to fine; positions float64.
+        One BlockGrid per block, coarse to fine; positions in float64.
 
     Source: arXiv 2011.12026, multi-scale INRs and super-resolution.
     """
     rows, columns = (
-        _axis_lattices(viewport, axis, [size[axis] for size in native_sizes], first_dense_block, upsampling)
+        _axis_grids(viewport, axis, [size[axis] for size in native_sizes], first_dense_block, upsampling)
         for axis in (0, 1)
     )
     grids = []
@@ -240,8 +259,8 @@ def block_grids(
             footprint = np.array([column.footprint, row.footprint])
             is_last = len(grids) == len(native_sizes) - 1
             if not is_last and viewport.rule != "pointwise" and upsampling == "nearest":
-                # The last lattice lies where the viewport says; the others start at the corners of their cells. What
-                # is interpolated is wanted at the corners.
+                # The last grid is given by the viewport; the others start at the corners of their cells.
+                # Interpolation needs the values at the corners.
                 x, y = x + column.shift, y + row.shift
         shares = {"row_share": row.shares, "column_share": column.shares}
         grids.append(BlockGrid(x, y, row.cells, column.cells, **shares, footprint=footprint, repeats=repeats))
@@ -249,8 +268,8 @@ def block_grids(
 
 
 @dataclasses.dataclass(frozen=True)
-class _AxisLattice:
-    """One axis of a block's lattice.
+class _AxisGrid:
+    """One axis of a block's grid.
 
     Attributes:
         points: [size], positions.
@@ -268,7 +287,7 @@ class _AxisLattice:
 
     @property
     def excess(self) -> float:
-        """How much longer than in training a step is; 0 up to rounding where it is not."""
+        """Excess of the step over that in training; 0 where it is not longer."""
         excess = self.step - self.trained_step
         return excess if excess > _CELL_TOLERANCE * self.trained_step else 0.0
 
@@ -283,21 +302,21 @@ class _AxisLattice:
         return math.sqrt(self.step**2 - self.trained_step**2) if self.excess else 0.0
 
 
-def _axis_lattices(
+def _axis_grids(
     viewport: Viewport, axis: int, native: Sequence[int], first_dense_block: int, upsampling: Between
-) -> list[_AxisLattice]:
-    """The lattices of all blocks along one axis: 0 for the rows, 1 for the columns."""
+) -> list[_AxisGrid]:
+    """The grids of all blocks along one axis: 0 for the rows, 1 for the columns."""
     start, count = ((viewport.top, viewport.height), (viewport.left, viewport.width))[axis]
     extent = (viewport.height_extent, viewport.width_extent)[axis]
     points, step = start + np.arange(count) * (extent / count), extent / count
     if viewport.rule == "pointwise":
         identity = np.arange(count, dtype=np.int32)
-        # Trained on nested lattices or not, the picture shows what the finest block was trained at.
+        # Trained on nested grids or not, the picture shows what the finest block was trained at.
         cells = [identity if block else None for block in range(len(native))]
-        return [_AxisLattice(points, each, None, step, 1 / native[-1]) for each in cells]
+        return [_AxisGrid(points, each, None, step, 1 / native[-1]) for each in cells]
     density = count / extent
     dense_from = first_dense_block if viewport.rule == "paper" and first_dense_block < len(native) else 0
-    lattices: list[_AxisLattice] = []
+    grids: list[_AxisGrid] = []
     # From fine to coarse: the cells that a block needs follow from the positions of the next finer one.
     for block in reversed(range(1, len(native))):
         density_before = native[block - 1] * (density / native[-1] if block - 1 >= dense_from else 1.0)
@@ -305,12 +324,12 @@ def _axis_lattices(
         shares, last = None, cells[-1]
         if upsampling == "bilinear":
             shares, last = np.maximum(points * density_before - cells, 0.0), cells[-1] + 1
-        lattices.append(_AxisLattice(points, (cells - cells[0]).astype(np.int32), shares, step, 1 / native[block]))
+        grids.append(_AxisGrid(points, (cells - cells[0]).astype(np.int32), shares, step, 1 / native[block]))
         points, step = np.arange(cells[0], last + 1) / density_before, 1 / density_before
-    return [_AxisLattice(points, None, None, step, 1 / native[0]), *reversed(lattices)]
+    return [_AxisGrid(points, None, None, step, 1 / native[0]), *reversed(grids)]
 
 
 def _repeat_of(index: np.ndarray) -> int | None:
-    """How often each entry is repeated when the index is 0 0 .. 1 1 .. of equal runs, else None."""
+    """Length of the runs when the index is 0 0 .. 1 1 .. of equal runs, else None."""
     repeat, remainder = divmod(index.size, int(index[-1]) + 1)
     return repeat if remainder == 0 and np.array_equal(index, np.arange(index.size) // repeat) else None

@@ -22,7 +22,7 @@ def main(arguments: Sequence[str]) -> None:
     """Entry point."""
     del arguments
     from inr_gan_jax.inference.sheets import labelled_sheet
-    from inr_gan_jax.inference.style_mixing import mixing_sheet, num_layers, parse_layers
+    from inr_gan_jax.inference.style_mixing import mixing_sheet, parse_layers
     from inr_gan_jax.inference.viewports import check_continuous, check_size
 
     values = flags.FLAGS.flag_values_dict()
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str]) -> None:
     cells = mixing_sheet(loaded, rows, columns, layers, side)
     sheet = labelled_sheet(cells, ["", *map(str, column_seeds)], ["", *map(str, row_seeds)])
     save_picture(folder / PICTURE_FILE, sheet)
-    count = num_layers(loaded.generator)
+    count = loaded.generator.num_layers
     chosen = {"row_seeds": row_seeds, "col_seeds": column_seeds, "col_layers": layers, "num_layers": count}
     save_record(folder, "style_mix", loaded, chosen)
     print(f"{folder / PICTURE_FILE}: layers {', '.join(map(str, layers))} of {count} are those of the column's seed")

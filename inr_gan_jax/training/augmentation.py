@@ -30,8 +30,8 @@ class Augmentation:
         if self.config.kind == "none":
             return None
         if self.config.kind == "differentiable":
-            return differentiable.draw(self._policies, key, shape[0], shape[1:])
-        return pipeline.draw(pipeline.PIPELINES[self.config.pipeline], key, shape[0], shape[1:])
+            return differentiable.sample_inputs(self._policies, key, shape[0], shape[1:])
+        return pipeline.sample_inputs(pipeline.PIPELINES[self.config.pipeline], key, shape[0], shape[1:])
 
     def __call__(self, images: Array, transform: Any, p: Array) -> Array:
         """Augments images [batch, height, width, channels] with random numbers of `sample`.

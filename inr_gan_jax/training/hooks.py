@@ -14,7 +14,7 @@ from PIL import Image
 from inr_gan_jax.array_types import Array, Variables
 from inr_gan_jax.config.schema import Config
 from inr_gan_jax.metrics.feature_extraction import finite
-from inr_gan_jax.ops.image_grid import magnify, tile, to_uint8
+from inr_gan_jax.ops.image_grid import image_grid, magnify, to_uint8
 from inr_gan_jax.sampling import Sampler, class_labels, keys_of_indices
 from inr_gan_jax.training.metric_writers import MetricWriter
 from inr_gan_jax.training.run_folder import SAMPLES
@@ -80,7 +80,7 @@ def write_sample_grid(
         batches.append(np.asarray(batch))
     images = to_uint8(np.concatenate(batches))
     factor = max(1, _SMALLEST_TILE // max(images.shape[1:3]))
-    grid = tile(magnify(images, factor), columns, gap=2)
+    grid = image_grid(magnify(images, factor), columns, gap=2)
     images_shown = step * config.training.batch_size
     picture = Image.fromarray(grid[..., 0] if grid.shape[-1] == 1 else grid)
     encoded = io.BytesIO()

@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Hashable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +9,7 @@ import optax
 
 from inr_gan_jax.array_types import Array, Params
 from inr_gan_jax.config.schema import Config
+from inr_gan_jax.models.build import build_generator
 
 # Replaces an infinite gradient.
 _LARGEST_GRADIENT = 1e5
@@ -46,20 +46,9 @@ def build_optimizers(config: Config) -> Optimizers:
     }
     correction = _lazy_correction(loss.r1_interval) if loss.has_penalty else 1.0
     return Optimizers(
-        generator=optax.multi_transform(per_group, generator_groups),
+        generator=optax.multi_transform(per_group, build_generator(config).parameter_groups),
         discriminator=_adam(config, settings.discriminator_lr, correction, 1 / correction),
     )
-
-
-def generator_groups(params: Params) -> dict[str, Any]:
-    """The learning-rate group of each of the generator's parameters, as a prefix of their tree."""
-    groups: dict[str, Any] = {}
-    for name, entries in params.items():
-        if name == "hypernetwork":
-            groups[name] = {key: key if key in ("class_embedding", "connector") else "mapping" for key in entries}
-        else:
-            groups[name] = "mapping" if name == "mapping_network" else "inr"
-    return groups
 
 
 def sanitize_gradients(gradients: Params) -> tuple[Params, Array]:

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from inr_gan_jax.array_types import Variables
-from inr_gan_jax.inference.baked_weights import baked_weights, plain_generator
+from inr_gan_jax.inference.baked_weights import bake, baked_generator
 from inr_gan_jax.inference.inr_file import image_shapes
 from inr_gan_jax.inference.latent_paths import LatentPath
 from inr_gan_jax.inference.latents import (
@@ -91,7 +91,7 @@ class Images:
         self._paths.put(ends, path)
         point = path.at(0, choice.share)
         if choice.space == "image":
-            return plain_generator(self._loaded, jax.device_put(point)), point.modulation
+            return baked_generator(self._loaded, jax.device_put(point)), point.modulation
         ws = self._codes(point, choice) if choice.space == "z" else jnp.asarray(point)[None]
         return self._loaded, self._styled(choice, modulations_of(self._loaded, ws))
 
@@ -100,7 +100,7 @@ class Images:
         if choice.space == "image":
             both = self._ends(choice, seeds)
             ends = (self._styled(choice, select(both, slice(index, index + 1))) for index in range(2))
-            return LatentPath([jax.device_get(baked_weights(self._loaded, end)) for end in ends], "image")
+            return LatentPath([jax.device_get(bake(self._loaded, end)) for end in ends], "image")
         z, c = np.asarray(latents(self._loaded, seeds)), labels(self._loaded, 2, choice.class_index)
         points: list[Any] = [{"z": z[index], "c": None if c is None else np.asarray(c[index])} for index in range(2)]
         if choice.space == "w":
@@ -125,7 +125,7 @@ class Images:
 
 def with_rendering_variables(loaded: LoadedGenerator) -> LoadedGenerator:
     """Drops the variables that rendering does not need, so that the variables of all images have one structure."""
-    needed = _needed_variables(loaded.generator.network.settings)
+    needed = _needed_variables(loaded.generator.settings)
 
     def part(variables: Any, names: Any) -> Any:
         if not isinstance(names, Mapping):

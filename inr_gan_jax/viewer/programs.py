@@ -152,7 +152,7 @@ def _groups(pieces: Sequence[Grids], most: int) -> Iterator[list[Grids]]:
 def _padded(grids: Any) -> Grids:
     """Grids padded to the sizes of the short list."""
     full = grids[-1].layout.size
-    return tuple(_in_float32(grid.laid_out(_layout(grid.layout, full))) for grid in grids)
+    return tuple(_in_float32(grid.with_layout(_layout(grid.layout, full))) for grid in grids)
 
 
 def _layout(layout: Layout, full: tuple[int, int]) -> Layout:

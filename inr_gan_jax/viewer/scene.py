@@ -12,8 +12,7 @@ from inr_gan_jax.inference.choices import Space
 from inr_gan_jax.inference.latent_paths import spaces_of
 from inr_gan_jax.inference.latents import MAX_PSI, MAX_SEED
 from inr_gan_jax.inference.loading import LoadedGenerator
-from inr_gan_jax.inference.style_mixing import num_layers, parse_layers
-from inr_gan_jax.inference.viewports import default_rule
+from inr_gan_jax.inference.style_mixing import parse_layers
 from inr_gan_jax.ops.rules import DensifyRule
 from inr_gan_jax.viewer.refusal import RefusalError
 
@@ -82,7 +81,7 @@ def parse_scene(query: Sequence[tuple[str, str]], loaded: LoadedGenerator) -> Sc
     if "style" in values:
         style = _integer(values, "style", MAX_SEED, 0)
         image = dataclasses.replace(image, style=style, layers=_layers(values.get("layers", ""), loaded))
-    return Scene(image, _one_of(values, "rule", RULES, default_rule(loaded.generator)))
+    return Scene(image, _one_of(values, "rule", RULES, loaded.generator.default_rule))
 
 
 def as_mapping(query: Sequence[tuple[str, str]], known: Sequence[str]) -> dict[str, str]:
@@ -157,7 +156,7 @@ def _layers(text: str, loaded: LoadedGenerator) -> tuple[int, ...]:
     try:
         return parse_layers(text, loaded.generator)
     except UserError as error:
-        count = num_layers(loaded.generator)
+        count = loaded.generator.num_layers
         raise RefusalError(
             400, f"layers is {_shown(text)}, expected numbers and ranges from 0 to {count - 1}, such as 0-{count // 2}"
         ) from error

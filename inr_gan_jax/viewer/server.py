@@ -26,9 +26,7 @@ from inr_gan_jax.inference.choices import INR_SUFFIX
 from inr_gan_jax.inference.inr_file import save_inr
 from inr_gan_jax.inference.latent_paths import spaces_of
 from inr_gan_jax.inference.latents import MAX_PSI, MAX_SEED
-from inr_gan_jax.inference.style_mixing import num_layers
 from inr_gan_jax.inference.super_resolution import UPSCALING_FILTERS
-from inr_gan_jax.inference.viewports import default_rule
 from inr_gan_jax.viewer import plane
 from inr_gan_jax.viewer.access import AccessControl, AccessSettings
 from inr_gan_jax.viewer.drawing import Drawing, FilterWork, InrWork, as_png
@@ -215,9 +213,9 @@ def information(drawing: Drawing) -> dict[str, Any]:
         "reach": REACH,
         "reaches": {str(level): plane.reach_of(level) for level in range(MIN_LEVEL, MAX_LEVEL + 1)},
         "rules": drawing.coarsest,
-        "rule": default_rule(generator),
+        "rule": generator.default_rule,
         "spaces": spaces_of(drawing.loaded),
-        "layers": num_layers(generator),
+        "layers": generator.num_layers,
         "classes": generator.c_dim,
         "truncation": drawing.loaded.w_avg is not None,
         "filters": UPSCALING_FILTERS,

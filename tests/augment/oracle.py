@@ -129,11 +129,13 @@ def amplify(image: np.ndarray, factors: np.ndarray) -> np.ndarray:
     return image
 
 
-def augment(settings: Any, image: np.ndarray, draws: Any, p: float, taps: np.ndarray) -> np.ndarray:
-    """Augments [height, width, channels]; the draws are those of one image, without batch axis."""
+def augment(settings: Any, image: np.ndarray, inputs: Any, p: float, taps: np.ndarray) -> np.ndarray:
+    """Augments [height, width, channels]; the inputs are those of one image, without batch axis."""
 
     def chosen(name: str, probability: Any, change: Any, neutral: float) -> Any:
-        return np.where(draws[name].chance < probability, change(np.asarray(draws[name].strength, np.float64)), neutral)
+        return np.where(
+            inputs[name].chance < probability, change(np.asarray(inputs[name].strength, np.float64)), neutral
+        )
 
     height, width, _ = image.shape
     image = move(image, inverse_transform(settings, chosen, p, width, height), taps)
@@ -141,9 +143,9 @@ def augment(settings: Any, image: np.ndarray, draws: Any, p: float, taps: np.nda
     bands = settings.imgfilter * p * np.array(settings.imgfilter_bands)
     image = amplify(image, chosen("imgfilter", bands, lambda n: 2 ** (n * settings.imgfilter_std), 1))
     sigma = chosen("noise", settings.noise * p, lambda n: abs(n) * settings.noise_std, 0)
-    image = image + sigma * draws["noise"].pixels
-    if draws["cutout"].chance < settings.cutout * p:
-        x, y = draws["cutout"].strength
+    image = image + sigma * inputs["noise"].pixels
+    if inputs["cutout"].chance < settings.cutout * p:
+        x, y = inputs["cutout"].strength
         near_x = abs((np.arange(width) + 0.5) / width - x) < settings.cutout_size / 2
         near_y = abs((np.arange(height) + 0.5) / height - y) < settings.cutout_size / 2
         image = np.where((near_y[:, None] & near_x[None, :])[..., None], 0, image)

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from inr_gan_jax.augment.differentiable import DifferentiableSettings, Policy, augment, draw
-from inr_gan_jax.augment.pipeline import Draws
+from inr_gan_jax.augment.differentiable import DifferentiableSettings, Policy, augment, sample_inputs
+from inr_gan_jax.augment.pipeline import RandomInputs
 
 pytestmark = pytest.mark.usefixtures("x64")
 
@@ -23,11 +23,11 @@ def program(policies: tuple[Policy, ...]) -> Any:
     return jax.jit(functools.partial(augment, DifferentiableSettings(policies)))
 
 
-def drawn(policies: tuple[Policy, ...], strength: float | None = None) -> Draws:
-    draws = draw(DifferentiableSettings(policies), jax.random.key(0), SHAPE[0], SHAPE[1:])
+def drawn(policies: tuple[Policy, ...], strength: float | None = None) -> RandomInputs:
+    inputs = sample_inputs(DifferentiableSettings(policies), jax.random.key(0), SHAPE[0], SHAPE[1:])
     if strength is None:
-        return draws
-    return {name: leaves.replace(strength=jnp.full_like(leaves.strength, strength)) for name, leaves in draws.items()}
+        return inputs
+    return {name: leaves.replace(strength=jnp.full_like(leaves.strength, strength)) for name, leaves in inputs.items()}
 
 
 def augmented(*policies: Policy, strength: float | None = None, p: float = 1.0) -> np.ndarray:
@@ -81,8 +81,8 @@ def test_translation_takes_every_step_up_to_an_eighth() -> None:
 def test_cutout_sets_a_rectangle_around_any_place_to_zero(ratio: float, height: int, width: int) -> None:
     settings = DifferentiableSettings(("cutout",), cutout_ratio=ratio)
     images = np.tile(IMAGES, (4, 1, 1, 1))
-    draws = draw(settings, jax.random.key(0), len(images), SHAPE[1:])
-    result = np.asarray(jax.jit(functools.partial(augment, settings))(images, draws, 1.0))
+    inputs = sample_inputs(settings, jax.random.key(0), len(images), SHAPE[1:])
+    result = np.asarray(jax.jit(functools.partial(augment, settings))(images, inputs, 1.0))
     assert np.all((result == 0) | (result == images))
     cut = np.all(result == 0, axis=3)
     for size, length, hit in ((8, height, cut.any(axis=2)), (12, width, cut.any(axis=1))):
@@ -93,9 +93,9 @@ def test_cutout_sets_a_rectangle_around_any_place_to_zero(ratio: float, height: 
 
 
 def test_gradient_flows_through_all_policies() -> None:
-    draws, images = drawn(ALL), jnp.asarray(IMAGES)
-    outputs, pull_back = jax.vjp(lambda batch: program(ALL)(batch, draws, 1.0), images)
-    zeros = program(ALL)(jnp.zeros_like(images), draws, 1.0)
+    inputs, images = drawn(ALL), jnp.asarray(IMAGES)
+    outputs, pull_back = jax.vjp(lambda batch: program(ALL)(batch, inputs, 1.0), images)
+    zeros = program(ALL)(jnp.zeros_like(images), inputs, 1.0)
     # The policies are affine in the images: <A x, y> = <x, A' y>.
     cotangent = jnp.asarray(np.random.default_rng(1).normal(size=SHAPE))
     gradient = pull_back(cotangent)[0]

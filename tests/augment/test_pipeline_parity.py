@@ -12,7 +12,7 @@ import pytest
 from jax.scipy.special import erfinv
 
 from inr_gan_jax.augment.geometry import LOW_PASS
-from inr_gan_jax.augment.pipeline import PIPELINES, AugmentSettings, Draw, Draws, augment, draw
+from inr_gan_jax.augment.pipeline import PIPELINES, AugmentSettings, RandomInput, RandomInputs, augment, sample_inputs
 from inr_gan_jax.augment.transforms import filter_bank
 from tests.golden.records import assert_matches, channels_last, load, relative_error
 from tests.golden_release import compiled, float32_bar, noise_floors
@@ -47,19 +47,19 @@ def golden() -> Mapping[str, Any]:
     return load("ada")
 
 
-def draw_shapes(settings: AugmentSettings, shape: tuple[int, ...]) -> Draws:
-    return jax.eval_shape(lambda: draw(settings, jax.random.key(0), shape[0], shape[1:]))
+def draw_shapes(settings: AugmentSettings, shape: tuple[int, ...]) -> RandomInputs:
+    return jax.eval_shape(lambda: sample_inputs(settings, jax.random.key(0), shape[0], shape[1:]))
 
 
-def draws_at(names: tuple[str, ...], percentile: float) -> Draws:
-    """What the official debugging switch draws: all at one percentile, normal numbers without the factor sqrt(2)."""
+def draws_at(names: tuple[str, ...], percentile: float) -> RandomInputs:
+    """What the official debugging switch inputs: all at one percentile, normal numbers without the factor sqrt(2)."""
 
-    def drawn(name: str, shapes: Draw) -> Draw:
+    def drawn(name: str, shapes: RandomInput) -> RandomInput:
         value = percentile if name in UNIFORM else float(erfinv(2 * percentile - 1))
         value = 0.5 if name == "post_rotation" else value
         chance = 0.0 if name in names else 1.0
         pixels = None if shapes.pixels is None else np.zeros(shapes.pixels.shape)
-        return Draw(np.full(shapes.strength.shape, value), np.full(shapes.chance.shape, chance), pixels)
+        return RandomInput(np.full(shapes.strength.shape, value), np.full(shapes.chance.shape, chance), pixels)
 
     images = golden()["images"]
     shapes = draw_shapes(SETTINGS, channels_last(images).shape)
@@ -67,8 +67,8 @@ def draws_at(names: tuple[str, ...], percentile: float) -> Draws:
 
 
 @compiled
-def outputs_and_gradients(images: jax.Array, cotangent: jax.Array, draws: Draws, p: jax.Array) -> Any:
-    outputs, pull_back = jax.vjp(lambda batch: augment(SETTINGS, batch, draws, p), images)
+def outputs_and_gradients(images: jax.Array, cotangent: jax.Array, inputs: RandomInputs, p: jax.Array) -> Any:
+    outputs, pull_back = jax.vjp(lambda batch: augment(SETTINGS, batch, inputs, p), images)
     return outputs, pull_back(cotangent)[0]
 
 
@@ -80,14 +80,14 @@ def augmented(name: str, percentile: str, p: float = 1.0) -> Any:
 
 
 @functools.cache
-def random_run() -> tuple[jax.Array, Draws, float]:
-    """Images, draws and p of the recorded run; it drew strength and chance in turn, in the order of the pipeline."""
+def random_run() -> tuple[jax.Array, RandomInputs, float]:
+    """Images, inputs and p of the recorded run; it drew strength and chance in turn, in the order of the pipeline."""
     log = iter([golden()[key] for key in sorted(golden()) if key.startswith("rand/draw")])
     shapes = draw_shapes(PIPELINES["bgc"], (8, 32, 32, 3))
     order = (*GROUPS["blit"], "scale", "pre_rotation", "aniso", "post_rotation", "xfrac", *GROUPS["color"])
-    draws = {name: Draw(next(log).reshape(shapes[name].strength.shape), next(log).reshape(8)) for name in order}
+    inputs = {name: RandomInput(next(log).reshape(shapes[name].strength.shape), next(log).reshape(8)) for name in order}
     assert next(log, None) is None
-    return jnp.asarray(channels_last(golden()["rand/images"])), draws, float(golden()["rand/p"])
+    return jnp.asarray(channels_last(golden()["rand/images"])), inputs, float(golden()["rand/p"])
 
 
 @cases
@@ -110,9 +110,9 @@ def test_p_of_zero_is_the_identity() -> None:
 
 @functools.cache
 def random_run_in_double() -> jax.Array:
-    images, draws, p = random_run()
+    images, inputs, p = random_run()
     settings = dataclasses.replace(PIPELINES["bgc"], shared_margin=True)
-    return compiled(lambda batch: augment(settings, batch, draws, p))(images.astype(jnp.float64))
+    return compiled(lambda batch: augment(settings, batch, inputs, p))(images.astype(jnp.float64))
 
 
 def test_random_run_equals_the_recorded() -> None:
@@ -120,8 +120,8 @@ def test_random_run_equals_the_recorded() -> None:
 
 
 def test_random_run_in_float32_is_within_its_noise_with_margins_of_its_own() -> None:
-    images, draws, p = random_run()
-    ours = compiled(lambda batch: augment(PIPELINES["bgc"], batch, draws, p))(images)
+    images, inputs, p = random_run()
+    ours = compiled(lambda batch: augment(PIPELINES["bgc"], batch, inputs, p))(images)
     assert ours.dtype == jnp.float32
     assert relative_error(ours, random_run_in_double()) <= float32_bar(noise_floors("ada")["rand"])
 

@@ -10,8 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from inr_gan_jax.importers.weights_file import load_weights, network_of
+from inr_gan_jax.importers.weights_file import load_weights
 from inr_gan_jax.inference.loading import load_run
+from inr_gan_jax.models.build import generator_of
 from tests.golden.official_pickles import official_pickle
 from tests.golden.records import channels_last, load, relative_error
 from tests.golden_release import float32_bar, noise_floors
@@ -53,7 +54,7 @@ def test_run_folder_draws_the_recorded_images(imported: tuple) -> None:
 def test_weights_file_draws_the_recorded_images(imported: tuple) -> None:
     settings, variables = load_weights(imported[1])
     z, images = recorded()
-    network = network_of(settings)
+    network = generator_of(settings).network
     collections = {name: variables[name] for name in ("params", "constants")}
     ours = jax.jit(jax.vmap(lambda z: network.apply(collections, z)))(jnp.asarray(z))
     assert relative_error(ours, images) <= float32_bar(noise_floors(VARIANT)["img"])

@@ -12,14 +12,13 @@ import numpy as np
 import pytest
 
 from inr_gan_jax.errors import UserError
-from inr_gan_jax.importers.official_names import discriminator_slots, generator_slots
 from inr_gan_jax.importers.official_settings import discriminator_network, generator_settings
 from inr_gan_jax.importers.safe_pickle import NetworkSnapshot, OfficialCheckpoint, read_official_checkpoint
 from inr_gan_jax.importers.torch_inr_gan import import_discriminator, import_generator
+from inr_gan_jax.models.build import generator_of
 from inr_gan_jax.models.discriminator import Discriminator
 from inr_gan_jax.models.mapping import truncate
-from inr_gan_jax.models.release.network import ReleaseNetwork
-from inr_gan_jax.models.variable_shapes import discriminator_shapes, generator_shapes
+from inr_gan_jax.models.release.official_names import discriminator_slots, generator_slots
 from tests.golden.official_pickles import official_pickle
 from tests.golden.records import assert_matches, channels_last, load, load_json
 from tests.golden_release import VARIANTS, compiled
@@ -55,12 +54,12 @@ def made_up_arrays(slots: list[Any]) -> dict[str, np.ndarray]:
 def made_up() -> OfficialCheckpoint:
     """A checkpoint of small networks with arrays of the right names and shapes."""
     settings = generator_settings(GENERATOR_KWARGS)
-    generator = made_up_arrays(generator_slots(generator_shapes(ReleaseNetwork(settings))))
+    generator = made_up_arrays(generator_slots(generator_of(settings).variable_shapes))
     generator["mapping.w_avg"] = np.arange(4, dtype=np.float32)
     taps = np.array([1, 3, 3, 1], np.float32) / 8
     generator["synthesis.b8.resample_filter"] = np.outer(taps, taps)
     network = discriminator_network(DISCRIMINATOR_KWARGS)
-    judge = made_up_arrays(discriminator_slots(discriminator_shapes(network, 1), 8))
+    judge = made_up_arrays(discriminator_slots(network.variable_shapes(1), 8))
     networks = {
         "G_ema": NetworkSnapshot("Generator", GENERATOR_KWARGS, generator),
         "D": NetworkSnapshot("Discriminator", DISCRIMINATOR_KWARGS, judge),
@@ -89,7 +88,7 @@ def with_config(section: str, **changes: Any) -> dict[str, Any]:
 def test_imported_generator_draws_the_recorded_images(variant: str, x64: None) -> None:
     recorded = load(variant)
     imported = import_generator(read_official_checkpoint(official_pickle(variant), ["G_ema"]))
-    network, settings = imported.network, imported.settings
+    network, settings = imported.generator.network, imported.settings
     variables, w_avg, z, c = jax.tree.map(
         lambda array: jnp.asarray(array, jnp.float64),
         (imported.variables, imported.w_avg, recorded["z"], recorded["c"] if settings.c_dim else None),
@@ -143,7 +142,7 @@ def test_other_network_of_the_file_is_told_apart() -> None:
 def test_full_width_names_and_shapes_are_one_to_one(name: str) -> None:
     recorded = load_json(f"full-{name}-256.json")
     settings = generator_settings(recorded["G_kwargs"] | recorded["common_kwargs"])
-    slots = generator_slots(generator_shapes(ReleaseNetwork(settings)))
+    slots = generator_slots(generator_of(settings).variable_shapes)
     theirs = {entry["name"]: tuple(entry["shape"]) for entry in recorded["G"]["parameters"]}
     buffers = {entry["name"]: tuple(entry["shape"]) for entry in recorded["G"]["buffers"]}
     kept = {name: shape for name, shape in buffers.items() if not name.endswith(("resample_filter", "w_avg"))}
@@ -156,7 +155,7 @@ def test_full_width_names_and_shapes_are_one_to_one(name: str) -> None:
 def test_full_width_discriminator_is_one_to_one() -> None:
     recorded = load_json("full-inr-gan-256.json")
     network = discriminator_network(recorded["D_kwargs"] | recorded["common_kwargs"])
-    slots = discriminator_slots(discriminator_shapes(network, 3), 256)
+    slots = discriminator_slots(network.variable_shapes(3), 256)
     theirs = {entry["name"]: tuple(entry["shape"]) for entry in recorded["D"]["parameters"]}
     assert {slot.official_name: slot.official_shape for slot in slots} == theirs
     assert sum(int(np.prod(slot.shape)) for slot in slots) == FULL_DISCRIMINATOR
@@ -166,7 +165,7 @@ def test_full_width_discriminator_is_one_to_one() -> None:
 def test_every_recorded_variant_has_its_shapes_and_routing() -> None:
     for name, recorded in load_json("variants.json").items():
         settings = generator_settings(recorded["G_kwargs"])
-        slots = generator_slots(generator_shapes(ReleaseNetwork(settings)))
+        slots = generator_slots(generator_of(settings).variable_shapes)
         assert sum(int(np.prod(slot.shape)) for slot in slots if slot.path[0] == "params") == recorded["n_G"], name
         routing, resolutions = {}, {}
         for plan in settings.blocks():
@@ -176,7 +175,7 @@ def test_every_recorded_variant_has_its_shapes_and_routing() -> None:
                 routing[f"b{plan.side}.{layer}"] = plan.first_ws + index
             resolutions[f"b{plan.side}"] = plan.resolution
         assert (routing, resolutions) == (recorded["ws_index"], recorded["actual_resolution"]), name
-        judge = discriminator_shapes(discriminator_network(recorded["D_kwargs"]), 3)
+        judge = discriminator_network(recorded["D_kwargs"]).variable_shapes(3)
         assert sum(leaf.size for leaf in jax.tree.leaves(judge)) == recorded["n_D"], name
 
 
@@ -204,7 +203,7 @@ def test_made_up_checkpoint_is_imported_array_by_array() -> None:
         ("synthesis.b8.conv0.bias", None, "has no array 'synthesis.b8.conv0.bias'"),
         ("synthesis.b8.conv0.bias", np.zeros(3), r"'synthesis.b8.conv0.bias' of shape \(3,\), expected \(2,\)"),
         ("synthesis.b8.surplus", np.zeros(3), "has the array 'synthesis.b8.surplus', which"),
-        ("synthesis.b8.resample_filter", np.ones((4, 4)), "another low-pass filter"),
+        ("synthesis.b8.resample_filter", np.ones((4, 4)), "expected .1, 3, 3, 1"),
         ("mapping.w_avg", None, "has nothing as 'mapping.w_avg'"),
         ("mapping.w_avg", np.zeros(3), "expected the shape"),
     ],
@@ -254,7 +253,7 @@ def test_coordinates_in_every_block_and_in_none_are_read() -> None:
     none = generator_settings(with_config("cfg", input={"type": "const", "resolution": 4}, coords={"enabled": False},
                                           fmm={"enabled": False}))  # fmt: skip
     assert (none.coordinate_blocks, none.kernel_size, none.factor_activation) == ("none", 3, None)
-    assert generator_shapes(ReleaseNetwork(none))["params"]["blocks_4"]["const"].shape == (4, 4, 4)
+    assert generator_of(none).variable_shapes["params"]["blocks_4"]["const"].shape == (4, 4, 4)
 
 
 def test_fallback_leaves_the_features_without_coordinates() -> None:
@@ -262,14 +261,14 @@ def test_fallback_leaves_the_features_without_coordinates() -> None:
     kwargs["cfg"]["input"] = {"type": "const", "resolution": 4}
     settings = generator_settings(kwargs)
     assert (settings.coordinate_blocks, settings.kernel_size) == ("none", 1)
-    assert generator_shapes(ReleaseNetwork(settings))["params"]["blocks_8"]["conv0"]["kernel"].shape == (4, 2)
+    assert generator_of(settings).variable_shapes["params"]["blocks_8"]["conv0"]["kernel"].shape == (4, 2)
 
 
 @pytest.mark.parametrize("architecture", ["resnet", "skip", "orig"])
 def test_discriminator_names_follow_the_architecture(architecture: Any) -> None:
     network = discriminator_network(DISCRIMINATOR_KWARGS | {"architecture": architecture})
     assert isinstance(network, Discriminator)
-    names = {slot.official_name for slot in discriminator_slots(discriminator_shapes(network, 1), 8)}
+    names = {slot.official_name for slot in discriminator_slots(network.variable_shapes(1), 8)}
     assert ("b8.skip.weight" in names) == (architecture == "resnet")
     assert ("b4.fromrgb.weight" in names) == (architecture == "skip")
     assert "b8.fromrgb.weight" in names

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from inr_gan_jax.errors import UserError
-from inr_gan_jax.importers.weights_file import Settings, load_weights, network_of, save_weights
+from inr_gan_jax.importers.weights_file import Settings, load_weights, save_weights
+from inr_gan_jax.models.build import generator_of
 from inr_gan_jax.models.paper.architecture import PaperArchitecture
 from inr_gan_jax.models.release.architecture import ReleaseArchitecture
 from inr_gan_jax.models.release.settings import CoordinateSettings
-from inr_gan_jax.models.variable_shapes import generator_shapes
 
 RELEASE = ReleaseArchitecture(
     resolution=8,
@@ -38,7 +38,7 @@ PAPER = PaperArchitecture(
 
 def variables_of(settings: Settings) -> dict[str, Any]:
     random = np.random.default_rng(0)
-    shapes = generator_shapes(network_of(settings))
+    shapes = {name: part for name, part in generator_of(settings).variable_shapes.items() if part}
     return jax.tree.map(lambda leaf: random.standard_normal(leaf.shape, np.float32), shapes)
 
 
@@ -84,11 +84,11 @@ def test_array_that_does_not_fit_the_settings_is_named(tmp_path: Path) -> None:
     path = tmp_path / "weights.npz"
     variables = variables_of(RELEASE)
     save_weights(path, dataclasses.replace(RELEASE, z_dim=5), variables)
-    with pytest.raises(UserError, match="'params/mapping_network/fc_0/kernel' should have the shape"):
+    with pytest.raises(UserError, match="'params/mapping_network/fc_0/kernel' has shape"):
         load_weights(path)
     variables["params"]["surplus"] = np.zeros(3)
     save_weights(path, RELEASE, variables)
-    with pytest.raises(UserError, match="'params/surplus' has no place"):
+    with pytest.raises(UserError, match="'params/surplus' does not belong"):
         load_weights(path)
 
 

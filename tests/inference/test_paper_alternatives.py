@@ -8,14 +8,14 @@ import jax
 import numpy as np
 import pytest
 
-from inr_gan_jax.inference.baked_weights import baked_weights, plain_generator
+from inr_gan_jax.inference.baked_weights import bake, baked_generator
 from inr_gan_jax.inference.inr_file import file_sizes, load_inr, save_inr
 from inr_gan_jax.inference.latent_paths import Interpolation
 from inr_gan_jax.inference.latents import latents, sample_modulations
 from inr_gan_jax.inference.loading import LoadedGenerator, load_generator, save_generator
 from inr_gan_jax.inference.pictures import render, render_all
-from inr_gan_jax.inference.stablehlo import export_generator, plain_grids
-from inr_gan_jax.inference.style_mixing import mix_styles, num_layers
+from inr_gan_jax.inference.stablehlo import export_generator
+from inr_gan_jax.inference.style_mixing import mix_styles
 from inr_gan_jax.ops.viewport import Viewport
 from tests.closeness import assert_close
 from tests.inference.tools import image_of, small_generator
@@ -46,15 +46,15 @@ def test_image_from_a_file_is_that_of_the_generator(name: str, tmp_path: Path) -
     save_inr(path, loaded, image_of(loaded))
     drawing, modulation = load_inr(path)
     assert_close(render(drawing, modulation, VIEW), render(loaded, image_of(loaded), VIEW))
-    sizes = file_sizes(loaded.generator.network.settings)
+    sizes = file_sizes(loaded.generator.settings)
     assert sizes.modulation <= sizes.image < sizes.generator
 
 
 @pytest.mark.parametrize("name", ALTERNATIVES)
 def test_weights_after_modulation_draw_the_image(name: str) -> None:
     loaded = loaded_as(name)
-    weights = baked_weights(loaded, image_of(loaded))
-    drawn = render(plain_generator(loaded, weights), weights.modulation, VIEW)
+    weights = bake(loaded, image_of(loaded))
+    drawn = render(baked_generator(loaded, weights), weights.modulation, VIEW)
     assert_close(drawn, render(loaded, image_of(loaded), VIEW))
 
 
@@ -77,7 +77,7 @@ def test_generator_from_a_file_draws_the_same(name: str, tmp_path: Path) -> None
 def test_averaged_scales_are_exported_with_their_shares() -> None:
     loaded = loaded_as("averaged")
     exported = jax.export.deserialize(export_generator(loaded, "all").serialize())
-    drawn = np.asarray(exported.call(latents(loaded, range(2)), None, plain_grids(loaded, VIEW)))
+    drawn = np.asarray(exported.call(latents(loaded, range(2)), None, loaded.generator.grid_arrays(VIEW)))
     assert_close(drawn, render_all(loaded, sample_modulations(loaded, range(2)), VIEW))
 
 
@@ -86,7 +86,7 @@ def test_mixture_of_all_layers_is_the_other_image(name: str) -> None:
     loaded = loaded_as(name)
     rows, columns = (sample_modulations(loaded, [seed]) for seed in (5, 9))
     generator = loaded.generator
-    mixed = mix_styles(generator, rows, columns, range(num_layers(generator)))
+    mixed = mix_styles(generator, rows, columns, range(generator.num_layers))
     assert all(map(np.array_equal, jax.tree.leaves(mixed), jax.tree.leaves(columns)))
     # Two blocks of one layer; the second has a connector unless the blocks are networks of their own.
-    assert num_layers(generator) == (2 if name == "averaged" else 3)
+    assert generator.num_layers == (2 if name == "averaged" else 3)

@@ -8,7 +8,7 @@ from inr_gan_jax.errors import UserError
 from inr_gan_jax.inference.latents import labels, latents, sample_modulations
 from inr_gan_jax.inference.loading import LoadedGenerator, load_generator
 from inr_gan_jax.inference.pictures import render_all
-from inr_gan_jax.inference.stablehlo import PLATFORMS, export_generator, plain_grids
+from inr_gan_jax.inference.stablehlo import PLATFORMS, export_generator
 from inr_gan_jax.ops.viewport import Viewport
 from inr_gan_jax.sampling import Truncation
 from tests.closeness import assert_close
@@ -22,7 +22,7 @@ ELSEWHERE = Viewport(10, 7, top=-0.7, left=0.4, height_extent=2.1, width_extent=
 def called(loaded: LoadedGenerator, exported: jax.export.Exported, viewport: Viewport, count: int) -> np.ndarray:
     z, c = latents(loaded, range(count)), labels(loaded, count)
     if viewport.rule != "pointwise":
-        return np.asarray(exported.call(z, c, plain_grids(loaded, viewport)))
+        return np.asarray(exported.call(z, c, loaded.generator.grid_arrays(viewport)))
     # What a user without this package computes.
     x = viewport.left + np.arange(viewport.width) * viewport.width_extent / viewport.width
     y = viewport.top + np.arange(viewport.height) * viewport.height_extent / viewport.height

@@ -5,7 +5,7 @@ import pytest
 
 from inr_gan_jax.cli.viewport_flags import chosen_viewport
 from inr_gan_jax.errors import UserError
-from inr_gan_jax.inference.viewports import default_rule, fit_viewport
+from inr_gan_jax.inference.viewports import fit_viewport
 from inr_gan_jax.ops.viewport import Viewport
 from inr_gan_jax.tools import inr_file, interpolate, sample, tile
 from tests.closeness import assert_close
@@ -34,7 +34,7 @@ def test_wide_pictures_show_the_middle_more_or_bend(fit: str, expected: tuple[fl
     assert_close(edges(view), expected)
 
 
-def test_trained_size_is_the_trained_lattice() -> None:
+def test_trained_size_is_the_trained_grid() -> None:
     generator = small_generator().generator
     view = fit_viewport(generator, (8, 8))
     assert (view.top, view.left, view.height_extent, view.width_extent) == (0, 0, 1, 1)
@@ -42,7 +42,7 @@ def test_trained_size_is_the_trained_lattice() -> None:
 
 @pytest.mark.parametrize(("training_rule", "expected"), [("paper", "all"), ("pointwise", "pointwise")])
 def test_rule_follows_the_training(training_rule: str, expected: str) -> None:
-    assert default_rule(small_generator(paper={"training_rule": training_rule}).generator) == expected
+    assert small_generator(paper={"training_rule": training_rule}).generator.default_rule == expected
 
 
 @pytest.mark.parametrize(

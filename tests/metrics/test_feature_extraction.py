@@ -7,8 +7,7 @@ import pytest
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.metrics.devices import batch_devices
 from inr_gan_jax.metrics.feature_extraction import FeatureExtractor, collect, finite, quantised
-from inr_gan_jax.metrics.feature_stats import FeatureStats
-from inr_gan_jax.metrics.frechet import frechet_distance
+from inr_gan_jax.metrics.frechet import FeatureStats, frechet_distance
 from inr_gan_jax.metrics.networks.registry import load_feature_network
 from inr_gan_jax.metrics.real_images import RealImages
 from tests.metrics import golden
@@ -74,7 +73,7 @@ def test_more_devices_than_there_are_is_one_sentence() -> None:
 
 
 def test_network_of_one_size_refuses_others() -> None:
-    with pytest.raises(UserError, match="'digits' takes images of 8x8 pixels, got 16x16"):
+    with pytest.raises(UserError, match="'digits' expects images of 8x8 pixels, got 16x16"):
         load_feature_network("digits").prepare(np.zeros((1, 16, 16, 1), np.uint8))
 
 

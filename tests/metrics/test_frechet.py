@@ -9,8 +9,7 @@ import pytest
 from sklearn.datasets import load_digits
 
 from inr_gan_jax.errors import UserError
-from inr_gan_jax.metrics.feature_stats import FeatureStats, Moments
-from inr_gan_jax.metrics.frechet import frechet_distance
+from inr_gan_jax.metrics.frechet import FeatureStats, Moments, frechet_distance
 from inr_gan_jax.metrics.pixel_fd import PixelFD, pixel_features
 from tests.golden import records
 

@@ -7,7 +7,7 @@ import pytest
 from tensorboardX.proto.graph_pb2 import GraphDef
 
 from inr_gan_jax.errors import UserError
-from inr_gan_jax.metrics.networks.graph_def import read_constants
+from inr_gan_jax.metrics.networks.inception_weights import read_constants
 from tests.metrics.graph_def_format import constant, write_graph_def
 
 ARRAYS = {

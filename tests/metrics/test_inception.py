@@ -11,7 +11,7 @@ import pytest
 
 from inr_gan_jax.metrics.networks.inception import features_of_maps, inception_input, inception_maps, inception_params
 from inr_gan_jax.metrics.networks.inception_weights import torch_shapes
-from inr_gan_jax.ops.tf1_resize import tf1_resize
+from inr_gan_jax.ops.resample import tf1_resize
 from tests.golden import records
 from tests.metrics import golden
 

@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 
 from inr_gan_jax.errors import UserError
-from inr_gan_jax.metrics.networks.alexnet import alexnet_shapes
-from inr_gan_jax.metrics.networks.lpips import load_lpips, lpips, lpips_embedding
+from inr_gan_jax.metrics.networks.lpips import alexnet_shapes, load_lpips, lpips, lpips_embedding
 from inr_gan_jax.metrics.networks.squeezenet import squeezenet_1_1_shapes
 from inr_gan_jax.metrics.networks.vgg16 import convolution_shapes, vgg16_taps
 from inr_gan_jax.metrics.networks.weight_files import Shapes

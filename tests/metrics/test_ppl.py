@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from inr_gan_jax.metrics.ppl import (
-    PathDraws,
     PathGenerator,
+    PathInputs,
     compared_images,
     path_distances,
     path_length,
@@ -58,10 +58,10 @@ def test_distances_equal_the_recorded_ones(size: int, count: int, name: str, x64
     generator, distance = toy(size)
     t = jnp.asarray(recorded["toy.t"][:count]) if path.sampling == "full" else jnp.zeros(count)
     z0, z1 = (jnp.asarray(recorded[f"toy.{end}"][:count]) for end in ("z0", "z1"))
-    draws = PathDraws(z0, z1, t, None, jax.random.split(jax.random.key(0), count))
+    draws = PathInputs(z0, z1, t, None, jax.random.split(jax.random.key(0), count))
 
     @jax.jit
-    def compute(draws: PathDraws) -> Any:
+    def compute(draws: PathInputs) -> Any:
         return path_distances(path, generator, generator.variables, distance, draws)
 
     ours = np.asarray(compute(draws))

@@ -10,8 +10,7 @@ import pytest
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.metrics.devices import batch_devices
 from inr_gan_jax.metrics.feature_extraction import FeatureExtractor
-from inr_gan_jax.metrics.feature_stats import FeatureStats
-from inr_gan_jax.metrics.frechet import frechet_distance
+from inr_gan_jax.metrics.frechet import FeatureStats, frechet_distance
 from inr_gan_jax.metrics.networks.registry import FeatureNetwork
 from inr_gan_jax.metrics.protocols import Protocol, parse_protocol
 from inr_gan_jax.metrics.real_images import RealImages

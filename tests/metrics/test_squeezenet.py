@@ -13,8 +13,7 @@ from PIL import Image
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.metrics.devices import batch_devices
 from inr_gan_jax.metrics.feature_extraction import FeatureExtractor, collect
-from inr_gan_jax.metrics.feature_stats import FeatureStats
-from inr_gan_jax.metrics.frechet import frechet_distance
+from inr_gan_jax.metrics.frechet import FeatureStats, frechet_distance
 from inr_gan_jax.metrics.networks.options import WEIGHTS_OPTIONS
 from inr_gan_jax.metrics.networks.registry import FeatureNetwork, load_feature_network
 from inr_gan_jax.metrics.networks.squeezenet import load_squeezenet, squeezenet_shapes

@@ -48,7 +48,7 @@ def drawn(settings: PaperArchitecture) -> tuple[PaperNetwork, dict, tuple]:
 
 
 class Oracle:
-    """The network of one image in NumPy, written from the formulas, on its trained lattices."""
+    """The network of one image in NumPy, written from the formulas, on its trained grids."""
 
     def __init__(self, settings: PaperArchitecture, params: dict, modulation: tuple) -> None:
         self.settings = settings
@@ -145,7 +145,7 @@ def test_picture_equals_the_formula(name: str) -> None:
 )
 def test_crop_of_a_render_is_the_render_of_the_crop(name: str, rule: Any) -> None:
     generator = generator_of(settings_of(name))
-    _, variables, modulation = drawn(generator.network.settings)
+    _, variables, modulation = drawn(generator.settings)
     render = jax.jit(lambda grids: generator.render_grids(variables, modulation, grids))
     view = Viewport(12, 20, top=-0.3, left=-0.2, height_extent=1.5, width_extent=2.5, rule=rule)
     full = render(generator.grids(view))

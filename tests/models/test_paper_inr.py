@@ -121,7 +121,7 @@ def test_emitted_vector_of_another_length_is_refused() -> None:
 def test_full_width_has_the_published_counts() -> None:
     config = parse_config(lsun.get_config())
     generator = build_generator(config)
-    assert num_emitted(generator.network.settings) == 106_502
+    assert num_emitted(generator.settings) == 106_502
     params = jax.eval_shape(generator.init, jax.random.key(0))["params"]
     assert sum(leaf.size for leaf in jax.tree.leaves(params)) == 114_344_968
     images = jax.ShapeDtypeStruct((4, 256, 256, 3), jnp.float32)

@@ -10,11 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from inr_gan_jax.models.build import generator_of
 from inr_gan_jax.models.mapping import truncate, updated_w_avg
 from inr_gan_jax.models.release.architecture import ReleaseArchitecture
 from inr_gan_jax.models.release.network import ReleaseNetwork
 from inr_gan_jax.models.release.settings import CoordinateSettings
-from inr_gan_jax.models.variable_shapes import generator_shapes
 from inr_gan_jax.ops.table_lookup import TableRule
 from inr_gan_jax.ops.viewport import Viewport
 from tests.golden_release import compiled
@@ -126,7 +126,7 @@ def test_crop_at_native_density_equals_the_native_pixels() -> None:
 
 
 @pytest.mark.parametrize("factor", [2, 3])
-def test_denser_lattices_contain_the_native_pixels(factor: int) -> None:
+def test_denser_grids_contain_the_native_pixels(factor: int) -> None:
     dense = draw(Viewport(16 * factor, 16 * factor))
     assert_close(dense[::factor, ::factor], native())
 
@@ -189,9 +189,9 @@ def test_settings_that_make_no_network_are_refused(changes: dict, message: str) 
 @pytest.mark.slow
 @pytest.mark.parametrize("changes", [*TRAINED_ONLY.values(), {"coordinate_blocks": "every", "conv_clamp": 0.1}])
 def test_every_kind_of_network_has_finite_gradients(changes: dict) -> None:
-    network = ReleaseNetwork(dataclasses.replace(SETTINGS, num_extra_layers=(), **changes))
-    random = np.random.default_rng(0)
-    variables = jax.tree.map(lambda leaf: random.standard_normal(leaf.shape), generator_shapes(network))
+    generator = generator_of(dataclasses.replace(SETTINGS, num_extra_layers=(), **changes))
+    network, random = generator.network, np.random.default_rng(0)
+    variables = jax.tree.map(lambda leaf: random.standard_normal(leaf.shape), generator.variable_shapes)
 
     @compiled
     @jax.value_and_grad

@@ -124,7 +124,7 @@ def test_generator_activations_match(variant: str) -> None:
             owner = "coord_fuser" if before is not None else "input.input.coord_fuser"
             fused = ours["coordinates"]["__call__"][0]
             if before is not None:
-                carried = jax.vmap(lambda x, plan=plan: upsample(golden.settings, x, grids[plan.lattice]))(before)
+                carried = jax.vmap(lambda x, plan=plan: upsample(golden.settings, x, grids[plan.grid_index]))(before)
                 fused = jnp.concatenate([carried, fused], axis=-1)
             assert_equals(fused, channels_last(golden.arrays[f"{theirs}.{owner}:0"]))
         before = features
@@ -142,7 +142,7 @@ def test_generator_loss_and_gradients_match(variant: str) -> None:
     assert_equals(logits, golden.arrays["logits_fake"][:, 0])
     assert_equals(jax.nn.softplus(-logits), golden.arrays["loss_G"][:, 0])
     assert_equals(loss, golden.arrays["loss_G"].mean())
-    assert_trees_match(gradients, golden.laid_out("gradG/", golden.slots, "params")["params"])
+    assert_trees_match(gradients, golden.as_variables("gradG/", golden.slots, "params")["params"])
 
 
 @pytest.mark.parametrize("variant", [name for name in VARIANTS if "pl_lengths" in load(name)])
@@ -159,7 +159,7 @@ def test_path_length_and_gradients_match(variant: str) -> None:
     assert_equals(lengths, golden.arrays["pl_lengths"])
     assert_equals(mean, golden.arrays["pl_mean_out"])
     assert_equals(penalty, golden.arrays["pl_penalty"].mean())
-    assert_trees_match(gradients, golden.laid_out("gradG_pl/", golden.slots, "params")["params"])
+    assert_trees_match(gradients, golden.as_variables("gradG_pl/", golden.slots, "params")["params"])
 
 
 def judge(golden: Recording) -> Any:
@@ -190,7 +190,7 @@ def test_discriminator_loss_and_gradients_match(variant: str) -> None:
     assert_equals(jax.nn.softplus(fake_logits), golden.arrays["loss_Dgen"][:, 0])
     assert_equals(jax.nn.softplus(-real_logits), golden.arrays["loss_Dreal"][:, 0])
     assert_equals(loss, golden.arrays["loss_Dgen"].mean() + golden.arrays["loss_Dreal"].mean())
-    assert_trees_match(gradients, golden.laid_out("gradD_main/", golden.discriminator_slots)["params"])
+    assert_trees_match(gradients, golden.as_variables("gradD_main/", golden.discriminator_slots)["params"])
 
 
 @each_variant
@@ -224,7 +224,7 @@ def test_r1_and_gradients_match(variant: str) -> None:
     assert_equals(penalty, golden.arrays["r1_penalty"].mean())
     assert_equals(jnp.sum(jnp.square(steps), axis=(1, 2, 3)), golden.arrays["r1_penalty"])
     assert_equals(steps, channels_last(golden.arrays["r1_grads"]))
-    assert_trees_match(gradients, golden.laid_out("gradD_r1/", golden.discriminator_slots)["params"])
+    assert_trees_match(gradients, golden.as_variables("gradD_r1/", golden.discriminator_slots)["params"])
 
 
 def grouped_logits(golden: Recording) -> tuple[jax.Array, jax.Array]:

@@ -9,9 +9,9 @@ import pytest
 
 from inr_gan_jax.ops import resample
 from inr_gan_jax.ops.fourier_features import fixed_basis, fourier_features
-from inr_gan_jax.ops.image_grid import draw_border, magnify, tile, to_uint8
+from inr_gan_jax.ops.image_grid import image_grid, magnify, to_uint8, with_border
 from inr_gan_jax.ops.modulation import modulate_product
-from inr_gan_jax.ops.resample import fir_filter, repeat_cells, take_cells
+from inr_gan_jax.ops.resample import fir_filter, gather_features, repeat_cells
 from inr_gan_jax.ops.viewport import BlockGrid, Viewport, block_grids
 from tests.closeness import assert_close
 from tests.marks import slow
@@ -56,9 +56,9 @@ def test_fir_filter_keeps_a_constant_inside() -> None:
 def test_repeat_equals_nearest_lookup() -> None:
     features = jnp.asarray(np.random.default_rng(0).normal(size=(4, 4, 2)))
     grid = block_grids(Viewport(8, 8), [(4, 4), (8, 8)])[1]
-    looked_up = take_cells(features, grid.replace(repeats=None))
+    looked_up = gather_features(features, grid.replace(repeats=None))
     np.testing.assert_array_equal(repeat_cells(features, (2, 2)), looked_up)
-    np.testing.assert_array_equal(take_cells(features, grid), looked_up)
+    np.testing.assert_array_equal(gather_features(features, grid), looked_up)
 
 
 def test_fourier_features_of_many_points_are_those_of_few(x64: None) -> None:
@@ -134,14 +134,14 @@ def test_unknown_activation_of_a_product_is_refused() -> None:
 
 
 @pytest.mark.parametrize("antialias", [False, True])
-def test_bilinear_lattices_give_linear_functions_back(antialias: bool) -> None:
+def test_bilinear_grids_give_linear_functions_back(antialias: bool) -> None:
     view = Viewport(9, 14, top=-0.37, left=0.21, height_extent=1.3, width_extent=2.9, rule="all", antialias=antialias)
     coarse, fine = block_grids(view, [(4, 4), (8, 8)], upsampling="bilinear")
 
     def sampled(grid: BlockGrid) -> np.ndarray:
         return (2.0 - 3 * grid.x[None, :] + 5 * grid.y[:, None])[..., None]
 
-    assert_close(take_cells(jnp.asarray(sampled(coarse)), fine), sampled(fine))
+    assert_close(gather_features(jnp.asarray(sampled(coarse)), fine), sampled(fine))
 
 
 def test_modulation_refuses_factors_that_do_not_fit() -> None:
@@ -155,7 +155,7 @@ def test_to_uint8_covers_the_range() -> None:
 
 def test_tile_places_pictures_row_by_row() -> None:
     pictures = [np.full((2, 3, 1), value, np.uint8) for value in (1, 2, 3)]
-    grid = tile(pictures, columns=2, gap=1, background=9)
+    grid = image_grid(pictures, columns=2, gap=1, background=9)
     assert grid.shape == (7, 9, 1)
     assert (grid[1, 1, 0], grid[1, 5, 0], grid[4, 1, 0], grid[4, 5, 0]) == (1, 2, 3, 9)
 
@@ -165,7 +165,7 @@ def test_magnify_draws_squares() -> None:
 
 
 def test_border_frames_the_box_only() -> None:
-    framed = draw_border(np.zeros((6, 6, 1), np.uint8), (1, 1, 4, 4), (255, 0, 0))
+    framed = with_border(np.zeros((6, 6, 1), np.uint8), (1, 1, 4, 4), (255, 0, 0))
     assert framed.shape == (6, 6, 3)
     assert (framed[..., 0] == 255).sum() == 12
     assert framed[2, 2].sum() == 0

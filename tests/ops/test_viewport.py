@@ -1,4 +1,4 @@
-"""Viewports, lattices and what they promise."""
+"""Viewports, grids and what they promise."""
 
 import numpy as np
 import pytest
@@ -58,7 +58,7 @@ def test_fractional_density_takes_the_cell_a_point_falls_in() -> None:
 
 
 @given(top=st.integers(-40, 40), left=st.integers(-40, 40), rule=st.sampled_from(["paper", "all", "pointwise"]))
-def test_crop_has_the_lattice_points_of_the_full_view(top: int, left: int, rule: str) -> None:
+def test_crop_has_the_grid_points_of_the_full_view(top: int, left: int, rule: str) -> None:
     full = Viewport(160, 160, top=-0.75, left=-0.75, height_extent=2.5, width_extent=2.5, rule=rule)
     crop = full.crop(60 + top, 60 + left, 9, 13)
     for whole, part in zip(block_grids(full, NATIVE), block_grids(crop, NATIVE), strict=True):
@@ -94,7 +94,7 @@ def test_impossible_views_are_refused(keys: dict, message: str) -> None:
         Viewport(**{"height": 8, "width": 8, **keys})
 
 
-def test_antialiasing_changes_nothing_where_the_lattice_is_as_trained_or_denser() -> None:
+def test_antialiasing_changes_nothing_where_the_grid_is_as_trained_or_denser() -> None:
     for side in (32, 48, 64):
         for grid, plain in zip(
             block_grids(Viewport(side, side, antialias=True, rule="all"), NATIVE),

@@ -51,7 +51,7 @@ def test_file_holds_nothing_that_makes_images(tmp_path: Path, make: Callable[[],
     save_inr(path, loaded, image_of(loaded))
     arrays = load_file(path)
     assert not [name for name in arrays if "mapping" in name or "hypernetwork" in name or "affine" in name]
-    sizes = file_sizes(loaded.generator.network.settings)
+    sizes = file_sizes(loaded.generator.settings)
     assert sum(array.nbytes for array in arrays.values()) == sizes.image
     assert sum(4 * np.size(array) for array in flattened(loaded.variables).values()) == sizes.generator
 
@@ -59,7 +59,7 @@ def test_file_holds_nothing_that_makes_images(tmp_path: Path, make: Callable[[],
 @pytest.mark.parametrize(("network", "factor"), [("256", 42.95), ("256,release", 8.33)])
 def test_file_of_a_full_size_network_is_smaller_by_a_factor(network: str, factor: float) -> None:
     generator = build_generator(parse_config(ffhq.get_config(network)))
-    sizes = file_sizes(generator.network.settings)
+    sizes = file_sizes(generator.settings)
     assert sizes.generator / sizes.image == pytest.approx(factor, rel=0.001)
 
 
@@ -104,12 +104,12 @@ def test_foreign_content_is_refused(path: Path, change: str) -> None:
         metadata["settings"] = json.dumps(settings)
     save_file(arrays, path, metadata)
     expected = {
-        "missing": f"'{name}' should have the shape",
-        "surplus": "'params/surplus' has no place",
-        "shape": f"'{name}' should have the shape",
+        "missing": f"'{name}' has shape",
+        "surplus": "'params/surplus' does not belong",
+        "shape": f"'{name}' has shape",
         "integers": f"'{name}' holds int32",
     }
-    with pytest.raises(UserError, match=expected.get(change, "its settings make no network")):
+    with pytest.raises(UserError, match=expected.get(change, "its settings are invalid")):
         load_inr(path)
 
 

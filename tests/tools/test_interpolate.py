@@ -14,7 +14,7 @@ from PIL import Image
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.inference import animation
 from inr_gan_jax.inference.animation import save_animation
-from inr_gan_jax.inference.baked_weights import baked_weights, plain_generator
+from inr_gan_jax.inference.baked_weights import bake, baked_generator
 from inr_gan_jax.inference.choices import SPACES
 from inr_gan_jax.inference.latent_paths import Interpolation
 from inr_gan_jax.inference.loading import LoadedGenerator, load_generator
@@ -56,16 +56,16 @@ def test_class_of_an_image_does_not_depend_on_its_space() -> None:
 
 def test_weights_after_style_modulation_draw_the_image() -> None:
     loaded = load_generator(official_pickle("tiny-cips-16"))
-    weights = baked_weights(loaded, image_of(loaded))
+    weights = bake(loaded, image_of(loaded))
     native = loaded.generator.native_viewport
     expected = render(loaded, image_of(loaded), native)
-    drawn = render(plain_generator(loaded, weights), weights.modulation, native)
+    drawn = render(baked_generator(loaded, weights), weights.modulation, native)
     assert_close(drawn, expected)
 
 
 def test_weights_after_modulation_carry_all_that_the_image_is() -> None:
     loaded = loaded_paper()
-    first, second = (baked_weights(loaded, image_of(loaded, seed)) for seed in SEEDS)
+    first, second = (bake(loaded, image_of(loaded, seed)) for seed in SEEDS)
     # Nothing of the modulation but biases, frequencies and colours is left.
     factors = [leaf for block in first.modulation for layer in block.layers for leaf in (layer.left, layer.right)]
     assert not any(np.any(leaf) for leaf in factors)
@@ -77,7 +77,7 @@ def test_network_of_large_kernels_has_no_image_space() -> None:
     loaded = load_generator(official_pickle("tiny-stylegan2-16"))
     assert Interpolation(loaded, SEEDS).spaces() == ["z", "w"]
     with pytest.raises(ValueError, match="expected pointwise layers"):
-        baked_weights(loaded, image_of(loaded))
+        bake(loaded, image_of(loaded))
 
 
 def frames(height: int, width: int, channels: int) -> list[np.ndarray]:

@@ -50,7 +50,7 @@ def test_weights_alone_draw_the_same_pictures(tmp_path) -> None:
     loaded = small_generator()
     path = tmp_path / "weights.safetensors"
     save_weights(
-        path, loaded.generator.network.settings, {**loaded.variables, "statistics": {"w_avg": np.asarray(loaded.w_avg)}}
+        path, loaded.generator.settings, {**loaded.variables, "statistics": {"w_avg": np.asarray(loaded.w_avg)}}
     )
     again = load_generator(path)
     view = loaded.generator.native_viewport

@@ -12,7 +12,7 @@ from inr_gan_jax.errors import UserError
 from inr_gan_jax.inference.latents import intermediate_codes, latents, modulations_of, sample_modulations, select
 from inr_gan_jax.inference.loading import LoadedGenerator
 from inr_gan_jax.inference.pictures import render_bytes
-from inr_gan_jax.inference.style_mixing import layer_numbers, mix_styles, mixing_sheet, num_layers, parse_layers
+from inr_gan_jax.inference.style_mixing import mix_styles, mixing_sheet, parse_layers
 from inr_gan_jax.tools import style_mix
 from tests.closeness import assert_bytes_close, assert_close
 from tests.conftest import small_release_config, tiny_config
@@ -51,11 +51,11 @@ def test_release_mixture_is_that_of_its_codes(release: LoadedGenerator) -> None:
 
 
 def test_release_has_a_layer_for_each_code(release: LoadedGenerator) -> None:
-    assert set(jax.tree.leaves(layer_numbers(release.generator))) == set(range(release.generator.num_ws))
+    assert set(jax.tree.leaves(release.generator.layer_numbers)) == set(range(release.generator.num_ws))
 
 
 def test_paper_counts_connectors_and_hidden_layers(paper: LoadedGenerator) -> None:
-    coarse, fine = layer_numbers(paper.generator)
+    coarse, fine = paper.generator.layer_numbers
     assert set(jax.tree.leaves(coarse)) == {0}
     assert (fine.fourier, set(jax.tree.leaves(fine.connector))) == (1, {1})
     assert set(jax.tree.leaves(fine.layers)) == set(jax.tree.leaves(fine.to_rgb)) == {2}
@@ -73,7 +73,7 @@ def test_paper_mixture_takes_whole_layers(paper: LoadedGenerator) -> None:
 
 def test_sheet_has_the_unmixed_images_at_its_borders(paper: LoadedGenerator) -> None:
     rows, columns = sample_modulations(paper, ROWS), sample_modulations(paper, COLUMNS)
-    everything = range(num_layers(paper.generator))
+    everything = range(paper.generator.num_layers)
     cells = mixing_sheet(paper, rows, columns, everything)
     native = render_bytes(paper, columns, paper.generator.native_viewport)
     assert (len(cells), len(cells[0]), cells[0][0].shape) == (3, 4, (96, 96, 1))

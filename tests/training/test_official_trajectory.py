@@ -13,8 +13,8 @@ import pytest
 from configs import lsun
 from inr_gan_jax.config.parse import parse_config
 from inr_gan_jax.config.schema import Config
-from inr_gan_jax.importers.official_names import ArraySlot
 from inr_gan_jax.models.build import build_generator, discriminator_section, release_section
+from inr_gan_jax.models.release.official_names import ArraySlot
 from inr_gan_jax.training.optimizers import build_optimizers
 from inr_gan_jax.training.phase_losses import PHASES
 from inr_gan_jax.training.state import TrainState, init_state

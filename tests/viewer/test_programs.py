@@ -69,9 +69,9 @@ def test_all_places_and_densities_need_few_programs() -> None:
 
 
 @pytest.mark.parametrize(("size", "listed"), [(1, 2), (2, 2), (3, 3), (4, 5), (5, 5), (129, 129), (130, 257)])
-def test_coarse_lattices_have_listed_sizes(size: int, listed: int) -> None:
+def test_coarse_grids_have_listed_sizes(size: int, listed: int) -> None:
     assert listed_size(size, 256) == listed
 
 
-def test_full_lattice_keeps_its_size() -> None:
+def test_full_grid_keeps_its_size() -> None:
     assert listed_size(256, 256) == 256

@@ -2,7 +2,7 @@
 
 Feature j is exp(-|x - x_j|^2 / (2 * 1.5^2)) for pixels in [0, 1] and the j-th landmark, one of the first ten digits of
 each class in scikit-learn's set. Nothing is trained, so every machine computes the same numbers. They are not linear in
-the pixels, so that blurred pictures and averages of two digits lie far off.
+the pixels, so that blurred pictures and averages of two digits are far off.
 """
 
 import hashlib
@@ -14,7 +14,7 @@ from inr_gan_jax.array_types import Array, Params, check_shape
 
 SIDE = 8
 NUM_FEATURES = 100
-# In units of the distance between pictures: the nearest other digit lies at 1.3, the typical one at 3.
+# In units of the distance between pictures: the nearest other digit is at 1.3, the typical one at 3.
 _WIDTH = 1.5
 _LANDMARKS_A_CLASS, _NUM_CLASSES = 10, 10
 _SOURCE_LEVELS = 16

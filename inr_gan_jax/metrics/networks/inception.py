@@ -13,8 +13,8 @@ import numpy as np
 from jax import lax
 
 from inr_gan_jax.array_types import Array, Params, along_last, check_shape
-from inr_gan_jax.metrics.networks.layers import convolve, max_pool
-from inr_gan_jax.ops.tf1_resize import tf1_resize
+from inr_gan_jax.metrics.networks.layers import conv2d, max_pool
+from inr_gan_jax.ops.resample import tf1_resize
 
 SIDE = 299
 NUM_FEATURES = 2048
@@ -62,7 +62,7 @@ class Block:
     Attributes:
         name: as in PyTorch's files.
         tf_name: as in TensorFlow's graph.
-        branches: the last one of a block that keeps the size stands behind its pooling.
+        branches: the last one of a block that preserves the size follows its pooling.
         pool: how the last branch pools, 3x3.
         halves: whether each branch ends with stride 2 and the pooled input is joined as it is.
     """
@@ -280,7 +280,7 @@ def features_of_maps(params: Params, maps: Mapping[str, Array]) -> dict[str, Arr
 def _unit(params: Params, name: str, inputs: Array, stride: int, padding: tuple[int, int]) -> Array:
     entries = params[name]
     rows, columns = padding
-    result = convolve(inputs, entries["kernel"], stride, ((rows, rows), (columns, columns)))
+    result = conv2d(inputs, entries["kernel"], stride, ((rows, rows), (columns, columns)))
     scale, offset = (along_last(jnp.asarray(entries[key], inputs.dtype), 4) for key in ("scale", "offset"))
     return jnp.maximum(result * scale + offset, 0)
 
@@ -307,7 +307,7 @@ def _block(params: Params, block: Block, inputs: Array) -> Array:
 
 
 def _keeping(unit: Unit) -> tuple[int, int]:
-    """The padding that keeps the size."""
+    """The padding that preserves the size."""
     return unit.kernel[0] // 2, unit.kernel[1] // 2
 
 

@@ -15,7 +15,7 @@ from inr_gan_jax.array_types import Array, along_last
 Padding = str | Sequence[tuple[int, int]]
 
 
-def convolve(
+def conv2d(
     images: Array,
     kernel: Any,
     stride: int = 1,
@@ -52,9 +52,9 @@ def convolve_relu(images: Array, layer: Any, stride: int = 1, padding: int = 0, 
         layer: {"kernel": [kernel_height, kernel_width, in, out], "bias": [out]}.
         stride: of both axes.
         padding: zeros around the image.
-        options: `precision` of `convolve`.
+        options: `precision` of `conv2d`.
     """
-    result = convolve(images, layer["kernel"], stride, ((padding, padding),) * 2, **options)
+    result = conv2d(images, layer["kernel"], stride, ((padding, padding),) * 2, **options)
     return jnp.maximum(result + along_last(jnp.asarray(layer["bias"], images.dtype), 4), 0)
 
 

@@ -11,9 +11,57 @@ import jax.numpy as jnp
 from jax import lax
 
 from inr_gan_jax.array_types import Array, Params, along_last, check_shape
-from inr_gan_jax.metrics.networks import alexnet, squeezenet, vgg16
+from inr_gan_jax.metrics.networks import squeezenet, vgg16
+from inr_gan_jax.metrics.networks.layers import convolve_relu, max_pool
 from inr_gan_jax.metrics.networks.options import LPIPS_HEADS_SOURCE, VGG16_SOURCE
 from inr_gan_jax.metrics.networks.weight_files import Shapes, WeightsFile, array_names, channels_last, read_weights
+
+_ALEXNET_SOURCE = (
+    "the state_dict of torchvision's alexnet (https://download.pytorch.org/models/alexnet-owt-7be5be79.pth) as .pth, "
+    ".npz or .safetensors"
+)
+
+# AlexNet: index in torchvision's `features`, features, input channels, side of the kernel, stride, padding.
+_ALEXNET_CONVOLUTIONS = (
+    (0, 64, 3, 11, 4, 2),
+    (3, 192, 64, 5, 1, 2),
+    (6, 384, 192, 3, 1, 1),
+    (8, 256, 384, 3, 1, 1),
+    (10, 256, 256, 3, 1, 1),
+)
+_ALEXNET_POOLED_BEFORE = (3, 6)
+
+
+def alexnet_shapes() -> Shapes:
+    """Names and shapes of the convolutions in torchvision's state_dict."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for index, features, before, side, _, _ in _ALEXNET_CONVOLUTIONS:
+        shapes[f"features.{index}.weight"] = (features, before, side, side)
+        shapes[f"features.{index}.bias"] = (features,)
+    return shapes
+
+
+def alexnet_taps(params: Params, images: Array, precision: lax.PrecisionLike = lax.Precision.HIGHEST) -> list[Array]:
+    """Computes the five feature maps that LPIPS compares, each after its ReLU.
+
+    Args:
+        params: layer -> {"kernel", "bias"} of torchvision's file.
+        images: [batch, height, width, 3], normalised as for ImageNet, sides of at least 31 pixels.
+        precision: of the products.
+
+    Returns:
+        Maps [batch, height', width', channels] of 64, 192, 384, 256 and 256 channels.
+
+    Source: arXiv 1404.5997, the one-column variant.
+    """
+    taps = []
+    for index, _, _, _, stride, padding in _ALEXNET_CONVOLUTIONS:
+        if index in _ALEXNET_POOLED_BEFORE:
+            images = max_pool(images, 3, 2)
+        images = convolve_relu(images, params[f"features.{index}"], stride, padding, precision=precision)
+        taps.append(images)
+    return taps
+
 
 # Added to the norms, outside the root.
 _EPSILON = 1e-10
@@ -40,9 +88,7 @@ class _Backbone:
 
 _BACKBONES: Mapping[str, _Backbone] = {
     "vgg": _Backbone(vgg16.convolution_shapes, vgg16.taps_of_normalised, (64, 128, 256, 512, 512), 16, VGG16_SOURCE),
-    "alex": _Backbone(
-        alexnet.alexnet_shapes, alexnet.alexnet_taps, (64, 192, 384, 256, 256), 31, alexnet.WEIGHTS_SOURCE
-    ),
+    "alex": _Backbone(alexnet_shapes, alexnet_taps, (64, 192, 384, 256, 256), 31, _ALEXNET_SOURCE),
     "squeeze": _Backbone(
         squeezenet.squeezenet_1_1_shapes,
         squeezenet.squeezenet_1_1_taps,
@@ -141,7 +187,7 @@ def lpips_embedding(
 
 def _normalised_features(features: Array) -> Array:
     squares = jnp.sum(jnp.square(features), axis=3, keepdims=True)
-    # The root has no derivative at 0, where no feature is active; its gradient is taken as 0 there.
+    # The root has no derivative at 0, where no feature is active; its gradient is defined as 0 there.
     is_active = squares > 0
     norms = jnp.where(is_active, jnp.sqrt(jnp.where(is_active, squares, 1)), 0)
     return features / (norms + _EPSILON)

@@ -43,15 +43,15 @@ class FeatureNetwork:
     fixed_size: tuple[int, int] | None = None
 
     def prepare(self, images: np.ndarray) -> np.ndarray:
-        """Makes images [count, height, width, 1 or 3], uint8, RGB of the size that `compute` takes.
+        """Makes images [count, height, width, 1 or 3], uint8, RGB of the size that `compute` expects.
 
         Raises:
-            UserError: if the network takes one size only and the images have another.
+            UserError: if the network accepts one size only and the images have another.
         """
         if self.fixed_size not in (None, images.shape[1:3]):
             expected = "x".join(map(str, self.fixed_size or ()))
             got = "x".join(map(str, images.shape[1:3]))
-            raise UserError(f"the feature network {self.name!r} takes images of {expected} pixels, got {got}")
+            raise UserError(f"the feature network {self.name!r} expects images of {expected} pixels, got {got}")
         images = np.broadcast_to(images, (*images.shape[:3], 3))
         if self.host_side is None:
             return images

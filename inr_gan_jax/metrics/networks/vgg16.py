@@ -15,13 +15,13 @@ from inr_gan_jax.array_types import Array, Params, along_last, check_shape
 from inr_gan_jax.metrics.networks.layers import convolve_relu, max_pool
 from inr_gan_jax.metrics.networks.options import VGG16_SOURCE
 from inr_gan_jax.metrics.networks.weight_files import Shapes, WeightsFile, channels_last, read_weights
-from inr_gan_jax.ops.tf1_resize import tf1_resize
+from inr_gan_jax.ops.resample import tf1_resize
 
 SIDE = 224
 NUM_FEATURES = 4096
 TAPS = ("relu1_2", "relu2_2", "relu3_3", "relu4_3", "relu5_3")
 
-# Index in torchvision's `features` and width of the convolutions of each block; a 2x2 max pool lies between blocks.
+# Index in torchvision's `features` and width of the convolutions of each block; blocks are separated by a 2x2 max pool.
 _BLOCKS = (
     ((0, 64), (2, 64)),
     ((5, 128), (7, 128)),

@@ -1,4 +1,4 @@
-"""What the hypernetwork of the `paper` model emits: an image as a pytree, cut out of one vector, and its weights."""
+"""Output of the hypernetwork of the `paper` model: the modulation pytree of one image, and the weights it gives."""
 
 import math
 from typing import Any
@@ -14,7 +14,7 @@ from inr_gan_jax.ops.modulation import modulate_product
 
 
 class FactorisedLayer(struct.PyTreeNode):
-    """What the hypernetwork emits for a layer of `factorised` modulation.
+    """Emitted parameters of a layer with `factorised` modulation.
 
     Attributes:
         left: [out_features, rank].
@@ -28,7 +28,7 @@ class FactorisedLayer(struct.PyTreeNode):
 
 
 class EmittedLayer(struct.PyTreeNode):
-    """A fully emitted linear layer: to colours, and every layer of `full` modulation.
+    """A fully emitted linear layer: ToRGB, and every layer with `full` modulation.
 
     Attributes:
         kernel: [out_features, in_features], before scaling.
@@ -40,7 +40,7 @@ class EmittedLayer(struct.PyTreeNode):
 
 
 class SharedLayer(struct.PyTreeNode):
-    """What is emitted for a layer whose weight is the same for all images.
+    """Emitted parameters of a layer whose weight all images share.
 
     Attributes:
         bias: [out_features].
@@ -53,25 +53,25 @@ LayerModulation = FactorisedLayer | EmittedLayer | SharedLayer
 
 
 class ConnectorModulation(struct.PyTreeNode):
-    """What is emitted for the layer between two blocks.
+    """Emitted parameters of the layer between two blocks.
 
     Attributes:
-        low: of the features of the block before.
-        high: of the coordinate embedding of this block.
+        low: for the features of the previous block.
+        high: for the coordinate embedding of this block.
     """
 
     low: LayerModulation
     high: LayerModulation
 
 
-class BlockModulation(struct.PyTreeNode):
-    """What is emitted for one block. The order of the fields is the order of the emitted vector.
+class PaperBlockModulation(struct.PyTreeNode):
+    """Emitted parameters of one block. The field order is the order of the emitted vector.
 
     Attributes:
         fourier: [num_emitted_frequencies, 2], before scaling.
-        connector: None where the block takes no features in.
-        layers: one entry a hidden layer.
-        to_rgb: None where the block adds no picture.
+        connector: None where the block has no input features.
+        layers: one entry per hidden layer.
+        to_rgb: None where the block has no ToRGB.
     """
 
     fourier: Array
@@ -81,7 +81,7 @@ class BlockModulation(struct.PyTreeNode):
 
 
 # One image as an INR: together with the shared weights it is all that `render` needs.
-PaperModulation = tuple[BlockModulation, ...]
+PaperModulation = tuple[PaperBlockModulation, ...]
 
 
 def modulation_shapes(settings: PaperArchitecture) -> PaperModulation:
@@ -96,7 +96,7 @@ def modulation_shapes(settings: PaperArchitecture) -> PaperModulation:
             )
         rgb = EmittedLayer(_shape(settings.channels, block.features), _shape(settings.channels))
         blocks.append(
-            BlockModulation(
+            PaperBlockModulation(
                 fourier=_shape(settings.num_emitted_frequencies(index), 2),
                 connector=connector,
                 layers=tuple(_layer_shapes(settings, *widths) for widths in settings.layer_widths(index)),
@@ -120,12 +120,12 @@ def _layer_shapes(settings: PaperArchitecture, in_features: int, out_features: i
 
 
 def num_emitted(settings: PaperArchitecture) -> int:
-    """How many numbers the hypernetwork emits for one image."""
+    """Number of values the hypernetwork emits per image."""
     return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(modulation_shapes(settings)))
 
 
 def unflatten_modulation(emitted: Array, settings: PaperArchitecture) -> PaperModulation:
-    """Cuts the emitted vector into the modulation of the layers.
+    """Splits the emitted vector into the modulation of the layers.
 
     Args:
         emitted: [num_emitted].
@@ -145,7 +145,7 @@ def unflatten_modulation(emitted: Array, settings: PaperArchitecture) -> PaperMo
 
 
 def emitted_weights(settings: PaperArchitecture) -> np.ndarray:
-    """[num_emitted], bool: which emitted numbers are weights of a hidden layer or a connector of `full` modulation."""
+    """[num_emitted], bool: which emitted values are weights of a hidden layer or connector with `full` modulation."""
     marks = []
     for path, leaf in jax.tree_util.tree_leaves_with_path(modulation_shapes(settings)):
         names = jax.tree_util.keystr(path, simple=True, separator="/").split("/")
@@ -154,20 +154,20 @@ def emitted_weights(settings: PaperArchitecture) -> np.ndarray:
 
 
 def image_weight(settings: PaperArchitecture, kernel: Array | None, modulation: LayerModulation, gain: float) -> Array:
-    """Works out the weight that a layer has for one image.
+    """Computes the weight of a layer for one image.
 
     Args:
         settings: of the generator.
-        kernel: [in_features, out_features], what all images share, as stored; None where the layer is emitted whole.
+        kernel: [in_features, out_features], the stored shared weight; None for a fully emitted layer.
         modulation: of the layer.
-        gain: the weight starts with the deviation gain / sqrt(in_features).
+        gain: the weight is initialised with standard deviation gain / sqrt(in_features).
 
     Returns:
         [in_features, out_features].
     """
     if isinstance(modulation, EmittedLayer):
         return gain / math.sqrt(modulation.kernel.shape[1]) * modulation.kernel.T
-    assert kernel is not None, "only layers that are emitted whole do without"
+    assert kernel is not None, "only fully emitted layers have no shared weight"
     if settings.equalised_lr:
         kernel = kernel * (gain / math.sqrt(kernel.shape[0]))
     if isinstance(modulation, SharedLayer):

@@ -3,21 +3,25 @@
 Source of this module: arXiv 2011.12026v2. Everything is written for one sample; map it with `jax.vmap`.
 """
 
+import dataclasses
 import functools
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from inr_gan_jax.array_types import Array, along_last, check_shape, in_precision
+from inr_gan_jax.array_types import Array, Params, along_last, check_shape, in_precision
+from inr_gan_jax.models.layers import NEUTRAL_ACTIVATION, numbers_like
 from inr_gan_jax.models.paper.architecture import CONNECTOR_GAIN, HIDDEN_GAIN, PaperArchitecture
 from inr_gan_jax.models.paper.modulation import (
-    BlockModulation,
     EmittedLayer,
+    FactorisedLayer,
     LayerModulation,
+    PaperBlockModulation,
     PaperModulation,
     emitted_weights,
     image_weight,
@@ -25,7 +29,7 @@ from inr_gan_jax.models.paper.modulation import (
     unflatten_modulation,
 )
 from inr_gan_jax.ops.fourier_features import box_average, centred_coordinates, fourier_features
-from inr_gan_jax.ops.resample import take_cells
+from inr_gan_jax.ops.resample import gather_features
 from inr_gan_jax.ops.viewport import BlockGrid, Viewport, block_grids
 
 # Emitted biases of hidden layers and of ToRGB are scaled by this on top of their layer's weight scale.
@@ -39,9 +43,9 @@ def _uniform_fan_in(fan_in: int) -> Callable[..., Array]:
 
 
 def _emitted_bias(settings: PaperArchitecture) -> Callable[..., Array]:
-    """Initialiser of the bias of the connector: what all images have in common at the beginning.
+    """Initialiser of the bias of the connector, the part of the emitted vector that all images share.
 
-    Layers that are emitted whole begin as their shared counterparts would, with standard normal weights before scaling.
+    Fully emitted layers start like their shared counterparts, with standard normal weights before scaling.
     """
     small = _uniform_fan_in(settings.mapping_dim**2)
     if settings.modulation != "full":
@@ -104,13 +108,13 @@ class Hypernetwork(nn.Module):
 
 
 class ModulatedDense(nn.Module):
-    """Dense layer whose weight is made for one image, most often from a shared one, and whose bias is emitted.
+    """Dense layer with a weight per image, usually a modulated shared weight, and an emitted bias.
 
     Attributes:
         settings: of the generator.
         in_features, out_features: widths.
-        gain: the weight starts with the deviation gain / sqrt(in_features).
-        bias_gain: factor of the emitted bias on top of that.
+        gain: the weight is initialised with standard deviation gain / sqrt(in_features).
+        bias_gain: additional factor of the emitted bias.
     """
 
     settings: PaperArchitecture
@@ -121,12 +125,12 @@ class ModulatedDense(nn.Module):
 
     @nn.compact
     def __call__(self, modulation: LayerModulation, *parts: Array) -> Array:
-        """Applies the weight of one image, in the precision of what it is applied to.
+        """Applies the weight of one image, in the precision of the input.
 
         Args:
             modulation: of this layer.
             parts: [..., features], whose features together are `in_features`. Each gets its rows of the weight: joined,
-                they would be copied, and coordinates that XLA joins to features are embedded anew in every layer.
+                they would be copied, and coordinates that XLA joins to features are embedded again in every layer.
 
         Returns:
             [..., out_features].
@@ -159,12 +163,12 @@ class PaperINRBlock(nn.Module):
         return ModulatedDense(self.settings, in_features, out_features, gain, bias_gain, name=name)
 
     @nn.compact
-    def __call__(self, features: Array | None, grid: BlockGrid, modulation: BlockModulation) -> Array:
-        """Evaluates the block on its lattice.
+    def __call__(self, features: Array | None, grid: BlockGrid, modulation: PaperBlockModulation) -> Array:
+        """Evaluates the block on its grid.
 
         Args:
-            features: [height, width, features] of the block before, on its own lattice; None for a block without.
-            grid: the lattice to evaluate on.
+            features: [height, width, features] of the previous block, on its grid; None for a block without input.
+            grid: the grid to evaluate on.
             modulation: of this block.
 
         Returns:
@@ -178,7 +182,7 @@ class PaperINRBlock(nn.Module):
             low = self._dense(features.shape[-1], block.features, CONNECTOR_GAIN, 1.0, "connector_low")
             high = self._dense(embedding.shape[-1], block.features, CONNECTOR_GAIN, 1.0, "connector_high")
             # A pointwise layer commutes with nearest upsampling, so it is applied at the low resolution.
-            carried = take_cells(low(modulation.connector.low, features), grid)
+            carried = gather_features(low(modulation.connector.low, features), grid)
             x = settings.activate(carried + high(modulation.connector.high, embedding))
         for number, (in_features, out_features) in enumerate(settings.layer_widths(self.index)):
             parts = (embedding,) if x is None else (x, embedding)
@@ -230,11 +234,11 @@ class PaperNetwork(nn.Module):
         return unflatten_modulation(self.hypernetwork.emit(ws[0]), self.settings)
 
     def render(self, modulation: PaperModulation, viewport: Viewport) -> Array:
-        """Draws one image.
+        """Renders one image.
 
         Args:
             modulation: of the image.
-            viewport: where, how dense and by which rule.
+            viewport: region, density and densification rule.
 
         Returns:
             [viewport.height, viewport.width, channels], in (-1, 1).
@@ -242,23 +246,23 @@ class PaperNetwork(nn.Module):
         return self.render_grids(modulation, self.grids(viewport))
 
     def grids(self, viewport: Viewport) -> tuple[BlockGrid, ...]:
-        """The lattices of the blocks for a viewport; pass them to `render_grids` to move without compiling again."""
+        """The grids of the blocks for a viewport; pass them to `render_grids` to move without recompiling."""
         sizes = [block.size for block in self.settings.blocks]
         return block_grids(viewport, sizes, self.settings.first_dense_block, self.settings.upsampling)
 
     def render_grids(self, modulation: PaperModulation, grids: tuple[BlockGrid, ...]) -> Array:
-        """Draws one image on given lattices, as `render`."""
+        """Renders one image on given grids, as `render`."""
         return (
             self._staged(modulation, grids) if self.settings.scales == "staged" else self._averaged(modulation, grids)
         )
 
     def _staged(self, modulation: PaperModulation, grids: tuple[BlockGrid, ...]) -> Array:
-        """One network: each block refines the features of the one before, and pictures are added up."""
+        """One network: each block refines the features of the previous one, and the ToRGB outputs are summed."""
         features, image = None, None
         for index, (block, grid) in enumerate(zip(self.blocks, grids, strict=True)):
             features = block(features, grid, modulation[index])
             if image is not None:
-                image = take_cells(image, grid)
+                image = gather_features(image, grid)
             rgb = modulation[index].to_rgb
             if rgb is not None:
                 own = _to_rgb(features, rgb, self.settings.num_pictures)
@@ -267,23 +271,100 @@ class PaperNetwork(nn.Module):
         return jnp.tanh(image)
 
     def _averaged(self, modulation: PaperModulation, grids: tuple[BlockGrid, ...]) -> Array:
-        """Independent networks, one a scale: the mean of their pictures on the finest lattice."""
+        """One independent network per scale: the mean of their images on the finest grid."""
         total = None
         for block, grid, own in zip(self.blocks, grids, modulation, strict=True):
-            assert own.to_rgb is not None, "every block draws a picture"
+            assert own.to_rgb is not None, "every block has a picture"
             picture = jnp.tanh(_to_rgb(block(None, grid, own), own.to_rgb, num_pictures=1))
-            # Interpolating twice on nested lattices is interpolating once.
-            total = picture if total is None else picture + take_cells(total, grid)
+            # Interpolating twice on nested grids is interpolating once.
+            total = picture if total is None else picture + gather_features(total, grid)
         assert total is not None, "there is at least one block"
         return total / len(grids)
 
+    # What the rest of the package needs to know of the network; none of it touches variables.
+    has_tables = False
+    is_pointwise = True
+
+    @nn.nowrap
+    def parameter_groups(self, params: Params) -> dict[str, Any]:
+        """Learning-rate group of each parameter, as a prefix of their tree."""
+        groups: dict[str, Any] = dict.fromkeys(params, "inr")
+        names = params["hypernetwork"]
+        groups["hypernetwork"] = {key: key if key in ("class_embedding", "connector") else "mapping" for key in names}
+        return groups
+
+    @nn.nowrap
+    def layer_numbers(self, shapes: PaperModulation) -> PaperModulation:
+        """A modulation with the layer number in place of each array; see `Generator.layer_numbers`."""
+        numbered, first = [], 0
+        for block in shapes:
+            start = first + (block.connector is not None)
+            last = start + len(block.layers) - 1
+            layers = tuple(numbers_like(layer, start + index) for index, layer in enumerate(block.layers))
+            numbered.append(
+                PaperBlockModulation(
+                    fourier=numbers_like(block.fourier, first),
+                    connector=numbers_like(block.connector, first),
+                    layers=layers,
+                    to_rgb=numbers_like(block.to_rgb, last),
+                )
+            )
+            first = last + 1
+        return tuple(numbered)
+
+    @property
+    def baked_settings(self) -> PaperArchitecture:
+        """Settings of the network that renders baked weights."""
+        if self.settings.modulation != "factorised":
+            return self.settings
+        return dataclasses.replace(self.settings, modulation_activation=NEUTRAL_ACTIVATION, equalised_lr=False)
+
+    @nn.nowrap
+    def bake(self, params: Params, modulation: PaperModulation) -> tuple[dict[str, Any], PaperModulation]:
+        """Computes the weights of one image, and the modulation that leaves them unchanged."""
+        kernels = {
+            f"blocks_{index}": {
+                name: image_weight(self.settings, params[f"blocks_{index}"][name]["kernel"], layer, gain)
+                for name, gain, layer in _layers_of(block)
+                if isinstance(layer, FactorisedLayer)
+            }
+            for index, block in enumerate(modulation)
+        }
+        neutral = jax.tree.map(_without_factors, modulation, is_leaf=lambda part: isinstance(part, FactorisedLayer))
+        return kernels, neutral
+
+    @nn.nowrap
+    def pointwise_grids(self, x: Array, y: Array) -> tuple[BlockGrid, ...]:
+        """See `Generator.pointwise_grids`."""
+        return (BlockGrid(x=x, y=y), *[BlockGrid(x=x, y=y, repeats=(1, 1))] * self.settings.last)
+
+    @nn.nowrap
+    def grids_from_arrays(self, arrays: Sequence[Mapping[str, Array]]) -> tuple[BlockGrid, ...]:
+        """See `Generator.grids_from_arrays`."""
+        return tuple(BlockGrid.from_arrays(entry) for entry in arrays)
+
     def __call__(self, z: Array, c: Array | None = None) -> Array:
-        """Draws the trained picture of one latent code; also initialises every parameter."""
+        """Renders the trained picture of one latent code; also initialises every parameter."""
         return self.render(self.modulation(self.mapping(z, c)), self.settings.native_viewport)
 
 
+def _layers_of(block: PaperBlockModulation) -> Iterator[tuple[str, float, LayerModulation]]:
+    """Name, gain and modulation of the connectors and hidden layers of a block."""
+    if block.connector is not None:
+        yield "connector_low", CONNECTOR_GAIN, block.connector.low
+        yield "connector_high", CONNECTOR_GAIN, block.connector.high
+    for number, layer in enumerate(block.layers):
+        yield f"layer_{number}", HIDDEN_GAIN, layer
+
+
+def _without_factors(part: Any) -> Any:
+    if not isinstance(part, FactorisedLayer):
+        return part
+    return part.replace(left=jnp.zeros_like(part.left), right=jnp.zeros_like(part.right))
+
+
 def _to_rgb(features: Array, modulation: EmittedLayer, num_pictures: int) -> Array:
-    """[..., features] to [..., channels] by the emitted layer; the more pictures are added up, the less each."""
+    """[..., features] to [..., channels] by the emitted layer, scaled down by the number of summed outputs."""
     scale = math.sqrt(2 / features.shape[-1]) / math.sqrt(num_pictures)
     colours = features @ (scale * modulation.kernel.T).astype(features.dtype)
     colours = colours.astype(modulation.bias.dtype)

@@ -1,4 +1,4 @@
-"""Layers of the `release` family: the modulated convolution and the layer to colours, for one sample."""
+"""Layers of the `release` family: the modulated convolution and ToRGB, for one sample."""
 
 import math
 from typing import Literal
@@ -13,24 +13,24 @@ from inr_gan_jax.models.layers import EqualisedDense, clamp, scaled_leaky_relu
 from inr_gan_jax.models.release.architecture import ReleaseArchitecture
 from inr_gan_jax.models.release.coordinates import ReleaseGrid
 from inr_gan_jax.ops.modulation import demodulation, modulate_factors
-from inr_gan_jax.ops.resample import bilinear_upsample, fir_filter, fir_upsample, take_cells
+from inr_gan_jax.ops.resample import bilinear_upsample, fir_filter, fir_upsample, gather_features
 from inr_gan_jax.ops.table_lookup import read_table
 
 NoiseMode = Literal["const", "random", "none"]
 
 
 class StyleModulation(struct.PyTreeNode):
-    """What one image predicts for a layer with weight demodulation, or for ToRGB.
+    """Predicted per image for a layer with weight demodulation, or for ToRGB.
 
     Attributes:
-        styles: [in_features], factor of each input channel.
+        styles: [in_features], factor per input channel.
     """
 
     styles: Array
 
 
 class FactorModulation(struct.PyTreeNode):
-    """What one image predicts for a layer with factorised multiplicative modulation.
+    """Predicted per image for a layer with factorised multiplicative modulation.
 
     Attributes:
         left: [out_features, rank].
@@ -40,17 +40,42 @@ class FactorModulation(struct.PyTreeNode):
     left: Array
     right: Array
 
+    @classmethod
+    def zeros(cls, kernel: Array, rank: int) -> "FactorModulation":
+        """Factors of 0 for a kernel [in_features, out_features]."""
+        in_features, out_features = kernel.shape
+        return cls(left=jnp.zeros((out_features, rank)), right=jnp.zeros((rank, in_features)))
+
+
+def pointwise_weight(
+    settings: ReleaseArchitecture, kernel: Array, modulation: StyleModulation | FactorModulation
+) -> Array:
+    """Computes the weight of a pointwise layer for one image.
+
+    Args:
+        settings: of the generator.
+        kernel: [in_features, out_features], shared by all images.
+        modulation: of the layer.
+
+    Returns:
+        [in_features, out_features].
+    """
+    if isinstance(modulation, StyleModulation):
+        return kernel * modulation.styles[:, None] * demodulation(kernel, modulation.styles)[None, :]
+    assert settings.factor_activation is not None, "factors are predicted only with an activation"
+    return modulate_factors(kernel, modulation.left, modulation.right, settings.factor_activation)
+
 
 class SynthesisLayer(nn.Module):
-    """Convolution whose weight is modulated for one image, noise, bias and leaky ReLU.
+    """Convolution with a weight modulated per image, followed by noise, bias and leaky ReLU.
 
     Attributes:
         settings: of the generator.
         in_features: width of the features.
-        embedding_features: width of the coordinate embedding beside them.
+        embedding_features: width of the coordinate embedding concatenated to them.
         out_features: width of the result.
-        resolution: side of the trained lattice of the result.
-        upsamples: the layer brings the features to the lattice of its block.
+        resolution: side of the trained grid of the result.
+        upsamples: whether the layer upsamples the features to the grid of its block.
         instance_norm: divide the features by their standard deviation first.
     """
 
@@ -99,14 +124,14 @@ class SynthesisLayer(nn.Module):
         """Maps features to features.
 
         Args:
-            x: [height, width, in_features]; on the lattice before when the layer upsamples.
-            embedding: [*grid.lattice.size, embedding_features], None for none.
+            x: [height, width, in_features]; on the previous grid when the layer upsamples.
+            embedding: [*grid.block_grid.size, embedding_features], None for none.
             modulation: of this layer.
-            grid: the lattice of the result.
-            noise_mode: `const`: the stored noise; `random`: drawn anew from the stream `noise`; `none`.
+            grid: the grid of the result.
+            noise_mode: `const`: the stored noise; `random`: sampled from the stream `noise`; `none`.
 
         Returns:
-            [*grid.lattice.size, out_features].
+            [*grid.block_grid.size, out_features].
         """
         if self.instance_norm:
             deviation = jnp.std(x.astype(self.bias.dtype), axis=(0, 1), ddof=1, keepdims=True)
@@ -125,22 +150,16 @@ class SynthesisLayer(nn.Module):
     def _pointwise(
         self, x: Array, embedding: Array | None, modulation: StyleModulation | FactorModulation, grid: ReleaseGrid
     ) -> Array:
-        """The layer as a matrix, built once for the image."""
-        if isinstance(modulation, StyleModulation):
-            weight = self.kernel * modulation.styles[:, None] * demodulation(self.kernel, modulation.styles)[None, :]
-        else:
-            activation = self.settings.factor_activation
-            assert activation is not None, "factors are predicted only with an activation"
-            weight = modulate_factors(self.kernel, modulation.left, modulation.right, activation)
-        weight = weight.astype(x.dtype)
-        # A pointwise layer commutes with upsampling, so the features pass it at their own, lower resolution.
+        """The layer as one matrix per image."""
+        weight = pointwise_weight(self.settings, self.kernel, modulation).astype(x.dtype)
+        # A pointwise layer commutes with upsampling, so it is applied at the lower resolution.
         x = x @ weight[: self.in_features]
         if self.upsamples:
             x = upsample(self.settings, x, grid)
         return x if embedding is None else x + embedding @ weight[self.in_features :]
 
     def _convolution(self, x: Array, styles: Array, grid: ReleaseGrid) -> Array:
-        """Scales features instead of weights, so that all images of a batch share one kernel."""
+        """Scales features instead of weights, so that all images of the batch share one kernel."""
         transposed = self.upsamples and self.settings.upsampling == "fir"
         if self.upsamples and not transposed:
             x = upsample(self.settings, x, grid)
@@ -148,18 +167,18 @@ class SynthesisLayer(nn.Module):
         kernel = self.kernel.astype(x.dtype)
         if transposed:
             flipped = kernel[::-1, ::-1]
-            # Four times the filter makes up for the inserted zeros.
+            # The factor 4 compensates for the inserted zeros.
             x = 4 * fir_filter(_correlate(scaled, flipped, padding=2, dilation=2), (1, 1))[0]
         else:
             x = _correlate(scaled, kernel, padding=1, dilation=1)[0]
         return x * along_last(demodulation(self.kernel, styles), 3).astype(x.dtype)
 
     def _noise(self, grid: ReleaseGrid, noise_mode: NoiseMode, dtype: jnp.dtype) -> Array:
-        """[*grid.lattice.size]."""
+        """[*grid.block_grid.size]."""
         if noise_mode == "const":
             return read_table(self.noise_const.value, grid.rows, grid.columns)
         if noise_mode == "random":
-            return jax.random.normal(self.make_rng("noise"), grid.lattice.size, dtype)
+            return jax.random.normal(self.make_rng("noise"), grid.block_grid.size, dtype)
         raise ValueError(f"noise_mode is {noise_mode!r}, expected 'const', 'random' or 'none'")
 
 
@@ -175,14 +194,14 @@ def _correlate(x: Array, kernel: Array, padding: int, dilation: int) -> Array:
 
 
 def upsample(settings: ReleaseArchitecture, x: Array, grid: ReleaseGrid) -> Array:
-    """Brings features or a picture [height, width, ...] to the lattice of an upsampling block."""
+    """Upsamples features or an image [height, width, ...] to the grid of an upsampling block."""
     if settings.upsampling == "nearest":
-        return take_cells(x, grid.lattice)
+        return gather_features(x, grid.block_grid)
     return bilinear_upsample(x) if settings.upsampling == "bilinear" else fir_upsample(x)
 
 
 class ToRGBLayer(nn.Module):
-    """Linear layer to colours with a style an input channel and no demodulation.
+    """Linear layer to colours with a style per input channel and no demodulation.
 
     Attributes:
         settings: of the generator.

@@ -4,8 +4,8 @@ import { readWhole } from "./fields.js";
 
 const RULE_NOTES = {
   pointwise: "Every block of the network at every pixel: a function of the point alone.",
-  all: "Every block denser by the same factor, nested lattices as in training.",
-  paper: "Coarse blocks stay on their trained lattice, as in the paper.",
+  all: "Every block denser by the same factor, nested grids as in training.",
+  paper: "Coarse blocks stay on their trained grid, as in the paper.",
 };
 const SPACE_NAMES = { z: "z", w: "w", image: "its weights" };
 const FILTER_NAMES = {

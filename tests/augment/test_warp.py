@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from inr_gan_jax.ops.warp import affine_sample
+from inr_gan_jax.augment.geometry import affine_sample
 from tests.augment.oracle import bilinear
 from tests.closeness import assert_close
 

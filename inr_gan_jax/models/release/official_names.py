@@ -8,7 +8,7 @@ from typing import Any, Literal
 import jax
 import numpy as np
 
-Layout = Literal["same", "dense", "pointwise", "convolution", "table", "const", "flattened"]
+ArrayLayout = Literal["same", "dense", "pointwise", "convolution", "table", "const", "flattened"]
 
 # Our names on the left; names of several digits carry their number over.
 _GENERATOR_NAMES = (
@@ -41,13 +41,13 @@ class ArraySlot:
         path: of the variable, from its collection on.
         official_name: of the array.
         shape: of the variable.
-        layout: how the array is laid out.
+        layout: how the official array is laid out in memory.
     """
 
     path: tuple[str, ...]
     official_name: str
     shape: tuple[int, ...]
-    layout: Layout
+    layout: ArrayLayout
 
     @property
     def official_shape(self) -> tuple[int, ...]:
@@ -66,7 +66,7 @@ class ArraySlot:
         return moved if self.layout == "const" else (1, *moved)
 
     def from_official(self, array: np.ndarray) -> np.ndarray:
-        """Lays an official array of `official_shape` out as our variable of `shape`."""
+        """Converts an official array of `official_shape` to our variable of `shape`."""
         if self.layout == "dense":
             array = array.T
         elif self.layout == "pointwise":
@@ -122,12 +122,12 @@ def _translated(names: list[str], table: tuple[tuple[str, str], ...]) -> str:
 
 
 def _generator_name(path: tuple[str, ...]) -> str:
-    # The first block takes its coordinates as the input itself.
+    # The first block has its coordinates as its input.
     owner = "input.input.coord_fuser" if "blocks_4" in path else "coord_fuser"
     return _translated([owner if name == "coordinates" else name for name in path[1:]], _GENERATOR_NAMES)
 
 
-def _generator_layout(path: tuple[str, ...], shape: tuple[int, ...]) -> Layout:
+def _generator_layout(path: tuple[str, ...], shape: tuple[int, ...]) -> ArrayLayout:
     if path[-1] == "const":
         return "const"
     if path[-1] == "table":
@@ -139,7 +139,7 @@ def _generator_layout(path: tuple[str, ...], shape: tuple[int, ...]) -> Layout:
     return "pointwise" if len(shape) == 2 else "convolution"
 
 
-def _discriminator_layout(path: tuple[str, ...], shape: tuple[int, ...]) -> Layout:
+def _discriminator_layout(path: tuple[str, ...], shape: tuple[int, ...]) -> ArrayLayout:
     if path[-1] != "kernel":
         return "same"
     if path[-2] == "final_dense":
