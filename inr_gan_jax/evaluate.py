@@ -28,11 +28,11 @@ from inr_gan_jax.inference.latents import MAX_SEED
 from inr_gan_jax.metrics.networks.options import LPIPS_HEADS, WEIGHTS_OPTIONS
 from inr_gan_jax.metrics.protocols import EXAMPLES, Protocol, parse_protocol
 from inr_gan_jax.metrics.real_images import RealImages
-from inr_gan_jax.metrics.settings import DEFAULT_CACHE, MetricResult, MetricSettings
+from inr_gan_jax.metrics.settings import DEFAULT_CACHE, Generated, MetricResult, MetricSettings
 
 if TYPE_CHECKING:
     from inr_gan_jax.inference.loading import LoadedGenerator
-    from inr_gan_jax.sampling import Truncation
+    from inr_gan_jax.sampling import Sampler, Truncation
 
 _OPTIONS = (*WEIGHTS_OPTIONS.values(), LPIPS_HEADS)
 # Key of the section `data` -> flag.
@@ -76,7 +76,6 @@ def evaluate(request: Request) -> Iterator[MetricResult]:
     from inr_gan_jax.data.read.dataset import open_dataset
     from inr_gan_jax.data.read.images import read_images, read_labels
     from inr_gan_jax.inference.loading import load_generator
-    from inr_gan_jax.inference.metric_callables import generated_by
     from inr_gan_jax.metrics.devices import batch_devices
     from inr_gan_jax.metrics.registry import MetricSuite
     from inr_gan_jax.sampling import Sampler, Truncation
@@ -120,6 +119,27 @@ def evaluate(request: Request) -> Iterator[MetricResult]:
             yield result
     except FloatingPointError as error:
         raise UserError(f"{request.checkpoint} cannot be evaluated: {error}") from error
+
+
+def generated_by(sampler: Sampler, kimg: float) -> Generated:
+    """A sampler as the metrics see it; path lengths are measured without truncation.
+
+    Args:
+        sampler: of the generator.
+        kimg: thousands of real images that it was trained on, for the record.
+    """
+    from inr_gan_jax.metrics.ppl import PathGenerator
+
+    generator, truncation = sampler.generator, sampler.truncation
+    paths = PathGenerator(
+        z_dim=generator.z_dim,
+        variables=sampler.variables,
+        mapping=generator.batch_mapping,
+        synthesise=generator.batch_synthesis,
+        sample_labels=sampler.labels,
+    )
+    record = {"truncation_psi": truncation.psi, "truncation_cutoff": truncation.cutoff, "kimg": kimg}
+    return Generated(sampler.batches, paths, record)
 
 
 def report_lines(result: MetricResult) -> list[str]:

@@ -18,14 +18,18 @@ from inr_gan_jax.data.read.dataset import Dataset
 from inr_gan_jax.errors import UserError
 from inr_gan_jax.evaluate import Request
 from inr_gan_jax.inference.loading import load_generator
+from inr_gan_jax.metrics import path_measure
+from inr_gan_jax.metrics.devices import batch_devices
+from inr_gan_jax.metrics.path_measure import PathMeasure
+from inr_gan_jax.metrics.protocols import parse_protocol
 from inr_gan_jax.metrics.settings import MetricResult, MetricSettings
 from inr_gan_jax.models.build import build_generator
-from inr_gan_jax.sampling import Truncation
+from inr_gan_jax.sampling import Sampler, Truncation
 from inr_gan_jax.training.evaluation import Evaluation
 from tests.conftest import small_release_config, tiny_config
 from tests.golden.official_pickles import official_pickle
 from tests.golden.records import load
-from tests.inference.tools import write_run
+from tests.inference.tools import random_generator, write_run
 
 NAMES = ("frechet_digits40_full", "kernel_digits40_full")
 
@@ -108,6 +112,22 @@ def test_pixel_fd_has_as_many_images_as_the_run_says(run_folder: Path, tmp_path:
     (line,) = map(json.loads, output.read_text().splitlines())
     assert line["evaluation/pixel_fd_psi0.5"] == result.value
     assert line["record"]["protocol"]["num_generated"] == 64
+
+
+def test_path_length_of_a_conditional_network_with_noise_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(path_measure.lpips, "load_lpips", lambda *paths: ({}, {}))
+    monkeypatch.setattr(
+        path_measure.lpips, "lpips", lambda name, params, first, second: jnp.mean(first - second, axis=(1, 2, 3)) ** 2
+    )
+    loaded = random_generator(small_release_config(data={"num_classes": 3}), 1.0)
+    devices = batch_devices(2)
+    sampler = Sampler(loaded.generator, loaded.variables, mesh=devices.mesh, real_labels=np.array([0, 2]))
+    paths = evaluate.generated_by(sampler, 1.0).paths
+    path = parse_protocol("ppl2_wend").path
+    assert paths is not None
+    assert path is not None
+    measure = PathMeasure(MetricSettings(weights={"vgg16": "a", "lpips_vgg_heads": "b"}, batch_size=3))
+    assert measure(path, 3, paths, 0, devices) > 0
 
 
 def test_untrained_generator_is_farther_than_real_images(

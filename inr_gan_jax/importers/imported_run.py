@@ -43,7 +43,7 @@ _OFFICIAL_TRAINING: dict[str, Any] = {
         "keep_checkpoints": 3,
         "generator_first": True,
     },
-    "evaluation": {"metric": "none", "num_samples": 10000, "batch_size": 16},
+    "evaluation": {"metric": "none", "num_samples": 10000, "batch_size": 64},
 }
 
 
