@@ -103,7 +103,7 @@ def test_a_run_on_fewer_images_than_a_batch_notices_another_set(
     # The same images, prepared again, are the same set.
     prepared(tmp_path, 0, 3)
     assert int(loop.train(few_config(tmp_path, 3), tmp_path / "run").step) == 3
-    assert "going on from" in capsys.readouterr().out
+    assert "resuming from" in capsys.readouterr().out
 
 
 def test_a_plan_tells_a_set_of_another_size_from_one_that_is_not_there(tmp_path: Path) -> None:
