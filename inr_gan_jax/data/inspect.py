@@ -22,7 +22,6 @@ from PIL import Image
 
 from inr_gan_jax.cli.command import run
 from inr_gan_jax.data.prepare.preparation import INFO_FILE, dataset_fingerprint, preparation, version_directory
-from inr_gan_jax.data.read.dataset import prepared_directory
 from inr_gan_jax.errors import DatasetError
 from inr_gan_jax.ops.image_grid import image_grid, magnify
 from inr_gan_jax.progress import Progress
@@ -217,6 +216,8 @@ def _named_directory(arguments: Sequence[str]) -> epath.Path:
     folder = epath.Path(given).expanduser()
     if given and folder.is_dir():
         return folder
+    from inr_gan_jax.data.read.dataset import prepared_directory  # Loads tfds, which --help does not need.
+
     return prepared_directory(name or given, flags.FLAGS.data_dir)
 
 
