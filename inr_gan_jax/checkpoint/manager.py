@@ -1,4 +1,4 @@
-"""Checkpoints of a run folder: any pytree of arrays and the position in the data, checked when they are read again."""
+"""Saves and restores checkpoints: a pytree of arrays and the position in the data, checked when read."""
 
 import contextlib
 import math
@@ -27,39 +27,39 @@ from inr_gan_jax.distributed.processes import Processes
 from inr_gan_jax.errors import MachineError, UserError
 from inr_gan_jax.storage import absolute, is_remote, move_folder
 
-# Damaged checkpoints are moved here, beside the folder of the checkpoints.
+# Damaged checkpoints are moved to this folder next to the folder of the checkpoints.
 DAMAGED = "damaged-checkpoints"
 
 _PARTIAL = ocp.utils.TMP_DIR_SUFFIX
-# What orbax writes last into a checkpoint in a bucket.
+# The last file that orbax writes into a checkpoint in a bucket.
 _COMMITTED = "commit_success.txt"
-# Seconds after which nothing is written any more for a checkpoint that failed.
+# Seconds until background threads of a failed checkpoint have stopped writing.
 _LATE_WRITES = 0.5
 
 _T = TypeVar("_T")
 
 
 class CheckpointNotWrittenError(MachineError):
-    """A checkpoint could not be written; those before it are as they were, and the next may be written again."""
+    """A checkpoint could not be written; older ones are intact, and a later save may succeed."""
 
 
 class DamagedCheckpointError(UserError):
-    """A checkpoint is not what was saved."""
+    """A checkpoint differs from what was saved."""
 
 
 class Checkpointer:
-    """Writes checkpoints in the background, keeps the ones that matter and finds the newest sound one again.
+    """Writes checkpoints in the background, deletes old ones and restores the newest sound one.
 
-    Several processes write and read together, each its part of the arrays, into one folder that all see; they call the
-    same methods in the same order. The first of them does the rest and decides which checkpoint is taken.
+    Several processes write and read together, each its part of the arrays, in one folder that all see; they call the
+    same methods in the same order. The primary process does the rest and decides which checkpoint is restored.
 
     Args:
-        directory: of the checkpoints; made on the first save. What an interrupted save left in it is removed.
-        keep: newest checkpoints to keep.
-        keep_every: checkpoints whose step is a multiple of it are kept too; 0 for none.
-        metric: name of the value that `save` is given; the checkpoint with the smallest value is kept too. Values that
-            were saved under another name are not compared. None keeps no best one.
-        processes: that save and restore together; this one alone when not given.
+        directory: of the checkpoints; created by the first save. Remains of an interrupted save are removed.
+        keep: number of newest checkpoints to keep.
+        keep_every: checkpoints whose step is a multiple of it are also kept; 0 for none.
+        metric: name of the value given to `save`; the checkpoint with the smallest value is also kept. Values saved
+            under another name are ignored. None keeps no best one.
+        processes: that save and restore together; by default this one alone.
     """
 
     def __init__(
@@ -89,27 +89,27 @@ class Checkpointer:
         self._manager = self._open_manager()
 
     def steps(self) -> list[int]:
-        """Steps of the checkpoints on disk, sound or not, rising."""
+        """Steps of the checkpoints on disk, sound or not, in ascending order."""
         return _steps_in(self._directory)
 
     def best_step(self) -> int | None:
-        """Step of the checkpoint with the smallest value of the metric, the newest of equal ones; None without any."""
+        """Step of the checkpoint with the smallest metric, the newest of equal ones; None if none has a metric."""
         return self._best_of(self.steps())
 
     def save(self, step: int, state: Any, iterator: grain.DatasetIterator, metric: float | None = None) -> None:
-        """Saves state and data position; returns once both are copied, and writes on in the background.
+        """Saves state and data position; returns when both are copied, and writes in the background.
 
-        A step that is on disk already is left as it is: after going back, `delete_after` comes first.
+        A step that is already on disk is not saved again: after a rollback, call `delete_after` first.
 
         Args:
             step: number of the checkpoint.
             state: pytree of arrays.
             iterator: whose position is saved.
-            metric: value of the metric; None where none was measured. One that is not finite never is the best.
+            metric: value of the metric; None if not measured. One that is not finite is never the best.
 
         Raises:
             CheckpointNotWrittenError: if this checkpoint or the one before it could not be written. In the second case
-                this one has been begun nevertheless. Older checkpoints are untouched and the run may go on.
+                writing this one has started nevertheless. Older checkpoints are intact and the run may continue.
         """
         if metric is not None and not self._metric:
             raise ValueError(f"metric is {metric}, expected None where the checkpointer was given no name of a metric")
@@ -120,20 +120,20 @@ class Checkpointer:
         self._report()
 
     def restore(self, state: _T, iterator: grain.DatasetIterator, at_most: int | None = None) -> tuple[_T, int] | None:
-        """Restores the newest checkpoint that is sound.
+        """Restores the newest sound checkpoint.
 
-        Every damaged one that is newer is named in one printed sentence and moved beside the folder of the checkpoints.
+        Each newer, damaged one is reported in one sentence and moved to a folder next to that of the checkpoints.
 
         Args:
-            state: gives structure, shapes and placement, on any number of devices; its values are not used.
+            state: structure, shapes and shardings to restore, on any number of devices; its values are not used.
             iterator: set to the saved position.
-            at_most: newest step to consider, for going back; None considers all.
+            at_most: newest step to consider, for a rollback; None considers all.
 
         Returns:
             The state and its step, or None when there is no checkpoint.
 
         Raises:
-            UserError: if all are damaged, or one is of another network; nothing has been moved then.
+            UserError: if all are damaged, or one is of another network; nothing is moved then.
         """
         self._finish()
         saved = self._processes.broadcast_from_primary("list the checkpoints", self.steps)
@@ -161,7 +161,7 @@ class Checkpointer:
         return restored, step
 
     def delete_after(self, step: int) -> None:
-        """Deletes the checkpoints that are newer than a step, so that a run that went back can save them anew.
+        """Deletes the checkpoints newer than a step, so that a run can save those steps again after a rollback.
 
         Raises:
             UserError: if one cannot be deleted.
@@ -169,7 +169,7 @@ class Checkpointer:
         self._finish()
 
         def delete() -> None:
-            # The newest first: what is left if this is interrupted is a run that went on less far.
+            # Newest first: if this is interrupted, the remaining checkpoints are still those of one run.
             for newer in reversed([other for other in self.steps() if other > step]):
                 path = self._directory / str(newer)
                 try:
@@ -191,7 +191,7 @@ class Checkpointer:
         self._report()
 
     def close(self) -> None:
-        """Waits until everything is on disk and lets go of it.
+        """Waits until everything is on disk and closes the manager.
 
         Raises:
             CheckpointNotWrittenError: if a checkpoint could not be written and neither `save` nor `wait` said so.
@@ -201,7 +201,7 @@ class Checkpointer:
         self._report()
 
     def _begin(self, record: CheckpointRecord, state: Any, position: dict[str, Any]) -> None:
-        """Copies the state and begins to write it."""
+        """Copies the state and starts to write it."""
         items = {STATE: ocp.args.StandardSave(state), DATA: ocp.args.JsonSave(position)}
         if self._metric in record.metric:
             self._values[record.step] = record.metric[self._metric]
@@ -215,24 +215,24 @@ class Checkpointer:
             self._give_up(record.step, error)
 
     def _complete(self) -> None:
-        """Adds the record to a checkpoint whose files are complete, in the background, before it counts as one."""
+        """Adds the record to a checkpoint with complete files, in the background, before orbax commits it."""
         if self._in_flight:
             path = self._directory / str(self._in_flight.step)
             partial = path.with_name(path.name + _PARTIAL)
-            # In a bucket nothing can be renamed: there a last file makes it count.
+            # Buckets cannot rename: a last file commits the checkpoint.
             self._in_flight.write(partial if partial.exists() else path)
 
     def _finish(self) -> None:
-        """Waits for the checkpoint that is being written; keeps what went wrong for `_report`."""
+        """Waits for the checkpoint that is being written; stores errors for `_report`."""
         try:
             self._manager.wait_until_finished()
-        except Exception as error:  # whatever the threads of orbax and tensorstore ran into
+        except Exception as error:  # threads of orbax and tensorstore raise many kinds
             if self._in_flight:
                 self._give_up(self._in_flight.step, error)
         self._in_flight = None
 
     def _give_up(self, step: int, error: Exception) -> None:
-        """Notes that a step was not written, and removes what there is of it.
+        """Notes that a step was not written, and removes its remains.
 
         Raises:
             CheckpointNotWrittenError: among several processes, as the others wait for this one to write its part.
@@ -241,15 +241,15 @@ class Checkpointer:
             raise CheckpointNotWrittenError(
                 f"checkpoint {step} could not be written to {self._directory} ({reason_of(error)})"
             ) from error
-        if step not in self.steps():  # it is there when only the deletion of older ones failed
+        if step not in self.steps():  # it exists if only the deletion of older ones failed
             self._not_written[step] = error
             self._values.pop(step, None)
-        # Threads of tensorstore that still write would make the folder again.
+        # Threads of tensorstore that still write would create the folder again.
         time.sleep(_LATE_WRITES)
         self._reopen_manager()
 
     def _report(self) -> None:
-        """Raises what went wrong, once."""
+        """Raises the stored errors, once."""
         failed, self._not_written = self._not_written, {}
         if failed:
             names = f"checkpoint{'s' if len(failed) > 1 else ''} {' and '.join(map(str, failed))}"
@@ -261,7 +261,7 @@ class Checkpointer:
             ) from last
 
     def _check_space(self, state: Any) -> None:
-        """Refuses to fill a disk to the brim, which would stop the log files of the run as well."""
+        """Refuses to fill the disk, which would stop the log files of the run as well."""
         if is_remote(self._directory):
             return
         folder = next(path for path in (self._directory, *self._directory.parents) if path.exists())
@@ -270,19 +270,19 @@ class Checkpointer:
             raise OSError(f"it needs {needed / 2**20:,.1f} MiB and {free / 2**20:,.1f} MiB are free")
 
     def _open_manager(self) -> checkpoint_managers.CheckpointManager:
-        """A manager that knows what is on disk now; orbax does not look again by itself."""
+        """A manager that knows what is on disk now; orbax lists the folder only once."""
         self._processes.broadcast_from_primary("remove unfinished checkpoints", self._remove_unfinished)
         options = checkpoint_managers.CheckpointManagerOptions(
             preservation_policy=checkpoint_managers.AnyPreservationPolicy(self._policies),
             create=False,
-            # Or else a damaged file of times would stop the program here.
+            # Otherwise a damaged metadata file would raise here.
             lightweight_initialize=True,
-            # In the background a folder that cannot be made is waited for until a time-out.
+            # Created in the background, a folder that cannot be created would be waited for until a time-out.
             async_options=ocp.AsyncOptions(
                 create_directories_asynchronously=False, post_finalization_callback=self._complete
             ),
         )
-        # Where grain itself would write the position, but in the background.
+        # The same file as grain writes for the position, but in the background.
         registry = ocp.DefaultCheckpointHandlerRegistry()
         registry.add(DATA, ocp.args.JsonSave, ocp.JsonCheckpointHandler(POSITION_FILE))
         return checkpoint_managers.CheckpointManager(
@@ -308,12 +308,12 @@ class Checkpointer:
         return values
 
     def _reopen_manager(self) -> None:
-        with contextlib.suppress(Exception):  # what it failed at has been noted
+        with contextlib.suppress(Exception):  # its error has been stored
             self._manager.close()
         self._manager = self._open_manager()
 
     def _move_aside(self, step: int) -> epath.Path:
-        """Moves a checkpoint out of the folder, to a name that is free."""
+        """Moves a checkpoint out of the folder, to an unused name."""
         source, folder = self._directory / str(step), self._directory.parent / DAMAGED
         names = (f"{step}-{number}" if number else str(step) for number in range(2**31))
         target = next(folder / name for name in names if not (folder / name).exists())
@@ -329,7 +329,7 @@ class Checkpointer:
 
 
 class _KeepBest(checkpoint_managers.PreservationPolicy):
-    """Keeps the best step; unlike `BestN` of orbax it needs no metric that orbax has read from disk."""
+    """Keeps the best step; unlike `BestN` of orbax it needs no metrics that orbax has read from disk."""
 
     def __init__(self, best_of: Callable[[Iterable[int]], int | None]) -> None:
         self._best_of = best_of
@@ -348,7 +348,7 @@ def latest_step(directory: epath.PathLike) -> int | None:
 
 
 def _delete_checkpoint(path: epath.Path) -> None:
-    """Deletes a checkpoint such that what is left of an interrupted deletion does not look like one."""
+    """Deletes a checkpoint so that the remains of an interrupted deletion do not look like one."""
     if is_remote(path):
         (path / _COMMITTED).unlink(missing_ok=True)
         path.rmtree()
@@ -357,16 +357,16 @@ def _delete_checkpoint(path: epath.Path) -> None:
 
 
 def restore_newest_entries(directory: epath.PathLike, entries: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
-    """Restores some entries of the newest state that is sound, and prints a sentence about every damaged one.
+    """Restores some entries of the newest sound state, and reports each damaged one in a sentence.
 
-    Nothing is moved or written, so a run that is under way is not disturbed.
+    Nothing is moved or written, so a run in progress is not disturbed.
 
     Args:
         directory: of the checkpoints.
         entries: as for `restore_entries`.
 
     Returns:
-        The entries, and the step of the checkpoint that they come from.
+        The entries, and the step of their checkpoint.
 
     Raises:
         UserError: if there is no checkpoint, all are damaged, or the newest sound one is of another network.
@@ -374,7 +374,7 @@ def restore_newest_entries(directory: epath.PathLike, entries: Mapping[str, Any]
     directory = epath.Path(directory)
     steps = _steps_in(directory)
     if not steps:
-        raise UserError(f"{directory} holds no checkpoint yet, let the run go on until its first one")
+        raise UserError(f"{directory} has no checkpoint yet; let the run continue until its first one")
     restored, step, damaged = newest_sound(
         directory, steps, lambda path: read_checkpoint(path, _on_default_device(entries))
     )
@@ -388,14 +388,14 @@ def restore_entries(directory: epath.PathLike, step: int, entries: Mapping[str, 
 
     Args:
         directory: of the checkpoints.
-        step: which one.
-        entries: name of each, such as `ema_params`, to a pytree of `jax.ShapeDtypeStruct` with the shapes expected.
+        step: of the checkpoint.
+        entries: pytrees of `jax.ShapeDtypeStruct` with the expected shapes, by name, such as `ema_params`.
 
     Returns:
         The entries, on the default device.
 
     Raises:
-        DamagedCheckpointError: if the checkpoint cannot be read or is not what was saved.
+        DamagedCheckpointError: if the checkpoint cannot be read or differs from what was saved.
         UserError: if it is of another network.
     """
     path = epath.Path(directory) / str(step)
@@ -406,12 +406,12 @@ def restore_entries(directory: epath.PathLike, step: int, entries: Mapping[str, 
 
 
 def save_entries(directory: epath.PathLike, step: int, entries: Mapping[str, Any]) -> None:
-    """Saves entries that `restore_entries` reads, as an imported network needs them.
+    """Saves entries for `restore_entries`, such as those of an imported network.
 
     Args:
         directory: of the checkpoints.
         step: number of the checkpoint.
-        entries: name of each to a pytree of arrays.
+        entries: pytrees of arrays by name.
     """
     path = absolute(directory) / str(step)
     with ocp.PyTreeCheckpointer() as checkpointer:
@@ -426,11 +426,11 @@ def _steps_in(directory: epath.Path) -> list[int]:
 
 
 def _is_finished(path: epath.Path) -> bool:
-    """Whether a folder with the name of a checkpoint is one: in a bucket a last file says so."""
+    """Whether the checkpoint in a folder is complete: in a bucket a last file says so."""
     return not is_remote(path) or (path / _COMMITTED).exists()
 
 
 def _on_default_device(entries: Mapping[str, Any]) -> dict[str, Any]:
-    """The shapes of entries with the default device as their place."""
+    """The shapes of entries, sharded on the default device."""
     sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), dict(entries))

@@ -1,4 +1,4 @@
-"""Reading a checkpoint only if it is what was saved, and finding the newest such one."""
+"""Reads a checkpoint after checking that it is what was saved, and finds the newest sound one."""
 
 import contextlib
 import json
@@ -22,7 +22,7 @@ from inr_gan_jax.storage import absolute
 
 # Names of the items of a checkpoint.
 STATE, DATA = "state", "data"
-# Of the position in the data, the same for all processes: the name that grain gives it in a run of one.
+# File of the position in the data, the same for all processes: the name that grain uses for one process.
 POSITION_FILE = "process_0-of-1.json"
 
 _T = TypeVar("_T")
@@ -31,10 +31,10 @@ _T = TypeVar("_T")
 def newest_sound(
     directory: epath.Path, steps: Sequence[int], read: Callable[[epath.Path], _T]
 ) -> tuple[_T, int, dict[int, str]]:
-    """Reads the newest checkpoint that is sound.
+    """Reads the newest sound checkpoint.
 
     Returns:
-        What was read, its step, and what is wrong with each newer one.
+        The result of `read`, its step, and what is wrong with each newer one.
 
     Raises:
         UserError: if none is sound.
@@ -47,7 +47,7 @@ def newest_sound(
             damaged[step] = str(error)
     listed = ", ".join(f"{step} ({reason})" for step, reason in damaged.items())
     raise UserError(
-        f"all checkpoints in {directory} are damaged: {listed}; put back a copy of one, or move the folder away to "
+        f"all checkpoints in {directory} are damaged: {listed}; restore a copy of one, or move the folder away to "
         "start again"
     )
 
@@ -59,12 +59,12 @@ def read_checkpoint(
 
     Args:
         path: of the checkpoint.
-        target: pytree of `jax.ShapeDtypeStruct` with shardings; it may be a part of what was saved.
-        iterator: set to the saved position, once everything has been found sound; None leaves the position unread.
-        processes: that read together; this one alone when not given. All find the same.
+        target: pytree of `jax.ShapeDtypeStruct` with shardings; it may be a part of the saved state.
+        iterator: set to the saved position, after everything else was found sound; None skips the position.
+        processes: that read together; by default this one alone. All get the same result.
 
     Raises:
-        DamagedError: if it is not what was saved.
+        DamagedError: if it differs from what was saved.
         UserError: if it is of another network, or of a run with other data.
     """
     quieten_orbax()
@@ -90,7 +90,7 @@ def read_checkpoint(
 
 
 def _damage_of_files(path: epath.Path, only_state: bool) -> str | None:
-    """What is wrong with the files of a checkpoint, None if nothing is."""
+    """What is wrong with the files of a checkpoint; None if nothing is."""
     try:
         read_record(path).check_files(path, f"{STATE}/" if only_state else "")
     except DamagedError as error:
@@ -100,11 +100,11 @@ def _damage_of_files(path: epath.Path, only_state: bool) -> str | None:
 
 @contextlib.contextmanager
 def _damage_named(path: epath.Path) -> Iterator[None]:
-    """Turns whatever a damaged checkpoint makes the libraries raise into one clause."""
+    """Turns the errors that libraries raise for a damaged checkpoint into one clause."""
     try:
         yield
     except (DamagedError, UserError, MemoryError, jax.errors.JaxRuntimeError):
-        raise  # the last two tell of the machine, not of the checkpoint; a user's mistake is not damage
+        raise  # errors of the machine or the user, not of the checkpoint
     except Exception as error:  # orbax, tensorstore and grain raise many kinds
         raise DamagedError(f"it cannot be read: {reason_of(error)}".replace(f"{absolute(path)}/", "")) from error
 
@@ -113,7 +113,7 @@ def reason_of(error: Exception) -> str:
     """What went wrong in a few words."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    of_system = re.search(r"os_error_code='(\d+)'", str(error))  # as tensorstore tells it
+    of_system = re.search(r"os_error_code='(\d+)'", str(error))  # the format of tensorstore
     if of_system:
         return os.strerror(int(of_system.group(1)))
     lines = str(error).splitlines() or [type(error).__name__]
@@ -121,7 +121,7 @@ def reason_of(error: Exception) -> str:
 
 
 def quieten_orbax() -> None:
-    """Keeps the tracebacks of orbax and its threads off the screen; what they tell is raised as one sentence."""
+    """Silences the tracebacks of orbax and its threads; their errors are raised as one sentence."""
     for name in ("absl", "asyncio"):
         logger = logging.getLogger(name)
         if _is_not_of_orbax not in logger.filters:
@@ -136,7 +136,7 @@ def _is_not_of_orbax(record: logging.LogRecord) -> bool:
 
 
 class _QuietHook:
-    """Passes on what no code could catch, but for one: where one array fails, orbax stops listening to the others."""
+    """Passes on all unraisable errors but one: if one array fails, orbax closes the event loop of the others."""
 
     def __init__(self, passed_on: Callable[[Any], object]) -> None:
         self._passed_on = passed_on

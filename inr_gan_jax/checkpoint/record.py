@@ -1,8 +1,7 @@
-"""What a checkpoint says about itself, so that damage to any part of it is noticed when it is read.
+"""The record of a checkpoint, with which damage to any part of it is noticed when it is read.
 
-The record, a JSON file next to the items that orbax writes, holds the SHA-256 of every file, since orbax restores a
-flipped byte of array data in silence, and the type and shape of every array, so that another network is told from
-damage.
+It is a JSON file next to the items that orbax writes, with the SHA-256 of every file, because orbax restores flipped
+bytes of array data silently, and with type and shape of every array, to tell another network from damage.
 """
 
 import dataclasses
@@ -19,22 +18,22 @@ from inr_gan_jax.storage import files_below
 
 _FILE = "checksums.json"
 _PIECE_BYTES = 2**20
-# Changed by orbax after the record is made, and not needed to restore.
+# Changed by orbax after the record is written, and not needed to restore.
 _ORBAX_METADATA = "_CHECKPOINT_METADATA"
 
 
 class DamagedError(Exception):
-    """A checkpoint is not what was saved; the message is a clause that says how."""
+    """A checkpoint differs from what was saved; the message is a clause that says how."""
 
 
 @dataclasses.dataclass(frozen=True)
 class CheckpointRecord:
-    """What a checkpoint must hold.
+    """What a checkpoint must contain.
 
     Attributes:
         step: its number.
         arrays: `dtype` and `shape` of each array, by its path joined with slashes; see `describe_arrays`.
-        metric: value of the metric by its name; empty where none was measured.
+        metric: value of the metric by its name; empty if none was measured.
         files: SHA-256 of each file by its path below the checkpoint; empty until they are written.
     """
 
@@ -44,7 +43,7 @@ class CheckpointRecord:
     files: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def write(self, path: epath.Path) -> None:
-        """Writes the record into a checkpoint whose other files are complete.
+        """Adds the record to a checkpoint whose other files are complete.
 
         Args:
             path: of the checkpoint.
@@ -55,15 +54,15 @@ class CheckpointRecord:
         (path / _FILE).write_text(json.dumps({"record": fields, "sha256": _digest(fields)}))
 
     def check_fits(self, target: Any, path: epath.Path, part: bool = False) -> None:
-        """Checks that a target has the arrays that were saved, with their shapes and types.
+        """Checks that a target has the saved arrays, with their shapes and types.
 
         Args:
             target: pytree of arrays or `jax.ShapeDtypeStruct`.
             path: of the checkpoint, for the message.
-            part: whether the target may lack arrays that were saved.
+            part: whether the target may lack saved arrays.
 
         Raises:
-            UserError: if they differ: the checkpoint is sound, but of something else.
+            UserError: if they differ: the checkpoint is sound, but of another network.
         """
         wanted = describe_arrays(target)
         for name in [*wanted, *([] if part else self.arrays)]:
@@ -79,10 +78,10 @@ class CheckpointRecord:
 
         Args:
             path: of the checkpoint.
-            folder: only files in this folder of the checkpoint are checked; all if empty.
+            folder: of the checkpoint, to check only the files in it; all if empty.
 
         Raises:
-            DamagedError: if one is missing, cannot be read or differs from what was written.
+            DamagedError: if a file is missing, cannot be read or differs from what was written.
         """
         for name, expected in self.files.items():
             if not name.startswith(folder):
@@ -121,9 +120,9 @@ def read_record(path: epath.Path) -> CheckpointRecord:
 
 
 def describe_arrays(tree: Any) -> dict[str, dict[str, Any]]:
-    """The type and shape of each array of a pytree (or `jax.ShapeDtypeStruct`), in types that JSON knows.
+    """Type and shape of each array of a pytree (or `jax.ShapeDtypeStruct`), in JSON types.
 
-    Keys are paths such as `ema_params/layer/kernel`; fields and keys read alike.
+    Keys are paths such as `ema_params/layer/kernel`.
     """
     leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
     return {
@@ -133,7 +132,7 @@ def describe_arrays(tree: Any) -> dict[str, dict[str, Any]]:
 
 
 def _digest(fields: Any) -> str:
-    """SHA-256 of what JSON can hold, however it is laid out."""
+    """SHA-256 of a JSON value, independent of its formatting."""
     return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
 
 
