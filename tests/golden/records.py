@@ -37,7 +37,7 @@ class Summary:
         largest: its entry of the largest size.
         largest_at: index of that entry in the flat array.
         products: with the vectors of `probes`.
-        relayouts: how the array is laid out anew before it is compared; permutations of its entries.
+        relayouts: how the array is rearranged before it is compared; permutations of its entries.
     """
 
     name: str
